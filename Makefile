@@ -1,0 +1,61 @@
+# What a fresh machine needs: Python 3.11 or newer with venv, and make. `make run` and `make test` do the rest.
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench prove lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+CONFIG ?= config.example.toml
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+EXTRAS := --extra aws --extra google --extra parquet --extra build
+COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal --python-version 3.11 \
+	--no-header --no-annotate --no-emit-index-url --generate-hashes $(UPGRADE)
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
+
+run: $(VENV)/.run ## Start the gateway from config.example.toml (CONFIG=… for another)
+	@exec $(BIN)/spendgate serve --config $(CONFIG)
+
+test: $(VENV)/.test check ## All checks, then all tests; skipped ones are named with their reason
+	$(BIN)/python -m pytest -rs
+
+check: $(VENV)/.test ## Style, types, layers
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.test ## Put the code into the repository's style
+	$(BIN)/ruff check --quiet --fix .
+	$(BIN)/ruff format --quiet .
+
+bench: $(VENV)/.test ## Measure speed on this machine
+	$(BIN)/python bench/run.py
+
+prove: $(VENV)/.test ## The slow proofs in full: crash trials, fuzzing; make test runs the small version of each
+	PROVE=1 $(BIN)/python -m pytest -rs -m prove --hypothesis-seed=random
+
+lock: $(VENV)/.test ## Renew both lock files (UPGRADE=--upgrade for the newest versions)
+	$(COMPILE) $(EXTRAS) -o requirements.lock
+	$(COMPILE) $(EXTRAS) --extra test -c requirements.lock -o requirements-test.lock
+
+clean: ## Remove the environment and all caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer with venv is needed; set PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "installing requirements.lock"
+	@$(PIP_INSTALL) --require-hashes -r requirements.lock
+	@PYTHONWARNINGS=ignore $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.test: requirements-test.lock $(VENV)/.run
+	@echo "installing requirements-test.lock"
+	@$(PIP_INSTALL) --require-hashes -r requirements-test.lock
+	@touch $@

@@ -1,0 +1,23 @@
+"""``GET /metrics``: Prometheus text, or OpenMetrics where the scraper asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+
+from aiohttp import web
+from prometheus_client.exposition import choose_encoder
+
+from gateway.admin.services import SERVICES
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """One scrape. Samples are taken on the loop, so that they agree; the text is made in a thread."""
+    services = request.app[SERVICES]
+    encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
+    body = await asyncio.to_thread(encoder, services.registry)
+    headers = {"Content-Type": content_type}
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        body = await asyncio.to_thread(gzip.compress, body, 1)
+        headers["Content-Encoding"] = "gzip"
+    return web.Response(body=body, headers=headers)

@@ -1,0 +1,12 @@
+"""Errors of the admin API as ``application/problem+json`` (RFC 9457)."""
+
+from __future__ import annotations
+
+import msgspec
+from aiohttp import web
+
+
+def problem(status: int, title: str, detail: str) -> web.Response:
+    """An error answer: ``title`` names the kind, ``detail`` says what to do about it."""
+    body = msgspec.json.encode({"type": "about:blank", "title": title, "status": status, "detail": detail})
+    return web.Response(status=status, body=body, content_type="application/problem+json")

@@ -1,0 +1,283 @@
+"""Whether a call may go ahead, and at what reservation: identity, facts, policy, bound, quotas.
+
+Decides only; sends nothing and waits for nothing. What needs time (an exact count, a place in a queue) is named in
+``Near`` and carried out by the exchange.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from gateway.identity.attribution import refine
+from gateway.identity.found import find_key
+from gateway.identity.principal import Principal
+from gateway.ledger.record import OpenEntry
+from gateway.parts import Parts
+from gateway.ports import Header, RequestHead
+from gateway.quota.engine import Amounts, Reservation, Shortage, Subject
+from gateway.routing import Provider, allowed
+from gateway.tokens.bounds import Bound, bound
+from gateway.wire import dialects
+from gateway.wire.dialect import Refusal
+from gateway.wire.facts import Facts
+from pricing.book import Price, PriceBook
+
+UNATTRIBUTED = Principal(key_id="", team="unattributed", workflow="unattributed", tags=())
+NO_FACTS = Facts()
+NOTHING_BOUND = Bound(input_tokens=0, output_tokens=0, units={})
+ONE_REQUEST = Amounts(nanousd=0, input_tokens=0, output_tokens=0)
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class Caller(msgspec.Struct, kw_only=True):
+    """Who calls what, as the head alone tells."""
+
+    provider: Provider | None
+    """None: to be routed by model."""
+    target: bytes
+    """Below the provider's base URL, without the virtual key."""
+    method: bytes
+    headers: list[Header]
+    """Without any credential and without ``x-spendgate-*``."""
+    passthrough: list[Header]
+    """The caller's own provider credential, for a provider that has none of the gateway's."""
+    content_type: bytes
+    principal: Principal
+    workflow: str
+    tags: tuple[tuple[str, str], ...]
+    trace_id: str
+    rejected: Refusal | None = None
+
+
+class Admitted(msgspec.Struct, kw_only=True):
+    """A call that may be sent, with what it has reserved."""
+
+    caller: Caller
+    provider: Provider
+    facts: Facts
+    target: bytes
+    body: bytes
+    book: PriceBook
+    price: Price | None
+    subject: Subject
+    bound: Bound
+    amounts: Amounts
+    entry: OpenEntry
+    reservation: Reservation | None = None
+    clamped: int | None = None
+
+    def price_of(self, model: str) -> Price | None:
+        """The price of the model that answered, else of the one that was asked for."""
+        if not model or model == self.facts.model:
+            return self.price
+        found = self.book.find(self.provider.price_as, model, self.entry.started_ns)
+        return found if found is not None else self.price
+
+
+def identify(parts: Parts, head: RequestHead) -> Caller:
+    """Route and caller of a request. ``rejected`` is set where it may go no further."""
+    found = find_key(head.headers, head.target)
+    provider, target = parts.router.split(found.target)
+    content_type = b""
+    traceparent = b""
+    for name, value in head.headers:
+        size = len(name)
+        if size == 12 and name.lower() == b"content-type":
+            content_type = value
+        elif size == 11 and name.lower() == b"traceparent":
+            traceparent = value
+    principal = parts.keys.identify(found.secret) if found.secret is not None else None
+    rejected = None
+    passthrough: list[Header] = []
+    if principal is None:
+        principal = UNATTRIBUTED
+        if parts.attribution.require_key:
+            rejected = _unknown_key(found.secret)
+    if found.named or principal is UNATTRIBUTED:
+        # what else came as a credential is the provider's own
+        passthrough = found.credential
+        if found.own_target is not found.target and provider is not None and provider.credential is None:
+            target = parts.router.split(found.own_target)[1]
+    workflow, tags = principal.workflow, principal.tags
+    if found.attribution and parts.attribution.trusted_headers:
+        workflow, tags = refine(principal, found.attribution)
+    if provider is None and rejected is None and not parts.router.is_routed(target):
+        rejected = _unknown_provider(target, parts.router.names())
+    match = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
+    return Caller(
+        provider=provider,
+        target=target,
+        method=head.method,
+        headers=found.headers,
+        passthrough=passthrough,
+        content_type=content_type,
+        principal=principal,
+        workflow=workflow,
+        tags=tags,
+        trace_id=match[1].decode() if match else "",
+        rejected=rejected,
+    )
+
+
+def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Refusal:
+    """Read the body's facts, apply policy, bound the cost. Reserves nothing yet."""
+    provider, target = caller.provider, caller.target
+    if provider is None:
+        routed = _route_by_model(parts, caller, body)
+        if isinstance(routed, Refusal):
+            return routed
+        provider, target, body = routed
+    dialect = provider.dialect
+    facts = dialect.read(caller.method, target, caller.content_type, body)
+    model = facts.model
+    principal = caller.principal
+    if facts.malformed:
+        return Refusal(status=400, code="invalid_request", message=facts.malformed)
+    if provider.models or principal.models or principal.providers:
+        refusal = _forbidden(provider, principal, model)
+        if refusal is not None:
+            return refusal
+    now_ns = parts.clock.now_ns()
+    price = None
+    limit = NOTHING_BOUND
+    amounts = ONE_REQUEST
+    if facts.billable:
+        price = parts.book.find(provider.price_as, model, now_ns)
+        if price is None:
+            if provider.unpriced_as:
+                price = parts.book.find(provider.price_as, provider.unpriced_as, now_ns)
+            elif provider.unpriced == "block":
+                return _unpriced(provider, model)
+        limit = bound(facts, parts.models.facts(provider.price_as, model))
+        amounts = amounts_of(price, limit, facts)
+        if not facts.asks_usage:
+            body = dialect.prepare(facts, target, body)
+    subject = Subject(
+        team=principal.team,
+        workflow=caller.workflow,
+        key=principal.key_id,
+        provider=provider.name,
+        model=model,
+        tags=caller.tags,
+    )
+    entry = OpenEntry(
+        request_id=parts.new_id(),
+        started_ns=now_ns,
+        team=principal.team,
+        workflow=caller.workflow,
+        key_id=principal.key_id,
+        tags=dict(caller.tags),
+        provider=provider.name,
+        api=facts.api,
+        method=caller.method.decode("latin-1"),
+        path=_path(target),
+        model_requested=model,
+        stream=facts.stream,
+        reserved_nanousd=amounts.nanousd,
+        reserved_input_tokens=amounts.input_tokens,
+        reserved_output_tokens=amounts.output_tokens,
+        request_bytes=size,
+        trace_id=caller.trace_id,
+    )
+    return Admitted(
+        caller=caller,
+        provider=provider,
+        facts=facts,
+        target=target,
+        body=body,
+        book=parts.book,
+        price=price,
+        subject=subject,
+        bound=limit,
+        amounts=amounts,
+        entry=entry,
+    )
+
+
+def amounts_of(price: Price | None, limit: Bound, facts: Facts) -> Amounts:
+    """What a call with this bound may cost at most. Without a price only tokens can be held."""
+    cost = 0
+    if price is not None:
+        tier = facts.service_tier
+        cost = price.ceiling(limit.input_tokens, limit.output_tokens, limit.units, service_tier=tier)
+    return Amounts(nanousd=cost, input_tokens=limit.input_tokens, output_tokens=limit.output_tokens)
+
+
+def reserve(parts: Parts, call: Admitted) -> Shortage | None:
+    """Hold the call's amounts in every quota that matches, or in none; a shortage says which has no room."""
+    held = parts.quotas.reserve(call.entry.request_id, call.subject, call.amounts, call.entry.started_ns)
+    if isinstance(held, Shortage):
+        return held
+    call.reservation = held
+    entry, amounts = call.entry, call.amounts
+    entry.quotas = held.quotas
+    entry.reserved_nanousd = amounts.nanousd
+    entry.reserved_input_tokens = amounts.input_tokens
+    entry.reserved_output_tokens = amounts.output_tokens
+    return None
+
+
+def _route_by_model(parts: Parts, caller: Caller, body: bytes) -> tuple[Provider, bytes, bytes] | Refusal:
+    reader = dialects.get("openai")
+    facts = reader.read(caller.method, caller.target, caller.content_type, body)
+    provider, model = parts.router.by_model(facts.model)
+    if provider is None:
+        what = f'model "{facts.model}"' if facts.model else "a request without a model"
+        return Refusal(
+            status=404,
+            code="model_not_found",
+            message=f"No provider is configured for {what} on /v1: add a [[routes]] entry or an openai provider.",
+        )
+    if model == facts.model:
+        return provider, caller.target, body
+    target, body = reader.rename_model(facts, caller.target, body, model)
+    return provider, target, body
+
+
+def _forbidden(provider: Provider, principal: Principal, model: str) -> Refusal | None:
+    if not allowed(provider.name, principal.providers):
+        what = f'provider "{provider.name}"'
+    elif model and not (allowed(model, principal.models) and allowed(model, provider.models)):
+        what = f'model "{model[:100]}"'
+    else:
+        return None
+    return Refusal(
+        status=403,
+        code="model_not_allowed" if what.startswith("model") else "provider_not_allowed",
+        message=f'The key "{principal.key_id}" of team "{principal.team}" may not use {what}. '
+        "Ask your platform team to allow it for this key.",
+    )
+
+
+def _unpriced(provider: Provider, model: str) -> Refusal:
+    return Refusal(
+        status=403,
+        code="model_unpriced",
+        message=f'No price is known for model "{model[:100]}" of provider "{provider.name}", and unpriced models are '
+        "blocked here. Ask your platform team to add a [[prices]] entry.",
+    )
+
+
+def _unknown_key(secret: str | None) -> Refusal:
+    if secret is None:
+        text = "No API key was sent. Send your gateway key where your SDK sends its API key, or as x-spendgate-key."
+    else:
+        text = "This API key is unknown, expired or revoked. Ask your platform team for a gateway key."
+    return Refusal(status=401, code="invalid_api_key", message=text)
+
+
+def _unknown_provider(target: bytes, names: list[str]) -> Refusal:
+    segment = target[1:].split(b"/", 1)[0].split(b"?", 1)[0][:60].decode("latin-1")
+    known = ", ".join(f"/{name}" for name in names[:20])
+    return Refusal(
+        status=404,
+        code="unknown_provider",
+        message=f'No provider is called "{segment}". Paths start with a provider\'s name ({known}) or with /v1.',
+    )
+
+
+def _path(target: bytes) -> str:
+    """The path as recorded: without its query, which may hold credentials."""
+    return target.partition(b"?")[0][:512].decode("latin-1")

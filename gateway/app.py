@@ -1,0 +1,368 @@
+"""The one place where parts are put together and where a gateway's life runs: start, reload, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import secrets
+import signal
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import uvloop
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from gateway import assembly
+from gateway.admin.app import is_loopback, make_app
+from gateway.admin.services import Services
+from gateway.config.load import load
+from gateway.config.problems import ConfigErrors
+from gateway.config.schema import Config
+from gateway.config.values import split_address
+from gateway.credentials.keeper import Keeper
+from gateway.exchange import Exchange
+from gateway.identity.ring import KeyRing
+from gateway.identity.store import SqliteKeyStore
+from gateway.ledger.ids import Ids
+from gateway.ledger.keeping import forget
+from gateway.ledger.reader import LedgerReader
+from gateway.ledger.recovery import recover
+from gateway.ledger.schema import migrate
+from gateway.ledger.single import DirectoryLock
+from gateway.ledger.sqlite import SqliteLedger
+from gateway.ledger.view import SqliteView
+from gateway.log import set_up
+from gateway.metrics import Metrics, QuotaSample
+from gateway.parts import Parts
+from gateway.ports import ClientPort
+from gateway.quota.engine import Quotas
+from gateway.quota.rule import UNITS
+from gateway.quota.waiting import WaitingLine
+from gateway.server.plane import DataPlane
+from gateway.server.pool import Pool
+from gateway.server.wheel import Wheel
+from gateway.tokens.counter import Counter
+from gateway.tokens.estimate import Estimator
+from gateway.tokens.vocabulary import Vocabularies
+from gateway.watch import Watch
+from pricing.catalogue import load as load_catalogue
+from pricing.money import NANO
+
+T = TypeVar("T")
+SETTLE_SECONDS = 5.0
+FORGET_SECONDS = 60.0
+FORGET_SLICE_SECONDS = 0.2
+LAG_SECONDS = 0.1
+GC_THRESHOLDS = (50_000, 20, 20)
+"""Calls make no reference cycles, so young objects are looked at seldom."""
+
+
+class App:
+    """One gateway process."""
+
+    def __init__(self, config_path: Path) -> None:
+        self.config_path = config_path
+        self.config = load(config_path, os.environ)
+        self.log = set_up(self.config.logging.format, self.config.logging.level)
+        self.catalogue = load_catalogue()
+        self.metrics = Metrics(self.config.metrics.max_series)
+        self.watch = Watch(self.metrics, self.log)
+        self.keeper = Keeper(self.log)
+        self.draining = False
+        self.recovered = 0
+        self.lag = 0.0
+        self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="tokens")
+        self._stop = asyncio.Event()
+
+    # life
+
+    async def run(self, ready: Callable[[str], None]) -> None:
+        """Serve until a signal says stop. ``ready`` hears where."""
+        loop = asyncio.get_running_loop()
+        config = self.config
+        base = self.config_path.resolve().parent
+        lock = DirectoryLock(base / config.server.data_dir)
+        lock.acquire()
+        path = assembly.ledger_path(config, base)
+        copy = migrate(path)
+        if copy is not None:
+            self.log.info("the ledger was brought to the newest schema", extra={"fields": {"copy": str(copy)}})
+        self.clock = Wheel(loop)
+        found = recover(path, self.clock.now_ns())
+        self.recovered = len(found)
+        if found:
+            self.log.warning("calls left open by a crash were settled", extra={"fields": {"calls": len(found)}})
+        self.ledger = SqliteLedger(path, loop, queue_rows=config.ledger.queue_rows, committed=self.metrics.committed)
+        self.reader = LedgerReader(path)
+        self.view = SqliteView(path)
+        self.pool = Pool(self.clock, loop)
+        self._build(loop, path)
+        self.ledger.start()
+        await self.keeper.start()
+        plane = self.plane = DataPlane(self._exchange, self.clock, loop, assembly.limits_of(config))
+        runner = None
+        try:
+            runner = await self._listen(plane)
+            self._signals(loop)
+            self._measure_lag(loop)
+            self._forget_old()
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*GC_THRESHOLDS)
+            ready(f"http://{config.server.listen}  admin http://{config.server.admin_listen}")
+            await self._stop.wait()
+            await self._shut_down(plane)
+        finally:
+            if runner is not None:
+                await runner.cleanup()
+            self.keeper.stop()
+            self.pool.close()
+            await asyncio.to_thread(self.ledger.close)
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            lock.release()
+
+    def _build(self, loop: asyncio.AbstractEventLoop, path: Path) -> None:
+        config, clock = self.config, self.clock
+        quotas = Quotas(assembly.rules_of(config), max_counters=config.max_quota_counters, observe=self.watch.quota)
+        quotas.load(self.view, clock.now_ns())
+        line = WaitingLine(clock)
+        quotas.on_freed(line.pump)
+        vocabularies = Vocabularies()
+        self.parts = Parts(
+            router=assembly.router_of(config, self.pool, clock, self.keeper),
+            keys=KeyRing(config.keys, SqliteKeyStore(path), monotonic=clock.monotonic, now_ns=clock.now_ns),
+            attribution=config.attribution,
+            quotas=quotas,
+            line=line,
+            book=assembly.book_of(config, self.catalogue),
+            models=assembly.models_of(config, self.catalogue),
+            ledger=self.ledger,
+            clock=clock,
+            counter=Counter(vocabularies),
+            estimator=Estimator(vocabularies),
+            observer=self.watch,
+            offload=Offloader(loop, self._executor, self.log),
+            new_id=Ids(clock.now_ns, secrets.randbits),
+            on_disconnect=config.on_disconnect,
+            ready=self.not_ready,
+        )
+
+    async def _listen(self, plane: DataPlane) -> web.AppRunner:
+        config = self.config.server
+        host, port = split_address(config.listen)
+        await plane.start(host, port)
+        admin_host, admin_port = split_address(config.admin_listen)
+        token = "" if is_loopback(admin_host) and config.admin_token is None else config.admin_token or ""
+        if not token and not is_loopback(admin_host):
+            raise assembly.AssemblyError(
+                "server.admin_listen is reachable from other machines: set server.admin_token, or listen on 127.0.0.1"
+            )
+        services = Services(token=token, not_ready=self.not_ready, registry=self._registry(), reader=self.reader)
+        runner = web.AppRunner(make_app(services), access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, admin_host, admin_port).start()
+        return runner
+
+    def _signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(self.reload()))
+
+    async def _shut_down(self, plane: DataPlane) -> None:
+        """Stop accepting, let calls finish, settle what is left."""
+        self.draining = True
+        self.log.info("draining")
+        if not await plane.drain(self.config.server.drain_seconds):
+            self.log.warning("calls were broken off at the end of the drain time")
+        deadline = self.clock.monotonic() + SETTLE_SECONDS
+        while self.ledger.open_count and self.clock.monotonic() < deadline:  # noqa: ASYNC110 - at most a few turns
+            await asyncio.sleep(0.02)
+
+    # what is asked of it
+
+    def not_ready(self) -> str:
+        """Empty when calls may be served, else why not."""
+        if self.draining:
+            return "draining: this gateway is about to stop"
+        return self.ledger.reason
+
+    def _exchange(self, client: ClientPort) -> Exchange:
+        return Exchange(self.parts, client)
+
+    async def reload(self) -> list[str]:
+        """Read the configuration again and swap everything at once; answers what is wrong, in which case nothing
+        changes."""
+        try:
+            config = await asyncio.to_thread(load, self.config_path, os.environ)
+            parts = await self._reloaded(config)
+        except (ConfigErrors, assembly.AssemblyError) as error:
+            for line in str(error).splitlines():
+                self.log.error(f"not reloaded: {line}")
+            return str(error).splitlines()
+        self.parts = parts
+        self.config = config
+        await self.keeper.start()
+        self.log.info("reloaded")
+        return []
+
+    def _forget_old(self) -> None:
+        """Delete records past ``ledger.keep_days``, a slice at a time, so that no call waits long."""
+        days = self.config.ledger.keep_days
+        if days is None:
+            self.clock.after(FORGET_SECONDS, self._forget_old)
+            return
+
+        def done(count: int | None, error: Exception | None) -> None:
+            self.clock.after(FORGET_SLICE_SECONDS if count else FORGET_SECONDS, self._forget_old)
+
+        self.ledger.run(lambda connection: forget(connection, days, self.clock.now_ns()), done)
+
+    async def _reloaded(self, config: Config) -> Parts:
+        old = self.parts
+        rules = assembly.rules_of(config)
+        quotas = Quotas(rules, max_counters=config.max_quota_counters, observe=self.watch.quota)
+        router = assembly.router_of(config, self.pool, self.clock, self.keeper)
+        keys = KeyRing(
+            config.keys,
+            SqliteKeyStore(self.ledger.path),
+            monotonic=self.clock.monotonic,
+            now_ns=self.clock.now_ns,
+        )
+        book = assembly.book_of(config, self.catalogue)
+        models = assembly.models_of(config, self.catalogue)
+        now_ns = self.clock.now_ns()
+        quotas.adopt(old.quotas, now_ns)
+        new = quotas.new_rules(old.quotas)
+        if new:
+            # on the writer: what was settled before this moment is in the ledger then, what comes after is counted live
+            await self.ledger.execute(lambda _: quotas.load(self.view, now_ns, new))
+        quotas.on_freed(old.line.pump)
+        return msgspec.structs.replace(
+            old,
+            router=router,
+            keys=keys,
+            attribution=config.attribution,
+            quotas=quotas,
+            book=book,
+            models=models,
+            on_disconnect=config.on_disconnect,
+        )
+
+    # measuring itself
+
+    def _registry(self) -> CollectorRegistry:
+        registry = CollectorRegistry(auto_describe=False)
+        metrics = self.metrics
+        metrics.quota_samples = self._quota_samples
+        ledger = self.ledger
+        metrics.gauges["spendgate_ledger_queue_length"] = (
+            "Rows that wait for the ledger's disk.",
+            lambda: ledger.queue_length,
+        )
+        metrics.gauges["spendgate_ledger_open_requests"] = ("Calls that are open.", lambda: max(0, ledger.open_count))
+        metrics.gauges["spendgate_ledger_healthy"] = (
+            "1 while the ledger can be written.",
+            lambda: 0 if ledger.reason else 1,
+        )
+        metrics.gauges["spendgate_event_loop_lag_seconds"] = (
+            "How late the event loop was, at most, since the last scrape.",
+            self._take_lag,
+        )
+        metrics.gauges["spendgate_client_connections"] = (
+            "Open client connections.",
+            lambda: len(self.plane.connections),
+        )
+        metrics.gauges["spendgate_upstream_connections"] = (
+            "Open provider connections.",
+            lambda: self.pool.counts()[0],
+        )
+        metrics.gauges["spendgate_waiting_requests"] = (
+            "Calls that wait in line for a quota.",
+            lambda: self.parts.line.length,
+        )
+        metrics.counters["spendgate_recovered_requests"] = (
+            "Calls left open by a crash and settled at start.",
+            lambda: self.recovered,
+        )
+        metrics.counters["spendgate_malformed_requests"] = (
+            "Requests that were not HTTP as it must be.",
+            lambda: self.plane.malformed,
+        )
+        metrics.counters["spendgate_metrics_series_folded"] = (
+            "Calls counted under other, because the bound of series was reached.",
+            lambda: metrics.series_folded,
+        )
+        registry.register(metrics)
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        return registry
+
+    def _quota_samples(self) -> list[QuotaSample]:
+        now_ns = self.clock.now_ns()
+        samples = []
+        for counter, position in self.parts.quotas.snapshot(now_ns):
+            rule = counter.rule
+            unit = UNITS[rule.units[position]]
+            scale = NANO if unit == "usd" else 1
+            samples.append(
+                (
+                    rule.name,
+                    counter.bucket,
+                    unit,
+                    rule.limit(position, now_ns) / scale,
+                    counter.used(position) / scale,
+                    counter.reserved(position) / scale,
+                )
+            )
+        return samples
+
+    def _measure_lag(self, loop: asyncio.AbstractEventLoop) -> None:
+        expected = loop.time() + LAG_SECONDS
+
+        def measure() -> None:
+            self.lag = max(self.lag, loop.time() - expected)
+            self._measure_lag(loop)
+
+        loop.call_at(expected, measure)
+
+    def _take_lag(self) -> float:
+        lag, self.lag = self.lag, 0.0
+        return lag
+
+
+class Offloader:
+    """Runs work in a few threads; a failure is logged and answered by the fallback."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, executor: ThreadPoolExecutor, log: logging.Logger) -> None:
+        self._loop = loop
+        self._executor = executor
+        self._log = log
+
+    def __call__(self, work: Callable[[], T], fallback: T, then: Callable[[T], None]) -> None:
+        def done(future: Future[T]) -> None:
+            error = future.exception()
+            if error is not None:
+                self._log.error("work in the background failed", exc_info=error)
+            result = fallback if error is not None else future.result()
+            self._loop.call_soon_threadsafe(then, result)
+
+        self._executor.submit(work).add_done_callback(done)
+
+
+def run(config_path: Path, ready: Callable[[str], None]) -> None:
+    """Serve in the foreground until SIGTERM. Raises ``ConfigErrors``, ``OSError``, ``AlreadyRunning``…"""
+
+    async def main() -> None:
+        await App(config_path).run(ready)
+
+    uvloop.run(main())

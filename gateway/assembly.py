@@ -1,0 +1,148 @@
+"""From a checked configuration to the parts of a gateway. Opens nothing but files that the configuration names."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gateway.config.prices import entry_of
+from gateway.config.schema import Config, ProviderConfig
+from gateway.credentials.keeper import Keeper
+from gateway.ports import Clock, Credential, Endpoint, Upstreams
+from gateway.quota.rule import Rule, from_config
+from gateway.routing import ModelRoute, Provider, Router
+from gateway.server.limits import Limits
+from gateway.simulated.upstream import SimulatedUpstreams
+from gateway.wire import dialects
+from pricing.book import PriceBook
+from pricing.catalogue import Catalogue
+from pricing.models import ModelEntry, ModelTable, load_models
+
+SQLITE = "sqlite:///"
+
+
+class AssemblyError(Exception):
+    """The configuration is well-formed but can't be put to work. One line for a person."""
+
+
+def ledger_path(config: Config, base: Path) -> Path:
+    """The ledger's file; a relative path is taken from the configuration's directory."""
+    url = config.ledger.url
+    if not url.startswith(SQLITE):
+        raise AssemblyError(f'ledger.url must be {SQLITE}PATH, not "{url.split(":", 1)[0]}:…"')
+    return base / url.removeprefix(SQLITE)
+
+
+def router_of(config: Config, upstreams: Upstreams, clock: Clock, keeper: Keeper) -> Router:
+    """All providers and routes. Raises ``AssemblyError``."""
+    contexts: dict[str | None, ssl.SSLContext] = {}
+    providers = {
+        name: _provider(name, provider, upstreams, clock, contexts, keeper)
+        for name, provider in config.providers.items()
+    }
+    routes = [ModelRoute(route.model, route.provider, route.rename or "") for route in config.routes]
+    return Router(providers, routes)
+
+
+def _provider(
+    name: str,
+    config: ProviderConfig,
+    upstreams: Upstreams,
+    clock: Clock,
+    contexts: dict[str | None, ssl.SSLContext],
+    keeper: Keeper,
+) -> Provider:
+    dialect = dialects.get(config.kind)
+    if config.kind == "simulated":
+        upstreams = SimulatedUpstreams(clock, config.first_token_seconds, config.token_seconds)
+    url = urlsplit(config.base_url or dialect.base_url or "http://simulated")
+    tls = None
+    if url.scheme == "https":
+        if config.ca_file not in contexts:
+            contexts[config.ca_file] = _tls(name, config.ca_file)
+        tls = contexts[config.ca_file]
+    host = url.hostname or ""
+    policy = config.unpriced_models
+    endpoint = Endpoint(
+        host=host,
+        port=url.port or (443 if tls else 80),
+        tls=tls,
+        host_header=url.netloc.rpartition("@")[2].encode(),
+        connect_seconds=config.connect_seconds,
+        head_seconds=config.head_seconds,
+        idle_seconds=config.idle_seconds,
+        max_connections=config.max_connections,
+        proxy=config.proxy or "",
+    )
+    return Provider(
+        name=name,
+        kind=config.kind,
+        dialect=dialect,
+        endpoint=endpoint,
+        base_path=url.path.rstrip("/").encode(),
+        credential=_credential(name, config, keeper),
+        price_as=config.price_as or dialect.price_as,
+        models=config.models,
+        unpriced=policy if isinstance(policy, str) else "allow",
+        unpriced_as=policy.price_as if not isinstance(policy, str) else "",
+        upstreams=upstreams,
+    )
+
+
+def _tls(name: str, ca_file: str | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise AssemblyError(f"providers.{name}.ca_file: {ca_file} can't be used: {error}") from error
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _credential(name: str, config: ProviderConfig, keeper: Keeper) -> Credential | None:
+    try:
+        return keeper.credential(name, config, dialects.get(config.kind).auth)
+    except ModuleNotFoundError as error:
+        extra = "aws" if config.aws is not None else "google"
+        raise AssemblyError(
+            f"providers.{name} needs a package that is not installed: pip install 'spendgate[{extra}]'"
+        ) from error
+    except Exception as error:
+        raise AssemblyError(f"providers.{name}: its credential can't be used ({type(error).__name__})") from error
+
+
+def rules_of(config: Config) -> list[Rule]:
+    """The quota rules."""
+    return [from_config(quota) for quota in config.quotas]
+
+
+def book_of(config: Config, catalogue: Catalogue) -> PriceBook:
+    """The configuration's prices on top of the catalogue."""
+    entries = [entry_of(index, price) for index, price in enumerate(config.prices)]
+    return PriceBook(entries, catalogue)
+
+
+def models_of(config: Config, catalogue: Catalogue) -> ModelTable:
+    """Context windows and output limits, the configuration's first."""
+    overrides = [
+        ModelEntry(
+            provider=model.provider, model=model.model, context_window=model.context_window, max_output=model.max_output
+        )
+        for model in config.models
+    ]
+    return load_models(overrides, catalogue)
+
+
+def limits_of(config: Config) -> Limits:
+    """The data plane's bounds."""
+    limits = config.server.limits
+    return Limits(
+        max_head_bytes=limits.head_bytes,
+        max_headers=limits.headers,
+        max_body_bytes=config.server.max_body_bytes,
+        head_seconds=limits.head_seconds,
+        body_seconds=limits.body_seconds,
+        idle_seconds=limits.idle_seconds,
+        max_connections=limits.connections,
+        max_connections_per_peer=limits.connections_per_peer,
+    )

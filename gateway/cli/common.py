@@ -1,0 +1,113 @@
+"""What commands share: their options, their configuration, their errors, their tables."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gateway.config.problems import Problem
+    from gateway.config.schema import Config
+
+
+class UserError(Exception):
+    """A user's mistake, in one line."""
+
+    @property
+    def lines(self) -> list[str]:
+        """What standard error shows."""
+        return [f"spendgate: {self}"]
+
+
+class ConfigurationError(UserError):
+    """Everything that is wrong with a configuration, a line each."""
+
+    def __init__(self, path: Path, problems: Sequence[Problem]) -> None:
+        super().__init__(f"{len(problems)} problem{'s' if len(problems) != 1 else ''} in {path}")
+        self._problems = [str(problem) for problem in problems]
+
+    @property
+    def lines(self) -> list[str]:
+        return [*self._problems, f"spendgate: {self}"]
+
+
+def command(commands: Any, name: str, help_text: str, example: str) -> argparse.ArgumentParser:
+    """A command's parser, with ``--config`` and an example."""
+    made: argparse.ArgumentParser = commands.add_parser(
+        name, help=help_text, description=help_text, epilog=f"example: {example}"
+    )
+    made.add_argument("--config", metavar="FILE", help="default: SPENDGATE_CONFIG, else ./config.toml")
+    return made
+
+
+def configuration(path: Path, *, need_secrets: bool = False) -> Config:
+    """The checked configuration; what is wrong as a ``UserError``.
+
+    Commands that serve nobody do without secrets that are not set here.
+    """
+    from gateway.config.load import load
+    from gateway.config.problems import ConfigErrors
+
+    try:
+        return load(path, os.environ, need_secrets=need_secrets)
+    except ConfigErrors as error:
+        raise ConfigurationError(path, error.problems) from error
+
+
+def ledger_file(options: argparse.Namespace) -> Path:
+    """The ledger's file, brought to the newest schema."""
+    from gateway.assembly import AssemblyError, ledger_path
+    from gateway.ledger.schema import LedgerCorrupt, migrate
+
+    try:
+        path = ledger_path(configuration(options.config), options.config.resolve().parent)
+        migrate(path)
+    except (AssemblyError, LedgerCorrupt) as error:
+        raise UserError(str(error)) from error
+    except OSError as error:
+        raise UserError(f"the ledger can't be opened: {error.filename or path}: {error.strerror or error}") from error
+    return path
+
+
+def moment(text: str) -> int:
+    """Nanoseconds since the epoch of a date or an RFC 3339 time (UTC where no zone is given)."""
+    from gateway.config.values import moment_ns
+
+    try:
+        return moment_ns(datetime.fromisoformat(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is no date or time, like 2026-11-01 or 2026-11-01T12:00Z'
+        ) from error
+
+
+def count(text: str) -> int:
+    """A whole number that is not below zero; ``1_000`` and ``1,000`` are 1000."""
+    digits = text.replace("_", "").replace(",", "")
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 15:
+        raise argparse.ArgumentTypeError(f'"{text}" is no whole number from 0')
+    return int(digits)
+
+
+def dollars(nanousd: int, places: int = 6) -> str:
+    """Dollars for people, rounded half to even."""
+    unit = 10 ** (9 - places)
+    whole, rest = divmod(abs(nanousd), unit)
+    if rest * 2 > unit or (rest * 2 == unit and whole % 2):
+        whole += 1
+    sign = "-" if nanousd < 0 else ""
+    return f"{sign}{whole // 10**places}.{whole % 10**places:0{places}d}"
+
+
+def table(headers: list[str], rows: list[list[str]], right: set[int]) -> str:
+    """Columns as wide as what they hold; those in ``right`` are aligned to the right."""
+    widths = [max(len(row[column]) for row in [headers, *rows]) for column in range(len(headers))]
+    lines = []
+    for row in [headers, ["-" * width for width in widths], *rows]:
+        cells = [cell.rjust(widths[i]) if i in right else cell.ljust(widths[i]) for i, cell in enumerate(row)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

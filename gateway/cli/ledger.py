@@ -1,0 +1,209 @@
+"""``spendgate ledger``: take records out, check them, copy them, price them again."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import getpass
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.cli.common import UserError, command, configuration, dollars, ledger_file, moment, table
+
+
+def add_parser(commands: Any) -> None:
+    top = commands.add_parser(
+        "ledger", help="export, verify, back up, restore, price again", epilog="example: spendgate ledger verify"
+    )
+    actions = top.add_subparsers(dest="action", metavar="ACTION", required=True)
+    export = command(
+        actions, "export", "one record a request", "spendgate ledger export --since 2026-11-01 --format jsonl"
+    )
+    export.add_argument("--since", type=moment, metavar="WHEN")
+    export.add_argument("--until", type=moment, metavar="WHEN")
+    export.add_argument("--format", choices=("jsonl", "csv", "parquet"), default="jsonl")
+    export.add_argument("--out", metavar="FILE", help="default: standard output; needed for parquet")
+    export.set_defaults(run=run_export)
+    checked = command(actions, "verify", "do records, lines, sums and adjustments agree", "spendgate ledger verify")
+    checked.set_defaults(run=run_verify)
+    copied = command(actions, "backup", "copy the ledger while it is used", "spendgate ledger backup ledger-copy.db")
+    copied.add_argument("file", metavar="FILE")
+    copied.set_defaults(run=run_backup)
+    restored = command(
+        actions, "restore", "put back what the ledger lacks of a copy", "spendgate ledger restore ledger-copy.db"
+    )
+    restored.add_argument("file", metavar="FILE")
+    restored.set_defaults(run=run_restore)
+    priced = command(
+        actions,
+        "reprice",
+        "apply today's price book to past records, as adjusting entries",
+        "spendgate ledger reprice --since 2026-11-01 --dry-run",
+    )
+    priced.add_argument("--since", type=moment, metavar="WHEN", required=True)
+    priced.add_argument("--until", type=moment, metavar="WHEN")
+    priced.add_argument("--dry-run", action="store_true", help="show what would change, write nothing")
+    priced.add_argument("--why", default="reprice", help="kept with the entries")
+    priced.set_defaults(run=run_reprice)
+
+
+def run_verify(options: argparse.Namespace) -> int:
+    from gateway.ledger.schema import connect_reader
+    from gateway.ledger.verify import verify
+
+    connection = connect_reader(ledger_file(options))
+    connection.row_factory = None
+    with Progress("records") as progress:
+        findings = verify(connection, progress.show)
+    for finding in findings:
+        print(finding)
+    if findings:
+        print(f"spendgate: the ledger disagrees with itself in {len(findings)} places", file=sys.stderr)
+        return 1
+    count = connection.execute("SELECT count(*) FROM requests").fetchone()[0]
+    print(f"the ledger agrees with itself: {count:,} records")
+    return 0
+
+
+def run_backup(options: argparse.Namespace) -> int:
+    from gateway.ledger.keeping import backup
+
+    try:
+        with Progress("pages") as progress:
+            backup(ledger_file(options), Path(options.file), lambda done, _: progress.show(done))
+    except OSError as error:
+        raise UserError(f"no copy was made: {error}") from error
+    print(f"the ledger was copied to {options.file}")
+    return 0
+
+
+def run_restore(options: argparse.Namespace) -> int:
+    from gateway.ledger.keeping import restore
+    from gateway.ledger.schema import LedgerCorrupt, migrate
+
+    copy = Path(options.file)
+    if not copy.is_file():
+        raise UserError(f"{copy} is no file")
+    try:
+        migrate(copy)
+    except LedgerCorrupt as error:
+        raise UserError(str(error)) from error
+    counts = restore(copy, ledger_file(options))
+    print("put back: " + ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in counts.items()))
+    return 0
+
+
+def run_reprice(options: argparse.Namespace) -> int:
+    from gateway.assembly import book_of
+    from gateway.ledger.reprice import adjustments, book_adjustments
+    from gateway.ledger.schema import connect, connect_reader
+    from gateway.wire import dialects
+    from pricing.catalogue import load
+
+    config = configuration(options.config)
+    lists = {name: one.price_as or dialects.get(one.kind).price_as for name, one in config.providers.items()}
+    path = ledger_file(options)
+    until = options.until if options.until is not None else time.time_ns()
+    reader = connect_reader(path)
+    found = list(adjustments(reader, book_of(config, load()), lambda name: lists.get(name, name), options.since, until))
+    reader.close()
+    rows: dict[tuple[str, str, str], list[int]] = {}
+    for one in found:
+        sums = rows.setdefault((one.provider, one.model, one.price), [0, 0, 0])
+        for position, value in enumerate((1, one.before_nanousd, one.after_nanousd)):
+            sums[position] += value
+    lines = [
+        [*key, f"{count:,}", dollars(before), dollars(after), dollars(after - before)]
+        for key, (count, before, after) in sorted(rows.items(), key=lambda item: -abs(item[1][2] - item[1][1]))
+    ]
+    if lines:
+        headers = ["provider", "model", "price", "calls", "before USD", "after USD", "change USD"]
+        print(table(headers, lines, {3, 4, 5, 6}))
+    total = dollars(sum(one.delta_nanousd for one in found))
+    if options.dry_run:
+        print(f"{len(found):,} calls would change by {total} USD; nothing was written")
+        return 0
+    connection = connect(path)
+    try:
+        book_adjustments(connection, found, time.time_ns(), getpass.getuser(), options.why)
+    finally:
+        connection.close()
+    print(f"{len(found):,} calls changed by {total} USD")
+    return 0
+
+
+class Progress:
+    """A count on a terminal's standard error; nothing elsewhere."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._shown = False
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def show(self, count: int) -> None:
+        if sys.stderr.isatty():
+            self._shown = True
+            print(f"\r{count:,} {self._what}", end="", file=sys.stderr, flush=True)
+
+    def count(self, rows: Iterable[Any]) -> Iterator[Any]:
+        """Pass rows on, showing how many."""
+        for number, row in enumerate(rows, start=1):
+            yield row
+            if number % 5000 == 0:
+                self.show(number)
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            print("\r" + " " * 40 + "\r", end="", file=sys.stderr, flush=True)
+
+
+def run_export(options: argparse.Namespace) -> int:
+    from gateway.ledger.reader import LedgerReader
+
+    with Progress("records") as progress:
+        return _export(options, progress.count(LedgerReader(ledger_file(options)).all(options.since, options.until)))
+
+
+def _export(options: argparse.Namespace, records: Iterator[Any]) -> int:
+    if options.format == "parquet":
+        if options.out is None:
+            raise UserError("--format parquet needs --out FILE")
+        from gateway.ledger.parquet import write_parquet
+
+        try:
+            write_parquet(records, options.out)
+        except ModuleNotFoundError as error:
+            raise UserError("Parquet needs pyarrow: pip install 'spendgate[parquet]'") from error
+        return 0
+    write = _jsonl if options.format == "jsonl" else _csv
+    if options.out is None:
+        write(records, sys.stdout)
+    else:
+        with open(options.out, "w", newline="", encoding="utf-8") as out:
+            write(records, out)
+    return 0
+
+
+def _jsonl(records: Any, out: Any) -> None:
+    for record in records:
+        out.write(msgspec.json.encode(record).decode() + "\n")
+
+
+def _csv(records: Any, out: Any) -> None:
+    writer = None
+    for record in records:
+        flat = {
+            key: msgspec.json.encode(value).decode() if isinstance(value, dict | list) else value
+            for key, value in record.items()
+        }
+        if writer is None:
+            writer = csv.DictWriter(out, list(flat))
+            writer.writeheader()
+        writer.writerow(flat)

@@ -1,0 +1,33 @@
+"""``spendgate serve``: run the gateway in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from gateway.cli.common import ConfigurationError, UserError, command
+
+
+def add_parser(commands: Any) -> None:
+    command(
+        commands, "serve", "run the gateway in the foreground", "spendgate serve --config config.toml"
+    ).set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from gateway import app
+    from gateway.assembly import AssemblyError
+    from gateway.config.problems import ConfigErrors
+    from gateway.ledger.schema import LedgerCorrupt
+    from gateway.ledger.single import AlreadyRunning
+
+    try:
+        app.run(options.config, lambda where: print(f"spendgate listens on {where}", flush=True))
+    except ConfigErrors as error:
+        raise ConfigurationError(options.config, error.problems) from error
+    except (AssemblyError, LedgerCorrupt, AlreadyRunning) as error:
+        raise UserError(str(error)) from error
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise UserError(f"can't start: {where}{error.strerror or error}") from error
+    return 0

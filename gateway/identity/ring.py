@@ -1,0 +1,116 @@
+"""Virtual keys: looked up by the SHA-256 of their secret, which is all that is kept of it.
+
+A look-up is one hash and one dict access, for known and unknown secrets alike: what a caller sends is never compared
+with a secret, so the time it takes says nothing of one, and guessing costs the gateway no disk access.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from typing import Literal, Protocol
+
+import msgspec
+
+from gateway.config.schema import KeyConfig
+from gateway.config.values import moment_ns
+from gateway.identity.principal import Principal
+
+HIT_SECONDS = 1.0
+"""A revoked key works no longer than this."""
+MISS_SECONDS = 0.05
+"""A new key is known after this, at most; so often, at most, unknown secrets make the ring look for new keys."""
+
+Reason = Literal["", "unknown", "expired", "revoked"]
+
+
+class StoredKey(msgspec.Struct, frozen=True):
+    """A key made at run time."""
+
+    digest: bytes
+    """SHA-256 of the secret."""
+    principal: Principal
+    revoked: bool = False
+
+
+class KeyStore(Protocol):
+    """Keys that are made and revoked at run time."""
+
+    def changes(self) -> Iterable[StoredKey]:
+        """Keys that are new, or newly revoked, since the last call. Cheap where there are none; never raises."""
+        ...
+
+
+class KeyRing:
+    """The keys of the configuration, and behind them those of the store."""
+
+    def __init__(
+        self,
+        keys: Iterable[KeyConfig],
+        store: KeyStore | None,
+        *,
+        monotonic: Callable[[], float],
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._configured = {_digest_of(key): _principal(key) for key in keys}
+        self._keys = dict(self._configured)
+        self._revoked: set[bytes] = set()
+        self._store = store
+        self._monotonic = monotonic
+        self._now_ns = now_ns
+        self._looked = float("-inf")
+        self._refresh()
+
+    def identify(self, secret: str) -> Principal | None:
+        """The owner of a key; None where it is unknown, expired or revoked."""
+        hashed = sha256(secret.encode()).digest()
+        found = self._keys.get(hashed)
+        if self._store is not None:
+            patience = HIT_SECONDS if found is not None else MISS_SECONDS
+            if self._monotonic() - self._looked >= patience:
+                self._refresh()
+                found = self._keys.get(hashed)
+        if found is not None and found.expires_ns is not None and self._now_ns() >= found.expires_ns:
+            return None
+        return found
+
+    def why(self, secret: str) -> Reason:
+        """Why ``identify`` knows no owner; empty where it does."""
+        if self.identify(secret) is not None:
+            return ""
+        hashed = sha256(secret.encode()).digest()
+        if hashed in self._keys:
+            return "expired"
+        return "revoked" if hashed in self._revoked else "unknown"
+
+    def _refresh(self) -> None:
+        self._looked = self._monotonic()
+        if self._store is None:
+            return
+        for key in self._store.changes():
+            if key.digest in self._configured:
+                # what the operator wrote down counts
+                continue
+            if key.revoked:
+                self._keys.pop(key.digest, None)
+                self._revoked.add(key.digest)
+            else:
+                self._keys[key.digest] = key.principal
+
+
+def _digest_of(key: KeyConfig) -> bytes:
+    if key.hash is not None:
+        return bytes.fromhex(key.hash.removeprefix("sha256:"))
+    return sha256((key.secret or "").encode()).digest()
+
+
+def _principal(key: KeyConfig) -> Principal:
+    return Principal(
+        key_id=key.id,
+        team=key.team,
+        workflow=key.workflow,
+        tags=tuple(sorted(key.tags.items())),
+        models=key.models,
+        providers=key.providers,
+        expires_ns=moment_ns(key.expires) if key.expires is not None else None,
+    )

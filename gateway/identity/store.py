@@ -1,0 +1,104 @@
+"""Virtual keys made at run time, in the ledger's database. Only hashes are kept."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.identity.principal import Principal
+from gateway.identity.ring import StoredKey
+from gateway.ledger.schema import connect_reader
+
+_COLUMNS = "id, team, workflow, tags, models, providers, expires_ns"
+_STATE = "SELECT (SELECT max(rowid) FROM keys), (SELECT count(*) FROM keys WHERE revoked_ns IS NOT NULL)"
+_NEW = f"SELECT rowid, hash, revoked_ns, {_COLUMNS} FROM keys WHERE rowid > ? ORDER BY rowid"  # noqa: S608 - our columns
+_REVOKED = f"SELECT rowid, hash, revoked_ns, {_COLUMNS} FROM keys WHERE revoked_ns IS NOT NULL"  # noqa: S608
+
+
+class SqliteKeyStore:
+    """Implements ``gateway.identity.ring.KeyStore``: reads what is new, on a connection of its own.
+
+    A look for changes is two indexed look-ups. Rows are never deleted: a revoked key keeps its row.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._newest = 0
+        self._revoked = 0
+
+    def changes(self) -> Sequence[StoredKey]:
+        try:
+            if self._connection is None:
+                self._connection = connect_reader(self._path)
+            return self._changes(self._connection)
+        except sqlite3.Error:
+            # what is known stays; the ledger's own health tells of a file that can't be read
+            self.close()
+            return ()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _changes(self, connection: sqlite3.Connection) -> Sequence[StoredKey]:
+        newest, revoked = connection.execute(_STATE).fetchone()
+        newest = newest or 0
+        if newest == self._newest and revoked == self._revoked:
+            return ()
+        found = [_stored(row) for row in connection.execute(_NEW, (self._newest,))]
+        if revoked != self._revoked:
+            found += [_stored(row) for row in connection.execute(_REVOKED)]
+        self._newest, self._revoked = newest, revoked
+        return found
+
+
+def _stored(row: sqlite3.Row) -> StoredKey:
+    principal = Principal(
+        key_id=row["id"],
+        team=row["team"],
+        workflow=row["workflow"],
+        tags=tuple(sorted(msgspec.json.decode(row["tags"]).items())),
+        models=tuple(msgspec.json.decode(row["models"] or "[]")),
+        providers=tuple(msgspec.json.decode(row["providers"] or "[]")),
+        expires_ns=row["expires_ns"],
+    )
+    digest = bytes.fromhex(row["hash"].removeprefix("sha256:"))
+    return StoredKey(digest, principal, row["revoked_ns"] is not None)
+
+
+def insert_key(connection: sqlite3.Connection, principal: Principal, digest: str, name: str, now_ns: int) -> None:
+    """Keep a new key."""
+    row: dict[str, Any] = {
+        "id": principal.key_id,
+        "hash": digest,
+        "name": name,
+        "team": principal.team,
+        "workflow": principal.workflow,
+        "tags": msgspec.json.encode(dict(principal.tags)).decode(),
+        "models": msgspec.json.encode(principal.models).decode(),
+        "providers": msgspec.json.encode(principal.providers).decode(),
+        "created_ns": now_ns,
+        "expires_ns": principal.expires_ns,
+    }
+    columns = ", ".join(row)
+    marks = ", ".join("?" * len(row))
+    connection.execute(f"INSERT INTO keys ({columns}) VALUES ({marks})", tuple(row.values()))  # noqa: S608
+
+
+def revoke_key(connection: sqlite3.Connection, key_id: str, now_ns: int) -> bool:
+    """Revoke a key; False where there is no such key, or it is revoked already."""
+    done = connection.execute("UPDATE keys SET revoked_ns = ? WHERE id = ? AND revoked_ns IS NULL", (now_ns, key_id))
+    return done.rowcount == 1
+
+
+def list_keys(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+    """All keys made at run time, without their hashes."""
+    rows = connection.execute(f"SELECT {_COLUMNS}, name, created_ns, revoked_ns FROM keys ORDER BY created_ns")  # noqa: S608
+    names = [column[0] for column in rows.description]
+    return [dict(zip(names, row, strict=True)) for row in rows]

@@ -1,0 +1,102 @@
+"""The ledger's words: an open entry (a call that may cost money) and a record (what it did cost).
+
+Times are nanoseconds since the epoch, UTC; money is integer nanodollars; durations are microseconds.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.wire.usage import Usage
+from pricing.money import Line
+
+COMPLETED = "completed"
+CLIENT_DISCONNECTED = "client_disconnected"
+UPSTREAM_ERROR = "upstream_error"
+UPSTREAM_TIMEOUT = "upstream_timeout"
+REJECTED = "rejected"
+RECOVERED = "recovered"
+OUTCOMES = (COMPLETED, CLIENT_DISCONNECTED, UPSTREAM_ERROR, UPSTREAM_TIMEOUT, REJECTED, RECOVERED)
+
+
+class OpenEntry(msgspec.Struct, kw_only=True):
+    """Written before a call is sent: enough to settle it should nobody come back."""
+
+    request_id: str
+    started_ns: int
+    team: str
+    workflow: str
+    key_id: str
+    tags: dict[str, str]
+    provider: str
+    api: str
+    method: str
+    path: str
+    model_requested: str
+    stream: bool
+    quotas: tuple[str, ...] = ()
+    """Names of the quotas that applied."""
+    reserved_nanousd: int = 0
+    reserved_input_tokens: int = 0
+    reserved_output_tokens: int = 0
+    request_bytes: int = 0
+    trace_id: str = ""
+
+
+class Checkpoint(msgspec.Struct, kw_only=True):
+    """How far a stream had come: written about once a second, in commits that happen anyway."""
+
+    request_id: str
+    at_ns: int
+    model: str = ""
+    usage: Usage = msgspec.field(default_factory=Usage)
+    """Reported so far, else estimated from the bytes seen."""
+    cost_nanousd: int = 0
+    cost_lines: tuple[Line, ...] = ()
+    price: str = ""
+    status: int = 0
+    response_bytes: int = 0
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """One call, for good."""
+
+    request_id: str
+    started_ns: int
+    ended_ns: int
+    team: str
+    workflow: str
+    key_id: str
+    tags: dict[str, str]
+    provider: str
+    api: str
+    method: str
+    path: str
+    model_requested: str
+    model: str
+    stream: bool
+    status: int
+    outcome: str
+    usage: Usage
+    usage_source: str
+    """``response``, ``headers``, ``estimated`` or ``none``."""
+    cost_nanousd: int = 0
+    cost_lines: tuple[Line, ...] = ()
+    price: str = ""
+    priced: bool = True
+    reported_cost_nanousd: int | None = None
+    """What the provider itself said it cost, beside the computed cost."""
+    quotas: tuple[str, ...] = ()
+    refused_by: str = ""
+    reserved_nanousd: int = 0
+    reserved_input_tokens: int = 0
+    reserved_output_tokens: int = 0
+    latency_us: int = 0
+    ttft_us: int | None = None
+    gateway_us: int = 0
+    request_bytes: int = 0
+    response_bytes: int = 0
+    trace_id: str = ""
+    service_tier: str = ""
+    opened: bool = True
+    """False: rejected before an open entry was written (nothing to close)."""

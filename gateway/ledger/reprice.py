@@ -1,0 +1,125 @@
+"""Past calls at a corrected price: adjusting entries beside the records, which stay as they are."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from gateway.ledger.ids import first_id_at
+from gateway.ledger.rows import HOUR_NS, record_of_row
+from pricing.book import PriceBook
+from pricing.money import Line
+
+MARGIN_NS = HOUR_NS
+SLICE_ROWS = 1000
+
+
+class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call's cost changes by."""
+
+    request_id: str
+    started_ns: int
+    provider: str
+    model: str
+    before_nanousd: int
+    after_nanousd: int
+    price: str
+    lines: tuple[Line, ...]
+    row: dict[str, Any]
+
+    @property
+    def delta_nanousd(self) -> int:
+        return self.after_nanousd - self.before_nanousd
+
+
+def adjustments(
+    connection: sqlite3.Connection,
+    book: PriceBook,
+    price_list: Callable[[str], str],
+    since_ns: int,
+    until_ns: int,
+) -> Iterator[Adjustment]:
+    """What ``book`` would change for calls started in ``[since_ns, until_ns)``, earlier adjustments taken into account.
+
+    ``price_list`` answers the price list of a provider's name. A call that has no price in the book stays as it is.
+    """
+    cursor = connection.execute(
+        "SELECT r.*, coalesce((SELECT sum(delta_nanousd) FROM adjustments a WHERE a.request_id = r.request_id), 0) "
+        "AS adjusted FROM requests r WHERE r.request_id >= ? AND started_ns >= ? AND started_ns < ? "
+        "AND usage_source <> 'none' ORDER BY r.request_id",
+        (first_id_at(since_ns - MARGIN_NS), since_ns, until_ns),
+    )
+    names = [column[0] for column in cursor.description]
+    for row in cursor:
+        values = dict(zip(names, row, strict=True))
+        adjusted = values.pop("adjusted")
+        record = record_of_row(values)
+        name = price_list(record.provider)
+        price = book.find(name, record.model, record.started_ns)
+        if price is None:
+            price = book.find(name, record.model_requested, record.started_ns)
+        if price is None:
+            continue
+        bill = price.bill(
+            record.usage,
+            at_ns=record.started_ns,
+            service_tier=record.service_tier,
+            reported_cost_nanousd=record.reported_cost_nanousd,
+        )
+        before = record.cost_nanousd + adjusted
+        if bill.nanousd != before:
+            yield Adjustment(
+                request_id=record.request_id,
+                started_ns=record.started_ns,
+                provider=record.provider,
+                model=record.model,
+                before_nanousd=before,
+                after_nanousd=bill.nanousd,
+                price=bill.source,
+                lines=(*bill.lines, Line("replaces", 1, "request", -before)),
+                row=values,
+            )
+
+
+def book_adjustments(connection: sqlite3.Connection, found: list[Adjustment], now_ns: int, who: str, why: str) -> None:
+    """Write adjusting entries, in slices. The same entry is never written twice."""
+    for start in range(0, len(found), SLICE_ROWS):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.executemany(
+                "INSERT OR IGNORE INTO adjustments (id, request_id, at_ns, hour, kind, reason, who, delta_nanousd, "
+                "price, cost_lines, team, workflow, key_id, provider, model, model_requested, tags) "
+                "VALUES (?, ?, ?, ?, 'reprice', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [_row(one, now_ns, who, why) for one in found[start : start + SLICE_ROWS]],
+            )
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+
+def _row(one: Adjustment, now_ns: int, who: str, why: str) -> tuple[Any, ...]:
+    mark = f"{one.request_id}|{one.before_nanousd}|{one.after_nanousd}|{one.price}"
+    row = one.row
+    return (
+        "adj_" + hashlib.sha256(mark.encode()).hexdigest()[:26],
+        one.request_id,
+        now_ns,
+        one.started_ns // HOUR_NS,
+        why,
+        who,
+        one.delta_nanousd,
+        one.price,
+        msgspec.json.encode(one.lines).decode(),
+        row["team"],
+        row["workflow"],
+        row["key_id"],
+        row["provider"],
+        row["model"],
+        row["model_requested"],
+        row["tags"],
+    )

@@ -1,0 +1,289 @@
+"""The ledger in SQLite: one writer thread, one transaction and one fsync for all rows that wait.
+
+The event loop's side only appends to a queue and wakes the writer where it sleeps; after a commit one call brings all
+``done`` callbacks of the batch back to the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.ledger.record import Checkpoint, OpenEntry, Record
+from gateway.ledger.rows import Key, Row, request_row, rollup_key, rollup_sums
+from gateway.ledger.schema import connect
+from gateway.ledger.store import Done, LedgerFull, LedgerUnavailable
+from gateway.ledger.writer import Statements, probe, write_batch
+
+MAX_BATCH = 512
+RETRY_SECONDS = 0.25
+BUSY_SECONDS = 2.0
+STOPPING_TRIES = 40
+"""At a stop with a disk that fails: what is not written by then is recovered at the next start."""
+_encode = msgspec.json.encode
+
+OPEN, SETTLE, TASK = 0, 1, 2
+Item = tuple[int, Any, Any, "Done | None"]
+Task = Callable[[sqlite3.Connection], Any]
+
+
+class SqliteLedger:
+    """Implements ``gateway.ledger.store.Store``. ``committed`` hears how long each commit took, in seconds."""
+
+    def __init__(
+        self,
+        path: Path,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        queue_rows: int = 20_000,
+        committed: Callable[[float], None] | None = None,
+    ) -> None:
+        self.path = path
+        self._loop = loop
+        self._bound = queue_rows
+        self._committed = committed
+        self._queue: deque[Item] = deque()
+        self._checkpoints: deque[tuple[str, bytes]] = deque()
+        self._checkpointed: set[str] = set()
+        self._wake = threading.Semaphore(0)
+        self._sleeping = False
+        self._stopping = False
+        self._reason = ""
+        self._statements = Statements()
+        self.open_count = 0
+        """Calls that are open now."""
+        self.refusals_dropped = 0
+        """Refusals that were answered but not recorded, because the queue was full."""
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+
+    # the event loop's side
+
+    def start(self) -> None:
+        """Begin to write. The schema must be there already."""
+        self._thread.start()
+
+    def open(self, entry: OpenEntry, done: Done) -> None:
+        if self._reason:
+            raise LedgerUnavailable(self._reason)
+        if len(self._queue) >= self._bound:
+            raise LedgerFull("too many calls wait for the ledger's disk")
+        self.open_count += 1
+        self._put((OPEN, (entry.request_id, _encode(entry)), entry.request_id, done))
+
+    def settle(self, record: Record, done: Done | None = None) -> None:
+        if record.opened:
+            self.open_count -= 1
+        elif len(self._queue) >= self._bound:
+            # a flood of refusals does not fill the queue that paid calls need
+            self.refusals_dropped += 1
+            if done is not None:
+                self._loop.call_soon(done, None)
+            return
+        self._put((SETTLE, request_row(record), record, done))
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        self._checkpoints.append((checkpoint.request_id, _encode(checkpoint)))
+        self._checkpointed.add(checkpoint.request_id)
+        if self._sleeping and len(self._checkpoints) == 1:
+            self._rouse()
+
+    def run(self, task: Task, done: Callable[[Any, Exception | None], None]) -> None:
+        """Execute ``task`` on the writer's connection, in a transaction of its own; then ``done`` on the loop."""
+        self._put((TASK, task, done, None))
+
+    async def execute(self, task: Task) -> Any:
+        """``run`` for coroutines."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+
+        def done(result: Any, error: Exception | None) -> None:
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self.run(task, done)
+        return await future
+
+    @property
+    def reason(self) -> str:
+        """Why nothing can be written now; empty when all is well."""
+        return self._reason
+
+    @property
+    def queue_length(self) -> int:
+        return len(self._queue)
+
+    def close(self) -> None:
+        """Write what waits, then stop. Blocks until it is done."""
+        self._stopping = True
+        self._rouse()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _put(self, item: Item) -> None:
+        self._queue.append(item)
+        if self._sleeping:
+            self._rouse()
+
+    def _rouse(self) -> None:
+        self._sleeping = False
+        self._wake.release()
+
+    # the writer's side
+
+    def _run(self) -> None:
+        connection: sqlite3.Connection | None = None
+        kept: list[Item] = []
+        tries_left = STOPPING_TRIES
+        while True:
+            batch = kept + self._next_batch(bool(kept))
+            kept = []
+            if not batch and not self._checkpoints and self._stopping:
+                break
+            try:
+                if connection is None:
+                    connection = connect(self.path, timeout=BUSY_SECONDS)
+                self._write(connection, batch)
+            except (sqlite3.Error, OSError) as error:
+                kept = self._failed(batch, error)
+                if connection is not None:
+                    connection.close()
+                    connection = None
+                if self._stopping:
+                    tries_left -= 1
+                    if not kept or not tries_left:
+                        break
+                time.sleep(RETRY_SECONDS)
+        if connection is not None:
+            connection.close()
+
+    def _next_batch(self, hurry: bool) -> list[Item]:
+        queue = self._queue
+        if not queue and not hurry and not self._reason:
+            self._sleeping = True
+            if queue or self._stopping or self._checkpoints:
+                self._sleeping = False
+            else:
+                self._wake.acquire()
+                self._sleeping = False
+        batch: list[Item] = []
+        while queue and len(batch) < MAX_BATCH:
+            item = queue.popleft()
+            batch.append(item)
+            if item[0] == TASK:
+                break
+        return batch
+
+    def _write(self, connection: sqlite3.Connection, batch: list[Item]) -> None:
+        """Commit a batch and send its callbacks home; while unhealthy with nothing to write, try the disk."""
+        if not batch and self._reason:
+            probe(connection)
+        opens: list[Row] = []
+        records: list[Row] = []
+        closed: list[Row] = []
+        forgotten: list[Row] = []
+        rollups: dict[Key, list[int]] = {}
+        task: Item | None = None
+        for item in batch:
+            kind, row, record, _ = item
+            if kind == SETTLE:
+                records.append(row)
+                if record.opened:
+                    closed.append((record.request_id,))
+                    if record.request_id in self._checkpointed:
+                        forgotten.append((record.request_id,))
+                _add(rollups, rollup_key(record, row[6]), rollup_sums(record))
+            elif kind == OPEN:
+                opens.append(row)
+            else:
+                task = item
+        checkpoints: dict[str, bytes] = {}
+        while self._checkpoints:
+            key, value = self._checkpoints.popleft()
+            checkpoints[key] = value
+        gone = {row[0] for row in forgotten}
+        for key in gone:
+            checkpoints.pop(key, None)
+        began = time.perf_counter()
+        try:
+            write_batch(connection, self._statements, opens, records, closed, rollups, checkpoints, forgotten)
+        except BaseException:
+            self._checkpoints.extendleft(checkpoints.items())
+            raise
+        took = time.perf_counter() - began
+        self._checkpointed -= gone
+        self._reason = ""
+        done = [item[3] for item in batch if item[3] is not None]
+        if done or (self._committed and batch):
+            self._call(self._back, done, None, took)
+        if task is not None:
+            self._execute(connection, task)
+
+    def _execute(self, connection: sqlite3.Connection, item: Item) -> None:
+        _, task, done, _ = item
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = task(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except Exception as error:  # noqa: BLE001 - whoever asked is told
+            self._call(done, None, error)
+        else:
+            self._call(done, result, None)
+
+    def _failed(self, batch: list[Item], error: Exception) -> list[Item]:
+        """Nothing of the batch is written: opens are told, settlements are kept for the next try."""
+        self._reason = f"the ledger can't be written: {error}"
+        told = [done for kind, _, _, done in batch if kind == OPEN and done is not None]
+        if told:
+            self._call(self._back_failed, told, LedgerUnavailable(self._reason))
+        kept = []
+        for item in batch:
+            kind, _, subject, done = item
+            if kind == TASK:
+                self._call(subject, None, LedgerUnavailable(self._reason))
+            elif kind == SETTLE and subject.opened:
+                kept.append(item)
+            elif kind == SETTLE and done is not None:
+                self._call(done, LedgerUnavailable(self._reason))
+        return kept
+
+    def _call(self, function: Callable[..., None], *args: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:
+            # the loop is closed: nobody waits for the answer any more
+            return
+
+    def _back(self, done: list[Done], error: Exception | None, took: float) -> None:
+        if self._committed is not None:
+            self._committed(took)
+        for callback in done:
+            callback(error)
+
+    def _back_failed(self, done: list[Done], error: Exception) -> None:
+        for callback in done:
+            self.open_count -= 1
+            callback(error)
+
+
+def _add(rollups: dict[Key, list[int]], key: Key, sums: list[int]) -> None:
+    known = rollups.get(key)
+    if known is None:
+        rollups[key] = sums
+    else:
+        rollups[key] = [a + b for a, b in zip(known, sums, strict=True)]

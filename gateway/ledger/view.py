@@ -1,0 +1,91 @@
+"""What quotas need to know of the ledger: what was spent since a time, by whom, on what."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from gateway.ledger.ids import first_id_at
+from gateway.ledger.rows import BROKEN, HOUR_NS
+from gateway.ledger.schema import connect_reader
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """What one group of calls holds of the quotas that match it."""
+
+    team: str
+    workflow: str
+    key_id: str
+    provider: str
+    model_requested: str
+    tags: dict[str, str]
+    nanousd: int
+    input_tokens: int
+    output_tokens: int
+    requests: int
+
+
+class UsageView(Protocol):
+    def spent(self, since_ns: int, until_ns: int) -> Iterator[Spent]:
+        """All calls started in ``[since_ns, until_ns)`` that were not rejected, grouped by what rules match on."""
+        ...
+
+
+class SqliteView:
+    """Full hours come from rollups, the rest from records."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def spent(self, since_ns: int, until_ns: int) -> Iterator[Spent]:
+        connection = connect_reader(self._path)
+        try:
+            first_hour = -(-since_ns // HOUR_NS)
+            last_hour = until_ns // HOUR_NS
+            if first_hour >= last_hour:
+                yield from self._records(connection, since_ns, until_ns)
+                return
+            if since_ns < first_hour * HOUR_NS:
+                yield from self._records(connection, since_ns, first_hour * HOUR_NS)
+            yield from self._hours(connection, first_hour, last_hour)
+            if last_hour * HOUR_NS < until_ns:
+                yield from self._records(connection, last_hour * HOUR_NS, until_ns)
+        finally:
+            connection.close()
+
+    def _hours(self, connection: sqlite3.Connection, first: int, last: int) -> Iterator[Spent]:
+        rows = connection.execute(
+            "SELECT team, workflow, key_id, provider, model_requested, tags, sum(held_nanousd), "
+            "sum(held_input_tokens), sum(held_output_tokens), sum(requests - rejected) FROM rollups "
+            "WHERE hour >= ? AND hour < ? GROUP BY 1, 2, 3, 4, 5, 6",
+            (first, last),
+        )
+        yield from _spent(rows)
+
+    def _records(self, connection: sqlite3.Connection, since_ns: int, until_ns: int) -> Iterator[Spent]:
+        broken = ", ".join(f"'{outcome}'" for outcome in BROKEN)
+        recovered = f"outcome = 'recovered' OR (usage_source = 'estimated' AND outcome IN ({broken}))"
+        used_in = "coalesce(json_extract(usage, '$.input_tokens_total'), 0)"
+        used_out = "coalesce(json_extract(usage, '$.output_tokens_total'), 0)"
+        rows = connection.execute(
+            "SELECT team, workflow, key_id, provider, model_requested, tags, "  # noqa: S608 - no outside text
+            f"sum(iif({recovered}, max(cost_nanousd, reserved_nanousd), cost_nanousd)), "
+            f"sum(iif({recovered}, max({used_in}, reserved_input_tokens), {used_in})), "
+            f"sum(iif({recovered}, max({used_out}, reserved_output_tokens), {used_out})), count(*) FROM requests "
+            "WHERE request_id >= ? AND started_ns >= ? AND started_ns < ? AND outcome <> 'rejected' "
+            "GROUP BY 1, 2, 3, 4, 5, 6",
+            # an id may carry a time a little before the start that its record states
+            (first_id_at(since_ns - HOUR_NS), since_ns, until_ns),
+        )
+        yield from _spent(rows)
+
+
+def _spent(rows: sqlite3.Cursor) -> Iterator[Spent]:
+    for row in rows:
+        team, workflow, key_id, provider, model, tags, nanousd, tokens_in, tokens_out, requests = row
+        decoded = msgspec.json.decode(tags)
+        yield Spent(team, workflow, key_id, provider, model, decoded, nanousd, tokens_in, tokens_out, requests)

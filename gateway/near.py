@@ -1,0 +1,162 @@
+"""Near a limit, before a call is refused: count exactly, lower the output limit, wait for a turn. In this order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from gateway.admission import Admitted, amounts_of, reserve
+from gateway.parts import Parts
+from gateway.quota.engine import Shortage
+from gateway.quota.rule import UNITS
+from gateway.tokens.bounds import Bound
+from gateway.wire.dialect import Refusal
+from gateway.wire.facts import UNLIMITED
+from pricing.money import NANO
+
+MIN_OUTPUT_TOKENS = 16
+"""A clamp below this would only buy an answer that is of no use; OpenAI's responses API takes no less."""
+COUNTED = ("usd", "tokens", "input_tokens")
+
+Done = Callable[["Refusal | None", str], None]
+
+
+class Near:
+    """The slow path of one call. Ends with one call of ``done``: with None when room is reserved."""
+
+    def __init__(self, parts: Parts, call: Admitted, shortage: Shortage, done: Done) -> None:
+        self._parts = parts
+        self._call = call
+        self._shortage = shortage
+        self._done = done
+        self._cancelled = False
+        self._leave: Callable[[], None] | None = None
+
+    def start(self) -> None:
+        call = self._call
+        if self._shortage.unit in COUNTED and call.facts.billable and not call.facts.input_open:
+            counter, model, facts, body = self._parts.counter, call.facts.model, call.facts, call.body
+            self._parts.offload(lambda: counter.count(model, facts, body), None, self._counted)
+        else:
+            self._clamp()
+
+    def cancel(self) -> None:
+        """The client is gone: leave the line, reserve nothing."""
+        self._cancelled = True
+        if self._leave is not None:
+            self._leave()
+
+    def _counted(self, tokens: int | None) -> None:
+        if self._cancelled:
+            return
+        call = self._call
+        if tokens is not None and tokens < call.bound.input_tokens:
+            call.bound = Bound(tokens, call.bound.output_tokens, call.bound.units)
+            call.amounts = amounts_of(call.price, call.bound, call.facts)
+            if self._try():
+                return
+        self._clamp()
+
+    def _try(self) -> bool:
+        shortage = reserve(self._parts, self._call)
+        if shortage is None:
+            self._done(None, "")
+            return True
+        self._shortage = shortage
+        return False
+
+    def _clamp(self) -> None:
+        """Lower the output limit to what is left, where every rule that is short allows it."""
+        call = self._call
+        if self._shortage.clamp and not call.facts.output_free:
+            limit = self._affordable()
+            if limit >= MIN_OUTPUT_TOKENS and self._clamped_to(limit):
+                return
+        self._wait()
+
+    def _affordable(self) -> int:
+        """Output tokens a choice that fit into what is left."""
+        call = self._call
+        room = self._parts.quotas.room(call.subject, call.entry.started_ns)
+        tokens_in = call.bound.input_tokens
+        left = call.bound.output_tokens
+        if room.nanousd is not None and call.price is not None:
+            tier = call.facts.service_tier
+            units = call.bound.units
+            left = min(left, call.price.affordable_output(room.nanousd, tokens_in, units, service_tier=tier))
+        if room.output_tokens is not None:
+            left = min(left, room.output_tokens)
+        if room.tokens is not None:
+            left = min(left, room.tokens - tokens_in)
+        return left // max(1, call.facts.choices)
+
+    def _clamped_to(self, limit: int) -> bool:
+        call = self._call
+        body = call.provider.dialect.clamp(call.facts, call.body, limit)
+        if body is None or (call.facts.max_output != UNLIMITED and limit >= call.facts.max_output):
+            return False
+        call.bound = Bound(call.bound.input_tokens, limit * call.facts.choices, call.bound.units)
+        call.amounts = amounts_of(call.price, call.bound, call.facts)
+        call.body = body
+        call.clamped = limit
+        return self._try()
+
+    def _wait(self) -> None:
+        rule = self._shortage.rule
+        if rule.queue_seconds and not self._shortage.hopeless and self._shortage.unit != "usd":
+            self._leave = self._parts.line.enter(
+                rule, self._call.subject.key, rule.queue_seconds, self._turn, self._refuse
+            )
+            if self._leave is not None:
+                return
+        self._refuse()
+
+    def _turn(self) -> bool:
+        """It may be this call's turn: True where it took the room (or wants it no more)."""
+        return True if self._cancelled else self._try()
+
+    def _refuse(self) -> None:
+        if not self._cancelled:
+            now_ns = self._parts.clock.now_ns()
+            self._done(refusal_of(self._shortage, now_ns), self._shortage.quota)
+
+
+def refusal_of(short: Shortage, now_ns: int) -> Refusal:
+    """What the caller is told: the quota, its limit, what is spent, and when it resets."""
+    bucket = f" ({short.bucket})" if short.bucket else ""
+    parts = [
+        f'Quota "{short.quota}"{bucket} has no room for this call: limit {_amount(short.unit, short.limit)}, '
+        f"used {_amount(short.unit, short.used)}, held by calls in flight {_amount(short.unit, short.reserved)}, "
+        f"this call may use up to {_amount(short.unit, short.wanted)}."
+    ]
+    retry_ms = None
+    limits = {"limit": str(short.limit), "remaining": str(max(0, short.limit - short.used - short.reserved))}
+    limits["unit"] = "requests" if short.unit in ("requests", "concurrent") else "tokens"
+    if short.unit == "usd":
+        limits = {}
+    if short.hopeless:
+        parts.append("The call alone is larger than the limit: lower its output limit or send less input.")
+    elif short.resets_ns is not None:
+        retry_ms = max(1, (short.resets_ns - now_ns) // 1_000_000)
+        reset = datetime.fromtimestamp(short.resets_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        parts.append(f"It resets at {reset}.")
+        limits["reset"] = reset
+        limits["reset_seconds"] = str(-(-retry_ms // 1000))
+    elif short.unit == "concurrent":
+        retry_ms = 1000
+        parts.append("Try again when one of them has ended.")
+    else:
+        parts.append("It never resets: ask your platform team for a raise.")
+    return Refusal(
+        status=429,
+        code="quota_exceeded",
+        message=" ".join(parts),
+        retry_after_ms=retry_ms,
+        limits=limits if "limit" in limits else {},
+    )
+
+
+def _amount(unit: str, value: int) -> str:
+    if unit == "usd":
+        return f"${value / NANO:.6f}"
+    return f"{value} {UNITS[3] if unit.endswith('tokens') else unit}"

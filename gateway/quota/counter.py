@@ -1,0 +1,103 @@
+"""One counter of one rule: what is used and what is held, window by window."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from gateway.quota.rule import CONCURRENT, Rule
+
+
+class Span:
+    """A counter in one window (or one part of a rolling window). Lives as long as a reservation refers to it."""
+
+    __slots__ = ("counter", "end_ns", "reserved", "start_ns", "used")
+
+    def __init__(self, counter: Counter, start_ns: int, end_ns: int) -> None:
+        units = len(counter.rule.units)
+        self.counter = counter
+        self.start_ns = start_ns
+        self.end_ns = end_ns
+        self.used = [0] * units
+        self.reserved = [0] * units
+
+
+class Counter:
+    """Holds ``settled + reserved <= limit`` for its rule in the current window.
+
+    ``base`` is what earlier parts of a rolling window, and calls still open from an earlier window's ``concurrent``
+    unit, add to the current span.
+    """
+
+    __slots__ = ("base", "bucket", "exhausted", "parts", "rule", "span", "warned")
+
+    def __init__(self, rule: Rule, bucket: str, now_ns: int) -> None:
+        self.rule = rule
+        self.bucket = bucket
+        self.span = Span(self, *rule.window(now_ns))
+        self.base = [0] * len(rule.units)
+        self.parts: deque[Span] = deque()
+        """Earlier parts of a rolling window that still count."""
+        self.warned = 0
+        """How many of the rule's thresholds were crossed in this window."""
+        self.exhausted = False
+
+    def current(self, now_ns: int) -> Span:
+        """The span that holds ``now_ns``. A clock that was set back stays in the newest one."""
+        span = self.span
+        return span if now_ns < span.end_ns else self.roll(now_ns)
+
+    def roll(self, now_ns: int) -> Span:
+        """Begin the next window. What is past is forgotten; what is held stays with its calls."""
+        old = self.span
+        rule = self.rule
+        span = self.span = Span(self, *rule.window(now_ns))
+        if rule.rolling_ns:
+            self.parts.append(old)
+            self._forget(now_ns)
+        else:
+            self.warned = 0
+            self.exhausted = False
+        for position, unit in enumerate(rule.units):
+            if unit == CONCURRENT:
+                span.reserved[position] = old.reserved[position]
+        return span
+
+    def _forget(self, now_ns: int) -> None:
+        """Add up the parts of a rolling window that still count, and drop those that don't."""
+        horizon = now_ns - self.rule.rolling_ns
+        while self.parts and self.parts[0].end_ns <= horizon:
+            self.parts.popleft()
+        self.recount()
+
+    def recount(self) -> None:
+        """The sum of the earlier parts, in use and held."""
+        for position, unit in enumerate(self.rule.units):
+            if unit == CONCURRENT:
+                self.base[position] = 0
+            else:
+                self.base[position] = sum(part.used[position] + part.reserved[position] for part in self.parts)
+
+    def taken(self, position: int) -> int:
+        """Used and held in the window that counts now."""
+        return self.base[position] + self.span.used[position] + self.span.reserved[position]
+
+    def used(self, position: int) -> int:
+        return self.span.used[position] + sum(part.used[position] for part in self.parts)
+
+    def reserved(self, position: int) -> int:
+        if self.rule.units[position] == CONCURRENT:
+            return self.span.reserved[position]
+        return self.span.reserved[position] + sum(part.reserved[position] for part in self.parts)
+
+    def reopens_ns(self, now_ns: int) -> int:
+        """When some of what is used no longer counts."""
+        if self.rule.rolling_ns:
+            oldest = self.parts[0] if self.parts else self.span
+            return oldest.end_ns + self.rule.rolling_ns
+        return self.span.end_ns
+
+    @property
+    def idle(self) -> bool:
+        """Nothing used, nothing held: forgetting it loses nothing."""
+        spans = (self.span, *self.parts)
+        return not any(any(span.used) or any(span.reserved) for span in spans)

@@ -1,0 +1,94 @@
+"""Which provider a request is for.
+
+``/{provider}/…`` names it in its first segment; ``/v1/…`` is the OpenAI-compatible API, routed by the model's name.
+The bytes behind the provider's name reach the provider as they came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from gateway.ports import Credential, Endpoint, Upstreams
+from gateway.wire.dialect import Dialect
+
+ROUTED = b"v1"
+"""The first segment that is routed by model instead of by provider name."""
+
+
+class Provider(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One configured provider, ready to be called."""
+
+    name: str
+    kind: str
+    dialect: Dialect
+    endpoint: Endpoint
+    base_path: bytes = b""
+    """Path of the base URL, without a trailing slash."""
+    credential: Credential | None = None
+    """None: the caller's own provider credential passes through."""
+    price_as: str = ""
+    models: tuple[str, ...] = ()
+    """Globs of the models that may be called; empty: all."""
+    unpriced: str = "allow"
+    """``allow`` or ``block`` calls of models that have no price."""
+    unpriced_as: str = ""
+    """The model as which they are priced; empty: none."""
+    upstreams: Upstreams
+
+
+class ModelRoute(msgspec.Struct, frozen=True):
+    """``model`` (a glob) goes to ``provider``, under the name ``rename`` where one is given."""
+
+    model: str
+    provider: str
+    rename: str = ""
+
+
+class Router:
+    """An immutable table; a reload makes a new one."""
+
+    def __init__(self, providers: Mapping[str, Provider], routes: Sequence[ModelRoute]) -> None:
+        self._by_segment = {name.encode(): provider for name, provider in providers.items()}
+        self._providers = dict(providers)
+        self._routes = tuple(routes)
+        self.default = next((p for p in providers.values() if p.kind == "openai"), None)
+
+    def split(self, target: bytes) -> tuple[Provider | None, bytes]:
+        """Provider named by the path, and the target below it. ``(None, target)``: none is named."""
+        end = target.find(b"/", 1)
+        segment = target[1:] if end < 0 else target[1:end]
+        provider = self._by_segment.get(segment)
+        if provider is not None:
+            return provider, b"/" if end < 0 else target[end:]
+        if end < 0 and b"?" in segment:
+            name, _, query = segment.partition(b"?")
+            provider = self._by_segment.get(name)
+            if provider is not None:
+                return provider, b"/?" + query
+        return None, target
+
+    def is_routed(self, target: bytes) -> bool:
+        """True for the OpenAI-compatible API that is routed by model."""
+        return target.startswith(b"/v1/")
+
+    def by_model(self, model: str) -> tuple[Provider | None, str]:
+        """Provider for ``model`` on ``/v1/…`` and the name to send; the first matching route wins, else the
+        first provider of kind ``openai``."""
+        for route in self._routes:
+            if fnmatchcase(model, route.model):
+                return self._providers[route.provider], route.rename or model
+        return self.default, model
+
+    def names(self) -> list[str]:
+        return list(self._providers)
+
+    def providers(self) -> list[Provider]:
+        return list(self._providers.values())
+
+
+def allowed(model: str, globs: Sequence[str], match: Callable[[str, str], bool] = fnmatchcase) -> bool:
+    """True where ``globs`` is empty or one of them matches ``model``."""
+    return not globs or any(match(model, glob) for glob in globs)

@@ -1,0 +1,100 @@
+"""One request as it arrives, and the framing of its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.ports import Header, RequestHead
+
+REASONS = {
+    200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
+    408: b"Request Timeout", 413: b"Content Too Large", 414: b"URI Too Long", 417: b"Expectation Failed",
+    429: b"Too Many Requests", 431: b"Request Header Fields Too Large", 500: b"Internal Server Error",
+    501: b"Not Implemented", 502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout",
+    505: b"HTTP Version Not Supported",
+}  # fmt: skip
+NO_HEAD = RequestHead(method=b"", target=b"", version=b"1.1", headers=[])
+
+
+class Incoming:
+    """What is known of one request and of its answer."""
+
+    __slots__ = (
+        "answered", "began", "began_at", "body_at", "chunked", "complete", "discard", "dry", "expects",
+        "head", "keep_alive", "left", "overhead", "parts", "raw", "seen", "seen_head", "size", "too_large",
+    )  # fmt: skip
+
+    def __init__(self, began_at: float) -> None:
+        self.head = NO_HEAD
+        self.parts: list[bytes] = []
+        self.size = 0
+        """Body bytes so far."""
+        self.complete = False
+        self.seen_head = False
+        self.too_large = False
+        self.discard = False
+        """The rest of the body interests nobody."""
+        self.expects = False
+        """The client waits for a 100 before it sends its body."""
+        self.keep_alive = False
+        self.began = False
+        """A part of the answer was written."""
+        self.answered = False
+        self.chunked = False
+        self.left: int | None = None
+        """Bytes of the answer's declared length still to write; None: not declared."""
+        self.began_at = began_at
+        self.body_at = 0.0
+        self.raw = -1
+        """Bytes of an unfinished head, from its second read on."""
+        self.seen = 0
+        self.overhead = 0
+        self.dry = 0
+
+    def body(self) -> bytes:
+        parts = self.parts
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def framing_read(self, read: int) -> int:
+        """Note a read of an unfinished chunked body; answers how many bytes came since the last of the body."""
+        fresh = self.size - self.seen
+        self.seen = self.size
+        self.overhead += read - fresh if read > fresh else 0
+        self.dry = 0 if fresh else self.dry + read
+        return self.dry
+
+
+def fields(headers: Sequence[Header]) -> bytes:
+    """Header fields as lines."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+def answer_head(
+    incoming: Incoming, status: int, reason: bytes, headers: Sequence[Header], length: int | None, *, draining: bool
+) -> bytes:
+    """The head of an answer, framing included. Decides how its body is framed and whether the connection goes on."""
+    head = incoming.head
+    out = [b"HTTP/1.1 %d %b\r\n" % (status, reason or REASONS.get(status, b""))]
+    out += [b"%b: %b\r\n" % header for header in headers]
+    bodiless = status == 204 or status == 304 or head.method == b"HEAD"
+    if length is not None:
+        if status != 204:
+            out.append(b"Content-Length: %d\r\n" % length)
+        incoming.left = 0 if bodiless else length
+    elif not bodiless:
+        if head.version == b"1.0":
+            incoming.keep_alive = False
+        else:
+            incoming.chunked = True
+            out.append(b"Transfer-Encoding: chunked\r\n")
+    if not incoming.complete and (incoming.expects or incoming.too_large):
+        incoming.keep_alive = False
+    if draining or head.upgrade:
+        incoming.keep_alive = False
+    if not incoming.keep_alive:
+        out.append(b"Connection: close\r\n\r\n")
+    elif head.version == b"1.0":
+        out.append(b"Connection: keep-alive\r\n\r\n")
+    else:
+        out.append(b"\r\n")
+    return b"".join(out)

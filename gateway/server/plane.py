@@ -1,0 +1,117 @@
+"""The data plane's listening side: accepts connections, keeps their number and patience bounded, drains them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections import Counter
+
+from gateway.ports import Clock, ExchangeFactory
+from gateway.server.client_side import ClientConnection
+from gateway.server.limits import Limits
+
+SWEEP_SECONDS = 0.5
+BACKLOG = 4096
+
+
+class DataPlane:
+    """Serves ``factory``'s exchanges on one address."""
+
+    def __init__(
+        self, factory: ExchangeFactory, clock: Clock, loop: asyncio.AbstractEventLoop, limits: Limits | None = None
+    ) -> None:
+        self.factory = factory
+        self.loop = loop
+        self.limits = limits or Limits()
+        self.draining = False
+        self.malformed = 0
+        """Requests refused because they were not HTTP as it must be."""
+        self.refused_connections = 0
+        self.in_flight = 0
+        """Requests whose answer is outstanding."""
+        self.connections: set[ClientConnection] = set()
+        self.now = clock.monotonic
+        self._clock = clock
+        self._peers: Counter[str] = Counter()
+        self._server: asyncio.Server | None = None
+        self._sweeping = False
+        self._empty: asyncio.Event = asyncio.Event()
+
+    async def start(
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+        sock: socket.socket | None = None,
+        reuse_port: bool = False,
+    ) -> int:
+        """Listen on an address, or on a socket that was handed over; answers the port. Raises ``OSError`` where the
+        address can't be had."""
+        if sock is not None:
+            self._server = await self.loop.create_server(
+                lambda: ClientConnection(self), sock=sock, ssl=tls, backlog=BACKLOG
+            )
+        else:
+            self._server = await self.loop.create_server(
+                lambda: ClientConnection(self), host, port, ssl=tls, backlog=BACKLOG, reuse_port=reuse_port or None
+            )
+        address: int = self._server.sockets[0].getsockname()[1]
+        return address
+
+    def connected(self, connection: ClientConnection) -> bool:
+        """Count a new connection; False: there are too many."""
+        if not self._sweeping:
+            self._sweeping = True
+            self._clock.after(SWEEP_SECONDS, self._sweep)
+        self.connections.add(connection)
+        self._peers[connection.peer] += 1
+        limits = self.limits
+        if (
+            len(self.connections) > limits.max_connections
+            or self._peers[connection.peer] > limits.max_connections_per_peer
+        ):
+            self.refused_connections += 1
+            return False
+        return True
+
+    def disconnected(self, connection: ClientConnection) -> None:
+        self.connections.discard(connection)
+        left = self._peers[connection.peer] - 1
+        if left > 0:
+            self._peers[connection.peer] = left
+        else:
+            del self._peers[connection.peer]
+        if not self.connections:
+            self._empty.set()
+
+    def _sweep(self) -> None:
+        now = self.now()
+        for connection in [c for c in self.connections if c.deadline <= now]:
+            connection.expire()
+        if self.connections:
+            self._clock.after(SWEEP_SECONDS, self._sweep)
+        else:
+            self._sweeping = False
+
+    def stop_accepting(self) -> None:
+        """Close the listening socket; connections go on."""
+        if self._server is not None:
+            self._server.close()
+
+    async def drain(self, seconds: float) -> bool:
+        """Let answers finish, at most ``seconds``; True where all did. What is left is broken off."""
+        self.draining = True
+        self.stop_accepting()
+        for connection in list(self.connections):
+            connection.drain()
+        if self.connections:
+            self._empty.clear()
+            try:
+                await asyncio.wait_for(self._empty.wait(), seconds)
+            except TimeoutError:
+                for connection in list(self.connections):
+                    connection.break_off()
+                return False
+        return True

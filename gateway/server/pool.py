@@ -1,0 +1,211 @@
+"""Keep-alive connections to providers. Decisions are synchronous; opening a connection is the only thing that waits.
+
+1. A call takes the connection that was used last and is still open.
+2. Else, where the endpoint's bound allows it, a new one is opened for it.
+3. Else it waits in line, in order, for the next connection that comes back.
+
+A connection that closed while idle is never used; a request is sent once, on one connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable
+
+from gateway.ports import Clock, Endpoint, Exchange, Failure, UpstreamPort
+from gateway.server.connect import Connector, via_proxy
+from gateway.server.upstream_side import UpstreamCall, UpstreamConnection
+
+IDLE_SECONDS = 50.0
+"""Below the 60 seconds after which common load balancers close."""
+LIFETIME_SECONDS = 3600.0
+MAX_IDLE = 1024
+MAX_WAITING = 10_000
+MAX_KNOWN = 1024
+SWEEP_SECONDS = 0.5
+
+
+class EndpointPool:
+    """The connections to one endpoint."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        now: Callable[[], float],
+        loop: asyncio.AbstractEventLoop,
+        connector: Connector,
+    ) -> None:
+        self.endpoint = endpoint
+        self.prefix, self.proxy_fields = via_proxy(endpoint)
+        self._connector = connector
+        self._now = now
+        self._loop = loop
+        self.idle: list[UpstreamConnection] = []
+        self.open: set[UpstreamConnection] = set()
+        self.waiting: deque[UpstreamCall] = deque()
+        self._connecting: set[asyncio.Task[None]] = set()
+
+    @property
+    def busy(self) -> bool:
+        """True while there is a connection, or a call that waits for one."""
+        return bool(self.open or self._connecting or self.waiting)
+
+    def send(self, call: UpstreamCall) -> None:
+        """Start ``call`` now, or as soon as a connection can serve it."""
+        now = self._now()
+        while self.idle:
+            connection = self.idle.pop()
+            if connection.usable(now):
+                connection.start(call, now)
+                return
+            connection.drop()
+        limit = self.endpoint.max_connections
+        if limit and len(self.open) + len(self._connecting) >= limit:
+            if len(self.waiting) >= MAX_WAITING:
+                self._loop.call_soon(call.fail, "connect", f"{MAX_WAITING} calls wait for a connection already")
+                return
+            call.waits_until = now + self.endpoint.connect_seconds
+            self.waiting.append(call)
+            return
+        task = self._loop.create_task(self._connect(call))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    def give_back(self, connection: UpstreamConnection) -> None:
+        """A connection is free again: the next in line takes it."""
+        now = self._now()
+        while self.waiting:
+            call = self.waiting.popleft()
+            if call.to is not None:
+                self._loop.call_soon(self._start_on, connection, call)
+                return
+        if len(self.idle) >= MAX_IDLE or now - connection.opened_at > LIFETIME_SECONDS:
+            connection.drop()
+            return
+        idle_seconds = min(IDLE_SECONDS, connection.idle_seconds)
+        if idle_seconds <= 0:
+            connection.drop()
+            return
+        connection.idle_since = now
+        connection.deadline = now + idle_seconds
+        self.idle.append(connection)
+
+    def _start_on(self, connection: UpstreamConnection, call: UpstreamCall) -> None:
+        if call.to is None:
+            self.give_back(connection)
+        elif connection.usable(now := self._now()):
+            connection.start(call, now)
+        else:
+            self.send(call)
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        self.open.discard(connection)
+        if connection in self.idle:
+            self.idle.remove(connection)
+        if self.waiting:
+            self._loop.call_soon(self._send_waiting)
+
+    def _send_waiting(self) -> None:
+        if self.waiting:
+            self.send(self.waiting.popleft())
+
+    def sweep(self, now: float) -> None:
+        """Close what is past its deadline, and answer who waited in line for too long."""
+        waiting = self.waiting
+        while waiting and waiting[0].waits_until <= now:
+            call = waiting.popleft()
+            call.fail("connect_timeout", f"all {self.endpoint.max_connections} connections are in use")
+        for connection in [c for c in self.open if c.deadline <= now]:
+            connection.expire()
+
+    def close(self) -> None:
+        for task in list(self._connecting):
+            task.cancel()
+        for connection in list(self.open):
+            connection.drop()
+
+    async def _connect(self, call: UpstreamCall) -> None:
+        endpoint = self.endpoint
+        failure: Failure = "connect"
+        try:
+            async with asyncio.timeout(endpoint.connect_seconds):
+                connection = await self._connector.connect(endpoint, lambda: UpstreamConnection(self, self._now))
+        except TimeoutError:
+            failure, detail = "connect_timeout", f"no connection within {endpoint.connect_seconds:g} s"
+        except ssl.SSLError as error:
+            detail = f"TLS failed: {error.reason or error}"
+        except OSError as error:
+            detail = str(error)
+        else:
+            self.open.add(connection)
+            if connection.closed:
+                self.lost(connection)
+                detail = "the connection was closed at once"
+            else:
+                self._connected(connection, call)
+                return
+        call.fail(failure, detail)
+        if self.waiting:
+            self._loop.call_soon(self._send_waiting)
+
+    def _connected(self, connection: UpstreamConnection, call: UpstreamCall) -> None:
+        if call.to is None:
+            self.give_back(connection)
+        else:
+            connection.start(call, self._now())
+
+
+class Pool:
+    """Implements ``gateway.ports.Upstreams`` for all endpoints."""
+
+    def __init__(self, clock: Clock, loop: asyncio.AbstractEventLoop) -> None:
+        self._clock = clock
+        self._loop = loop
+        self._connector = Connector(loop, clock.monotonic)
+        self._pools: dict[Endpoint, EndpointPool] = {}
+        self._known: dict[int, tuple[Endpoint, EndpointPool]] = {}
+        """By identity, because hashing an endpoint costs more than all else here; holds the endpoint, so that its
+        identity is not given to another."""
+        self._sweeping = False
+
+    def send(self, endpoint: Endpoint, head: bytes, body: bytes, method: bytes, to: Exchange) -> UpstreamPort:
+        known = self._known.get(id(endpoint))
+        pool = known[1] if known is not None else self._pool_of(endpoint)
+        call = UpstreamCall(endpoint, head, body, method, to)
+        pool.send(call)
+        return call
+
+    def _pool_of(self, endpoint: Endpoint) -> EndpointPool:
+        pool = self._pools.get(endpoint)
+        if pool is None:
+            now = self._clock.monotonic
+            pool = self._pools[endpoint] = EndpointPool(endpoint, now, self._loop, self._connector)
+            if not self._sweeping:
+                self._sweeping = True
+                self._clock.after(SWEEP_SECONDS, self._sweep)
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()
+        self._known[id(endpoint)] = (endpoint, pool)
+        return pool
+
+    def _sweep(self) -> None:
+        now = self._clock.monotonic()
+        for pool in list(self._pools.values()):
+            pool.sweep(now)
+        if any(pool.busy for pool in self._pools.values()):
+            self._clock.after(SWEEP_SECONDS, self._sweep)
+        else:
+            self._sweeping = False
+            self._pools.clear()
+            self._known.clear()
+
+    def counts(self) -> tuple[int, int]:
+        """Open and idle connections."""
+        pools = self._pools.values()
+        return sum(len(p.open) for p in pools), sum(len(p.idle) for p in pools)
+
+    def close(self) -> None:
+        for pool in self._pools.values():
+            pool.close()

@@ -1,0 +1,423 @@
+"""The provider's side of the transport: one connection, and one call on it.
+
+HTTP parsing is llhttp's (through httptools), with no lenient flag. What is here turns its callbacks into the inputs of
+``gateway.ports.Exchange``, in the pieces in which the bytes came, and decides whether the connection may serve again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import select
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from gateway.ports import Endpoint, Exchange, Failure, Header
+from gateway.server.connect import absolute_form
+
+if TYPE_CHECKING:
+    from gateway.server.pool import EndpointPool
+
+MAX_HEAD_BYTES = 262_144
+MAX_HEADERS = 1_000
+MAX_INTERIMS = 32
+LOOK_AFTER_SECONDS = 1.0
+JOIN_BYTES = 65_536
+"""A request up to this size leaves in one write."""
+
+
+class UpstreamCall:
+    """One request on its way: the ``UpstreamPort`` that its exchange holds."""
+
+    __slots__ = ("body", "connection", "endpoint", "head", "method", "paused", "to", "waits_until")
+
+    def __init__(self, endpoint: Endpoint, head: bytes, body: bytes, method: bytes, to: Exchange) -> None:
+        self.endpoint = endpoint
+        self.head = head
+        self.body = body
+        self.method = method
+        self.to: Exchange | None = to
+        """None: over, or given up."""
+        self.connection: UpstreamConnection | None = None
+        self.paused = False
+        self.waits_until = 0.0
+        """How long it stays in line for a connection."""
+
+    def pause(self) -> None:
+        if not self.paused:
+            self.paused = True
+            if self.connection is not None:
+                self.connection.pause()
+
+    def resume(self) -> None:
+        if self.paused:
+            self.paused = False
+            if self.connection is not None:
+                self.connection.resume()
+
+    def abort(self) -> None:
+        self.to = None
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.drop()
+
+    def write(self, data: bytes) -> None:
+        if self.connection is not None:
+            self.connection.write(data)
+
+    def fail(self, failure: Failure, detail: str) -> None:
+        """Report the end of the call, once."""
+        to, self.to = self.to, None
+        self.connection = None
+        if to is not None:
+            to.upstream_failed(failure, detail)
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to a provider. Serves one call at a time."""
+
+    __slots__ = (
+        "_bodiless",
+        "_call",
+        "_complete",
+        "_extra",
+        "_fresh_head",
+        "_head_bytes",
+        "_headers",
+        "_interim_count",
+        "_interims",
+        "_keep",
+        "_now",
+        "_parser",
+        "_parts",
+        "_pool",
+        "_raw",
+        "_reason",
+        "_seen_head",
+        "_sized",
+        "_status",
+        "_trailers",
+        "_transport",
+        "closed",
+        "deadline",
+        "idle_seconds",
+        "idle_since",
+        "opened_at",
+    )
+
+    def __init__(self, pool: EndpointPool, now: Callable[[], float]) -> None:
+        self._pool = pool
+        self._now = now
+        self._call: UpstreamCall | None = None
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self.closed = False
+        self.deadline = math.inf
+        self.idle_since = 0.0
+        self.idle_seconds = math.inf
+        """How long the provider keeps an idle connection, where it says so."""
+        self.opened_at = now()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._headers: list[Header] = []
+        self._trailers: list[Header] = []
+        self._interims: list[tuple[int, list[Header]]] = []
+        self._parts: list[bytes] = []
+        self._status = 0
+        self._reason = b""
+        self._head_bytes = 0
+        self._interim_count = 0
+        self._seen_head = False
+        self._fresh_head = False
+        self._complete = False
+        self._bodiless = False
+        self._sized = False
+        self._keep = False
+        self._extra = False
+        self._raw = False
+
+    # the call
+
+    def start(self, call: UpstreamCall, now: float) -> None:
+        """Send a request; its answer goes to the call's exchange."""
+        transport = self._transport
+        assert transport is not None
+        self._call = call
+        call.connection = self
+        endpoint = call.endpoint
+        self.deadline = now + endpoint.head_seconds
+        head, body = call.head, call.body
+        if self._pool.prefix:
+            head = absolute_form(head, self._pool.prefix, self._pool.proxy_fields)
+        if len(body) <= JOIN_BYTES:
+            transport.write(head + body if body else head)
+        else:
+            transport.writelines((head, body))
+        if call.paused:
+            transport.pause_reading()
+
+    def pause(self) -> None:
+        if self._transport is not None and not self.closed:
+            self._transport.pause_reading()
+            self.deadline = math.inf
+
+    def resume(self) -> None:
+        if self._transport is not None and not self.closed and self._call is not None:
+            self._transport.resume_reading()
+            self.deadline = self._now() + self._call.endpoint.idle_seconds
+
+    def drop(self) -> None:
+        """Close at once, whatever is in flight."""
+        self._call = None
+        if self._transport is not None and not self.closed:
+            self._transport.abort()
+
+    def expire(self) -> None:
+        """The deadline passed: the provider is too slow, or an idle connection too old."""
+        call, self._call = self._call, None
+        seen_head = self._seen_head
+        if self._transport is not None:
+            self._transport.abort()
+        if call is None:
+            return
+        if seen_head:
+            call.fail("idle_timeout", f"nothing came for {call.endpoint.idle_seconds:g} s")
+        else:
+            call.fail("head_timeout", f"no answer within {call.endpoint.head_seconds:g} s")
+
+    def usable(self, now: float) -> bool:
+        """True where a new call may be started here. A connection that lay idle for long is looked at: the peer's
+        close may be in the kernel already."""
+        transport = self._transport
+        if self.closed or self._call is not None or transport is None or transport.is_closing():
+            return False
+        return now - self.idle_since < LOOK_AFTER_SECONDS or not self._readable(transport)
+
+    def _readable(self, transport: asyncio.Transport) -> bool:
+        poll = select.poll()
+        poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        call = self._call
+        if call is None:
+            self.drop()
+            return
+        if self._raw:
+            if call.to is not None:
+                call.to.upstream_data(data)
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._switch(call, data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            if not (self._complete or (self._bodiless and self._seen_head)):
+                self._protocol_error(str(error.__context__ or error))
+                return
+            self._extra = True
+        else:
+            if not self._seen_head:
+                self._head_bytes += len(data)
+                if self._head_bytes > 2 * MAX_HEAD_BYTES:
+                    self._protocol_error("its head is too large")
+                    return
+        self._deliver(call)
+
+    def _switch(self, call: UpstreamCall, rest: bytes) -> None:
+        """101: bytes in both directions from here on, if that is what was asked for."""
+        if b"upgrade: websocket" not in call.head.lower():
+            self._protocol_error("it switched protocols unasked")
+            return
+        self._raw = True
+        self.deadline = math.inf
+        to = call.to
+        if to is not None:
+            to.upstream_switched(self._status, self._reason, self._headers)
+            if rest and call.to is not None:
+                to.upstream_data(rest)
+
+    def write(self, data: bytes) -> None:
+        """Raw bytes, once protocols are switched."""
+        if self._transport is not None and not self.closed:
+            self._transport.write(data)
+
+    def _deliver(self, call: UpstreamCall) -> None:
+        """Give the exchange what one read held, in order."""
+        to = call.to
+        if to is None:
+            return
+        if self._interims:
+            for status, headers in self._interims:
+                to.upstream_interim(status, headers)
+            self._interims.clear()
+        if self._fresh_head:
+            self._fresh_head = False
+            to.upstream_head(self._status, self._reason, self._headers)
+        parts = self._parts
+        if parts:
+            piece = parts[0] if len(parts) == 1 else b"".join(parts)
+            self._parts = []
+            if call.to is not None:
+                to.upstream_data(piece)
+        if call.to is None:
+            return
+        if self._complete or (self._bodiless and self._seen_head):
+            self._finish(call)
+        elif not call.paused:
+            endpoint = call.endpoint
+            self.deadline = self._now() + (endpoint.idle_seconds if self._seen_head else endpoint.head_seconds)
+
+    def _finish(self, call: UpstreamCall) -> None:
+        """The answer is whole: free the connection, then say so."""
+        transport = self._transport
+        assert transport is not None
+        trailers = self._trailers
+        reusable = (
+            self._keep
+            and self._complete
+            and not self._extra
+            and call.method != b"HEAD"
+            and transport.get_write_buffer_size() == 0
+        )
+        self._call = None
+        call.connection = None
+        to, call.to = call.to, None
+        if reusable:
+            self._reset()
+            if call.paused:
+                transport.resume_reading()
+            self._pool.give_back(self)
+        elif transport.get_write_buffer_size():
+            transport.abort()
+        else:
+            transport.close()
+        if to is not None:
+            to.upstream_end(trailers)
+
+    def _protocol_error(self, detail: str) -> None:
+        call, self._call = self._call, None
+        if self._transport is not None:
+            self._transport.abort()
+        if call is not None:
+            if self._fresh_head or self._parts:
+                self._hand_over(call)
+            call.fail("protocol", detail)
+
+    def _hand_over(self, call: UpstreamCall) -> None:
+        """Before a failure: what was understood up to it."""
+        to = call.to
+        if to is None or not self._seen_head:
+            return
+        if self._fresh_head:
+            self._fresh_head = False
+            to.upstream_head(self._status, self._reason, self._headers)
+        if self._parts and call.to is not None:
+            piece = b"".join(self._parts)
+            self._parts = []
+            to.upstream_data(piece)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self._pool.lost(self)
+        call, self._call = self._call, None
+        if call is None or call.to is None:
+            return
+        if self._raw or (exc is None and self._seen_head and not self._sized and not self._bodiless):
+            to, call.to = call.to, None
+            call.connection = None
+            to.upstream_end(self._trailers)
+            return
+        where = "before its answer was complete" if self._seen_head else "before it answered"
+        call.fail("reset", f"the connection was closed {where}" + (f": {exc}" if exc else ""))
+
+    # llhttp
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._extra = True
+
+    def on_status(self, status: bytes) -> None:
+        if not self._extra:
+            self._reason += status
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._extra:
+            return
+        if value and value[-1] in b" \t":
+            value = value.rstrip(b" \t")
+        fields = self._trailers if self._seen_head else self._headers
+        fields.append((name, value))
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > MAX_HEAD_BYTES or len(fields) > MAX_HEADERS:
+            raise ValueError("its head is too large")
+
+    def on_headers_complete(self) -> None:
+        if self._extra:
+            return
+        parser = self._parser
+        status = self._status = parser.get_status_code()
+        if status < 200 and not (status == 101 and parser.should_upgrade()):
+            if status < 100 or status == 101:
+                raise ValueError(f"its status is {status}")
+            return
+        self._keep = parser.should_keep_alive()
+        call = self._call
+        self._bodiless = status == 204 or status == 304 or (call is not None and call.method == b"HEAD")
+        for name, value in self._headers:
+            size = len(name)
+            if size == 14:
+                if name.lower() == b"content-length":
+                    self._sized = True
+            elif size == 17:
+                if name.lower() == b"transfer-encoding":
+                    self._sized = True
+                    # a coding that is taken off nowhere would reach the client under a false framing
+                    if value.lower() != b"chunked":
+                        raise ValueError("its transfer coding is not chunked alone")
+            elif size == 10 and name.lower() == b"keep-alive":
+                self.idle_seconds = _idle_seconds(value)
+        self._seen_head = self._fresh_head = True
+
+    def on_body(self, body: bytes) -> None:
+        if not self._extra:
+            self._parts.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._extra:
+            return
+        if not self._seen_head:
+            self._interim()
+            return
+        self._complete = True
+
+    def _interim(self) -> None:
+        """A 1xx answer is whole. A 100 stays here: the gateway forwards no expectation."""
+        self._interim_count += 1
+        if self._interim_count > MAX_INTERIMS:
+            raise ValueError("it sends 1xx answers without end")
+        if self._status != 100:
+            self._interims.append((self._status, self._headers))
+        self._headers = []
+        self._reason = b""
+
+
+def _idle_seconds(value: bytes) -> float:
+    """``Keep-Alive: timeout=N``, less a second for the way; no bound where nothing is said."""
+    for part in value.split(b","):
+        name, _, seconds = part.strip().partition(b"=")
+        if name.lower() == b"timeout" and seconds.isdigit() and len(seconds) < 9:
+            return max(0.0, int(seconds) - 1.0)
+    return math.inf

@@ -1,0 +1,379 @@
+"""A WebSocket to a provider: bytes both ways, and a record for each response that the provider says is done.
+
+The session has an open entry of its own, so that a crash leaves a trace, and holds room in the quotas for one response
+at a time: what a response cost is settled when it is done, and room for the next is held before the client hears of
+it. Where there is none, the session is closed with code 1008. No extension is let through, so that frames can be read
+as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway import answers
+from gateway.admission import Admitted, Caller, amounts_of, reserve
+from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, OpenEntry, Record
+from gateway.ledger.rows import held_of
+from gateway.ledger.store import LedgerFull, LedgerUnavailable
+from gateway.near import refusal_of
+from gateway.parts import Parts
+from gateway.ports import ClientPort, CredentialUnavailable, Failure, Header, RequestHead, UpstreamPort
+from gateway.quota.engine import Amounts, Subject
+from gateway.settlement import Ending, record_of
+from gateway.tokens.bounds import Bound
+from gateway.wire.dialect import Refusal
+from gateway.wire.dialects.openai import DIALECT as OPENAI
+from gateway.wire.facts import Facts
+from gateway.wire.framing.websocket import Messages, close_frame
+from gateway.wire.http_heads import request_head_bytes
+from gateway.wire.openai_shape import OpenAIReader
+from gateway.wire.sockets import ENDS, STARTS, handshake_headers, socket_model
+from gateway.wire.usage import Reading
+
+POLICY_VIOLATION = 1008
+SAMPLE_BYTES = 32_768
+MAX_HELD_BYTES = 32 * 1024 * 1024
+
+
+class Session:
+    """Implements ``gateway.ports.Exchange`` for one upgraded connection."""
+
+    wants_body = True
+
+    def __init__(self, parts: Parts, caller: Caller, client: ClientPort, head: RequestHead, api: str) -> None:
+        self._parts = parts
+        self._caller = caller
+        self._client = client
+        self._head = head
+        self._api = api
+        self._call: Admitted | None = None
+        self._upstream: UpstreamPort | None = None
+        self._messages = Messages()
+        self._switched = False
+        self._over = False
+        self._gone = False
+        self._holding = 0
+        """Records on their way to the disk: what came behind them waits."""
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._early: list[bytes] = []
+        """What the client sent before the provider agreed."""
+        self._sample: list[bytes] | None = None
+        """Messages of the response in progress, for an estimate; None: no response is in progress."""
+        self._began_ns = 0
+        self._why = ""
+        """Why the session must close once what is held has been sent."""
+        self._failure = "reset"
+        self._status = 0
+        self._bytes = 0
+
+    # the request
+
+    def request_head(self, head: RequestHead) -> None:
+        return
+
+    def request_body(self, body: bytes) -> None:
+        parts, caller = self._parts, self._caller
+        provider = caller.provider
+        assert provider is not None
+        model = socket_model(caller.target)
+        now_ns = parts.clock.now_ns()
+        price = parts.book.find(provider.price_as, model, now_ns)
+        limits = parts.models.facts(provider.price_as, model)
+        facts = Facts(api=self._api, model=model, stream=True, billable=True, input_open=True)
+        bound = Bound(limits.context_window, limits.max_output, {})
+        principal = caller.principal
+        entry = OpenEntry(
+            request_id=parts.new_id(),
+            started_ns=now_ns,
+            team=principal.team,
+            workflow=caller.workflow,
+            key_id=principal.key_id,
+            tags=dict(caller.tags),
+            provider=provider.name,
+            api=self._api + "_session",
+            method="GET",
+            path=caller.target.partition(b"?")[0][:512].decode("latin-1"),
+            model_requested=model,
+            stream=True,
+            trace_id=caller.trace_id,
+        )
+        subject = Subject(principal.team, caller.workflow, principal.key_id, provider.name, model, caller.tags)
+        call = self._call = Admitted(
+            caller=caller,
+            provider=provider,
+            facts=facts,
+            target=caller.target,
+            body=b"",
+            book=parts.book,
+            price=price,
+            subject=subject,
+            bound=bound,
+            amounts=amounts_of(price, bound, facts),
+            entry=entry,
+        )
+        shortage = reserve(parts, call)
+        if shortage is not None:
+            self._refuse(refusal_of(shortage, now_ns), shortage.quota)
+            return
+        try:
+            parts.ledger.open(entry, self._opened)
+        except (LedgerFull, LedgerUnavailable) as error:
+            self._opened(error)
+
+    def request_too_large(self) -> None:
+        self._refuse(answers.TOO_LARGE, "")
+
+    def _refuse(self, refusal: Refusal, quota: str) -> None:
+        self._over = True
+        record = answers.rejection(self._parts, self._caller, self._call, refusal, quota, self._head.received)
+        reply = answers.refusal(self._caller, self._call, refusal, record.request_id)
+        self._parts.observer.refused(record, refusal.code)
+        self._parts.ledger.settle(record, lambda _: self._reply(reply))
+
+    def _reply(self, reply: answers.Reply) -> None:
+        if not self._gone:
+            self._client.reply(reply.status, b"", reply.headers, reply.body)
+
+    def _opened(self, error: Exception | None) -> None:
+        call, parts = self._call, self._parts
+        assert call is not None
+        if error is not None:
+            self._over = True
+            self._release()
+            self._reply(answers.failure(503, "ledger_unavailable", str(error), None))
+            return
+        parts.observer.started(call.provider.name)
+        if self._gone:
+            self._end(CLIENT_DISCONNECTED)
+            return
+        provider, caller = call.provider, call.caller
+        target = provider.base_path + caller.target
+        headers: Sequence[Header] = [*caller.headers, *caller.passthrough]
+        host = provider.endpoint.host_header
+        if provider.credential is not None:
+            try:
+                own = provider.credential.headers(b"GET", host, target, headers, b"")
+            except CredentialUnavailable as reason:
+                self.upstream_failed("connect", str(reason))
+                return
+            headers = [*caller.headers, *own]
+        upgrade = handshake_headers(self._head.headers)
+        plain = request_head_bytes(
+            b"GET", target, [h for h in headers if not h[0].lower().startswith(b"sec-websocket-")], host, 0
+        )
+        head = plain[:-2] + b"".join(b"%b: %b\r\n" % header for header in upgrade) + b"\r\n"
+        self._upstream = provider.upstreams.send(provider.endpoint, head, b"", b"GET", self)
+
+    # the provider
+
+    def upstream_interim(self, status: int, headers: list[Header]) -> None:
+        return
+
+    def upstream_switched(self, status: int, reason: bytes, headers: list[Header]) -> None:
+        call = self._call
+        assert call is not None
+        self._switched = True
+        self._status = status
+        own = (b"x-spendgate-request-id", call.entry.request_id.encode())
+        kept = [header for header in headers if header[0].lower() != b"sec-websocket-extensions"]
+        self._client.switch(status, reason, [*kept, own])
+        if self._upstream is not None:
+            for data in self._early:
+                self._upstream.write(data)
+        self._early = []
+
+    def upstream_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
+        """The provider refused the upgrade: its answer passes through."""
+        self._status = status
+        drop = (b"connection", b"transfer-encoding", b"content-length", b"keep-alive", b"upgrade")
+        if not self._gone:
+            self._client.start(status, reason, [h for h in headers if h[0].lower() not in drop], None)
+
+    def upstream_data(self, data: bytes) -> None:
+        self._bytes += len(data)
+        if not self._switched:
+            if not self._gone:
+                self._client.write(data)
+            return
+        finished = [message for message in self._messages.feed(data) if self._message(message)]
+        self._forward(data)
+        for message in finished:
+            self._response(message)
+
+    def _message(self, message: bytes) -> bool:
+        """True for the end of a response."""
+        if any(mark in message for mark in STARTS):
+            self._sample = []
+            self._began_ns = self._parts.clock.now_ns()
+        elif any(mark in message for mark in ENDS):
+            return True
+        elif self._sample is not None and sum(map(len, self._sample)) < SAMPLE_BYTES:
+            self._sample.append(message)
+        return False
+
+    def _forward(self, data: bytes) -> None:
+        ends = any(mark in data for mark in ENDS)
+        if self._holding or ends:
+            self._held.append(data)
+            self._held_bytes += len(data)
+            if self._held_bytes > MAX_HELD_BYTES:
+                self._close(POLICY_VIOLATION, "too much arrived while the ledger was busy")
+            elif not self._holding and not self._messages.at_boundary:
+                # the event that ends a response is not whole yet: nothing to wait for
+                self._flush()
+        elif not self._gone:
+            self._client.write(data)
+
+    def _flush(self) -> None:
+        held, self._held, self._held_bytes = self._held, [], 0
+        if held and not self._gone and not self._over:
+            self._client.write(b"".join(held))
+
+    def _response(self, message: bytes) -> None:
+        """One response is done: book it, hold room for the next."""
+        call, parts = self._call, self._parts
+        assert call is not None
+        reader = OpenAIReader(OPENAI, call.facts, 200)
+        reader.frame(message)
+        self._holding += 1
+        parts.ledger.settle(self._booked(reader.reading, COMPLETED), self._recorded)
+        shortage = reserve(parts, call)
+        if shortage is not None:
+            self._why = refusal_of(shortage, parts.clock.now_ns()).message
+
+    def _booked(self, reading: Reading, outcome: str) -> Record:
+        """The record of one response; quotas and metrics take the same numbers."""
+        call, parts = self._call, self._parts
+        assert call is not None
+        estimated = None
+        if reading.usage is None and self._sample:
+            sample = b"\n".join(self._sample)
+            seen = Reading(sample=sample, decoded_bytes=len(sample))
+            estimated = parts.estimator.estimate(call.facts, b"", seen, call.provider.name, call.facts.model)
+        self._sample = None
+        now_ns = parts.clock.now_ns()
+        entry = msgspec.structs.replace(
+            call.entry, request_id=parts.new_id(), api=self._api, started_ns=min(self._began_ns or now_ns, now_ns)
+        )
+        record = record_of(
+            msgspec.structs.replace(call, entry=entry), reading, self._ending(outcome, entry.started_ns), estimated
+        )
+        record.opened = False
+        if call.reservation is not None:
+            actual = Amounts(*held_of(record))
+            if parts.quotas.settle(call.reservation, actual, now_ns):
+                parts.observer.exceeded(call.provider.kind, self._api)
+            call.reservation = None
+        parts.observer.started(record.provider)
+        parts.observer.settled(record, call.provider.kind)
+        return record
+
+    def _ending(self, outcome: str, started_ns: int) -> Ending:
+        now_ns = self._parts.clock.now_ns()
+        return Ending(
+            outcome=outcome,
+            status=self._status,
+            ended_ns=now_ns,
+            latency_us=(now_ns - started_ns) // 1000,
+            ttft_us=None,
+            gateway_us=0,
+            request_bytes=0,
+            response_bytes=self._bytes,
+            clean=True,
+            answered=self._status != 0,
+            sent=True,
+        )
+
+    def _recorded(self, error: Exception | None) -> None:
+        """A response's record is durable: the client may hear that it is done."""
+        self._holding -= 1
+        if not self._holding:
+            self._flush()
+            if self._why:
+                self._close(POLICY_VIOLATION, self._why)
+
+    # the end
+
+    def _close(self, code: int, why: str) -> None:
+        """Close both sides with a reason."""
+        if self._over:
+            return
+        if not self._gone:
+            self._client.write(close_frame(code, why))
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.abort()
+        self._end(COMPLETED)
+
+    def upstream_end(self, trailers: list[Header]) -> None:
+        self._upstream = None
+        self._flush()
+        self._end(COMPLETED)
+
+    def upstream_failed(self, failure: Failure, detail: str) -> None:
+        self._upstream = None
+        call = self._call
+        assert call is not None
+        self._parts.observer.failed(call.entry.request_id, call.provider.name, failure, detail)
+        self._failure = failure
+        self._flush()
+        self._end(COMPLETED if self._switched else UPSTREAM_ERROR)
+
+    def client_data(self, data: bytes) -> None:
+        if self._switched and self._upstream is not None:
+            self._upstream.write(data)
+        elif not self._over:
+            self._early.append(data)
+            if sum(map(len, self._early)) > SAMPLE_BYTES:
+                self._client.abort()
+
+    def client_paused(self) -> None:
+        if self._upstream is not None:
+            self._upstream.pause()
+
+    def client_resumed(self) -> None:
+        if self._upstream is not None:
+            self._upstream.resume()
+
+    def client_gone(self) -> None:
+        self._gone = True
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.abort()
+            self._end(CLIENT_DISCONNECTED)
+
+    def _release(self) -> None:
+        call = self._call
+        if call is not None and call.reservation is not None:
+            self._parts.quotas.release(call.reservation, self._parts.clock.now_ns())
+            call.reservation = None
+
+    def _end(self, outcome: str) -> None:
+        """Settle what is in progress, then the session itself."""
+        if self._over:
+            return
+        self._over = True
+        call, parts = self._call, self._parts
+        assert call is not None
+        if self._sample is not None:
+            parts.ledger.settle(self._booked(Reading(), outcome))
+        self._release()
+        session = msgspec.structs.replace(call, facts=Facts(api=call.entry.api, model=call.facts.model, stream=True))
+        record = record_of(session, Reading(), self._ending(outcome, call.entry.started_ns), None)
+        parts.observer.settled(record, call.provider.kind)
+        parts.ledger.settle(record, lambda _: self._ended())
+
+    def _ended(self) -> None:
+        if self._gone:
+            return
+        if self._switched:
+            self._client.close()
+        elif self._status:
+            self._client.finish()
+        else:
+            call = self._call
+            assert call is not None
+            self._reply(answers.upstream_failure(call.provider.name, self._failure, call.entry.request_id))

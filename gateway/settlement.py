@@ -1,0 +1,143 @@
+"""From what a response said to one record: usage, price, lines. Pure; the same for every way a call can end."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.admission import Admitted
+from gateway.ledger.record import COMPLETED, Checkpoint, Record
+from gateway.wire.usage import Reading, Usage
+from pricing.money import Line
+
+NOTHING = Usage()
+
+
+class Ending(msgspec.Struct, kw_only=True):
+    """How a call ended, seen from outside."""
+
+    outcome: str
+    status: int
+    ended_ns: int
+    latency_us: int
+    ttft_us: int | None
+    gateway_us: int
+    request_bytes: int
+    response_bytes: int
+    clean: bool
+    """The response ended as its framing says."""
+    answered: bool
+    """A response's head was seen."""
+    sent: bool
+    """The provider may have seen the request."""
+
+
+def needs_estimate(call: Admitted, reading: Reading, ending: Ending) -> bool:
+    """True where the provider may charge for more than it reported."""
+    if not call.facts.billable or not ending.sent:
+        return False
+    if ending.answered and not 200 <= ending.status < 300:
+        return False
+    if not ending.answered:
+        return ending.outcome not in ("upstream_error", "upstream_timeout")
+    if reading.usage is None:
+        return not reading.failed or reading.decoded_bytes > 0
+    return not ending.clean and not reading.complete
+
+
+def merge_estimate(reported: Usage | None, estimated: Usage) -> Usage:
+    """What was reported before a break, and the estimate for what came after it: never less than either."""
+    if reported is None:
+        return estimated
+    merged = msgspec.structs.replace(reported)
+    merged.input_tokens_total = reported.input_tokens_total or estimated.input_tokens_total
+    merged.output_tokens_total = max(reported.output_tokens_total, estimated.output_tokens_total)
+    return merged
+
+
+def price_usage(call: Admitted, usage: Usage, reading: Reading) -> tuple[int, tuple[Line, ...], str, bool]:
+    """Cost in nanousd, its lines, where the price came from, and whether one is known."""
+    facts = call.facts
+    if not facts.billable:
+        return 0, (), "", True
+    price = call.price_of(reading.model)
+    if price is None:
+        reported = reading.reported_cost_nanousd
+        if reported is None:
+            return 0, (), "", False
+        return reported, (Line("reported", 1, "request", reported),), "reported by the provider", True
+    bill = price.bill(
+        usage,
+        at_ns=call.entry.started_ns,
+        service_tier=reading.service_tier or facts.service_tier,
+        region=reading.region,
+        reported_cost_nanousd=reading.reported_cost_nanousd,
+    )
+    return bill.nanousd, bill.lines, bill.source, True
+
+
+def record_of(call: Admitted, reading: Reading, ending: Ending, estimated: Usage | None) -> Record:
+    """The one record of ``call``. ``estimated``: usage for what the provider did not report; None: nothing is due."""
+    entry = call.entry
+    if estimated is not None:
+        usage, source = merge_estimate(reading.usage, estimated), "estimated"
+    elif reading.usage is not None and call.facts.billable:
+        usage, source = reading.usage, reading.source
+    else:
+        usage, source = NOTHING, "none"
+    if source == "none" and not (ending.status < 300 and call.facts.billable and ending.outcome == COMPLETED):
+        cost, price, priced = 0, "", True
+        lines: tuple[Line, ...] = ()
+    else:
+        cost, lines, price, priced = price_usage(call, usage, reading)
+    return Record(
+        request_id=entry.request_id,
+        started_ns=entry.started_ns,
+        ended_ns=ending.ended_ns,
+        team=entry.team,
+        workflow=entry.workflow,
+        key_id=entry.key_id,
+        tags=entry.tags,
+        provider=entry.provider,
+        api=entry.api,
+        method=entry.method,
+        path=entry.path,
+        model_requested=entry.model_requested,
+        model=reading.model or entry.model_requested,
+        stream=entry.stream,
+        status=ending.status,
+        outcome=ending.outcome,
+        usage=usage,
+        usage_source=source,
+        cost_nanousd=cost,
+        cost_lines=lines,
+        price=price,
+        priced=priced,
+        reported_cost_nanousd=reading.reported_cost_nanousd,
+        quotas=entry.quotas,
+        reserved_nanousd=entry.reserved_nanousd,
+        reserved_input_tokens=entry.reserved_input_tokens,
+        reserved_output_tokens=entry.reserved_output_tokens,
+        latency_us=ending.latency_us,
+        ttft_us=ending.ttft_us,
+        gateway_us=ending.gateway_us,
+        request_bytes=ending.request_bytes,
+        response_bytes=ending.response_bytes,
+        trace_id=entry.trace_id,
+        service_tier=reading.service_tier or call.facts.service_tier,
+    )
+
+
+def checkpoint_of(call: Admitted, reading: Reading, usage: Usage, status: int, at_ns: int, seen: int) -> Checkpoint:
+    """How far ``call`` has come, priced, should nobody come back."""
+    cost, lines, price, _ = price_usage(call, usage, reading)
+    return Checkpoint(
+        request_id=call.entry.request_id,
+        at_ns=at_ns,
+        model=reading.model,
+        usage=usage,
+        cost_nanousd=cost,
+        cost_lines=lines,
+        price=price,
+        status=status,
+        response_bytes=seen,
+    )

@@ -1,0 +1,1 @@
+"""The providers' wire formats: bytes in, meaning out. Imports nothing else of the gateway."""

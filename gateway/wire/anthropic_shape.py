@@ -1,0 +1,176 @@
+"""Anthropic's messages, as spoken by Anthropic itself, Vertex and Bedrock.
+
+Sources: Anthropic API reference (messages, streaming messages, message batches, errors, rate limits).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.wire.dialect import Header, Refusal, Reply
+from gateway.wire.facts import UNLIMITED, Facts
+from gateway.wire.numbers import count, part, text
+from gateway.wire.usage import Reading, Usage
+
+NEEDLES = (b'"usage"', b'"message_stop"', b'"error"')
+DOCUMENT_KEYS = ("usage", "model", "error", "type", "stop_reason")
+OUTSIDE = (b'"image"', b'"document"', b'"file_id"', b'"container"', b'"mcp_servers"', b'"web_search', b'"web_fetch',
+           b'"code_execution', b'"bash_code', b'"computer_', b'"url"')  # fmt: skip
+OVERHEAD_TOKENS = 1024
+"""Tokens around the text: Anthropic states up to 735 for the tool-use system prompt with computer use, 346 without."""
+
+
+class MessageBody(msgspec.Struct):
+    model: Any = None
+    stream: Any = None
+    max_tokens: Any = None
+    max_tokens_to_sample: Any = None
+    service_tier: Any = None
+    speed: Any = None
+
+
+_BODY: msgspec.json.Decoder[MessageBody] = msgspec.json.Decoder(MessageBody)
+_decode = msgspec.json.decode
+
+
+def read_message(api: str, model: str, body: bytes, *, stream: bool | None = None) -> Facts:
+    """Facts of a messages request; ``model`` and ``stream`` where the path says them (Vertex, Bedrock)."""
+    try:
+        fields = _BODY.decode(body)
+    except msgspec.ValidationError:
+        return Facts(api=api, malformed="The request body must be a JSON object.")
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        return Facts(api=api, malformed=f"The request body is not valid JSON ({error}).")
+    limit = count(fields.max_tokens)
+    if limit is None:
+        limit = count(fields.max_tokens_to_sample)
+    return Facts(
+        api=api,
+        model=model or text(fields.model),
+        stream=fields.stream is True if stream is None else stream,
+        billable=api != "count_tokens",
+        input_bytes=len(body),
+        input_overhead=OVERHEAD_TOKENS,
+        input_open=any(mark in body for mark in OUTSIDE),
+        max_output=UNLIMITED if limit is None else limit,
+        service_tier="fast" if fields.speed == "fast" else text(fields.service_tier, 40),
+    )
+
+
+def take_usage(usage: dict[str, Any], into: Usage, raw: dict[str, int]) -> None:
+    """Take a usage object's numbers, field by field; ``raw`` remembers uncached input across reports.
+
+    ``input_tokens`` leaves cached tokens out (Anthropic, prompt caching), so the total is their sum.
+    """
+    for name in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens"):
+        value = count(usage.get(name))
+        if value is not None:
+            raw[name] = value
+    hour = part(usage, "cache_creation", "ephemeral_1h_input_tokens")
+    if hour is not None:
+        into.cache_write_1h_tokens = hour
+    into.cache_read_tokens = raw.get("cache_read_input_tokens", 0)
+    into.cache_write_tokens = raw.get("cache_creation_input_tokens", 0)
+    into.input_tokens_total = raw.get("input_tokens", 0) + into.cache_read_tokens + into.cache_write_tokens
+    into.output_tokens_total = raw.get("output_tokens", 0)
+    thinking = part(usage, "output_tokens_details", "thinking_tokens")
+    if thinking is not None:
+        into.reasoning_tokens = thinking
+    searches = part(usage, "server_tool_use", "web_search_requests")
+    if searches is not None:
+        into.web_search_requests = searches
+
+
+class MessageReader:
+    """Reads a message, or the events of a streamed one."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.reading = Reading()
+        self.terminal = False
+        self._facts = facts
+        self._raw: dict[str, int] = {}
+
+    def frame(self, data: bytes) -> None:
+        try:
+            document = _decode(data)
+        except (msgspec.DecodeError, RecursionError):
+            return
+        if isinstance(document, dict):
+            self.document(document)
+
+    def document(self, document: dict[str, Any]) -> None:
+        kind = document.get("type")
+        if kind == "message_stop":
+            self.terminal = True
+            self.reading.complete = True
+        elif kind == "error" or (document.get("error") and kind is None):
+            self.reading.failed = True
+        inner = document.get("message")
+        message = inner if kind == "message_start" and isinstance(inner, dict) else document
+        model = message.get("model")
+        if isinstance(model, str) and model:
+            self.reading.model = model[:200]
+        usage = message.get("usage")
+        if isinstance(usage, dict) and self._facts.api != "count_tokens":
+            self.take(usage)
+
+    def take(self, usage: dict[str, Any]) -> None:
+        reading = self.reading
+        if reading.usage is None:
+            reading.usage = Usage()
+            reading.source = "response"
+        take_usage(usage, reading.usage, self._raw)
+        tier = "fast" if usage.get("speed") == "fast" else usage.get("service_tier")
+        if isinstance(tier, str):
+            reading.service_tier = tier[:40]
+        region = usage.get("inference_geo")
+        if isinstance(region, str):
+            reading.region = region[:40]
+
+    def done(self) -> None:
+        if not self._facts.stream and self.reading.usage is not None:
+            self.reading.complete = True
+
+
+ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+}
+
+
+def refuse(refusal: Refusal) -> Reply:
+    """Anthropic's error, with its rate-limit headers."""
+    headers: list[Header] = [(b"content-type", b"application/json")]
+    if refusal.retry_after_ms is not None:
+        headers.append((b"retry-after", b"%d" % max(1, -(-refusal.retry_after_ms // 1000))))
+        headers.append((b"retry-after-ms", b"%d" % max(1, refusal.retry_after_ms)))
+    elif refusal.status in (403, 429):
+        headers.append((b"x-should-retry", b"false"))
+    unit = refusal.limits.get("unit")
+    if unit in ("requests", "tokens"):
+        known = [key for key in ("limit", "remaining", "reset") if key in refusal.limits]
+        headers += [(f"anthropic-ratelimit-{unit}-{key}".encode(), refusal.limits[key].encode()) for key in known]
+    kind = ERROR_TYPES.get(refusal.status, "invalid_request_error")
+    error = {"type": "error", "error": {"type": kind, "message": refusal.message}}
+    return Reply(refusal.status, headers, msgspec.json.encode(error))
+
+
+def cut(reading: Reading) -> bytes:
+    """Events that end a message for lack of room."""
+    usage = {"output_tokens": reading.usage.output_tokens_total if reading.usage else 0}
+    delta = {"type": "message_delta", "delta": {"stop_reason": "max_tokens", "stop_sequence": None}, "usage": usage}
+    events: Sequence[dict[str, Any]] = (
+        {"type": "content_block_stop", "index": 0},
+        delta,
+        {"type": "message_stop"},
+    )
+    return b"".join(
+        b"event: %b\ndata: %b\n\n" % (str(event["type"]).encode(), msgspec.json.encode(event)) for event in events
+    )

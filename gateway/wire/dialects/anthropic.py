@@ -1,0 +1,100 @@
+"""Anthropic. Source: https://docs.anthropic.com/en/api"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import msgspec
+
+from gateway.wire.anthropic_shape import (
+    DOCUMENT_KEYS,
+    NEEDLES,
+    MessageReader,
+    cut,
+    read_message,
+    refuse,
+)
+from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
+from gateway.wire.facts import Facts
+from gateway.wire.framing.ndjson import Lines
+from gateway.wire.json_edit import set_value
+from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, header
+from gateway.wire.paths import plain_path
+from gateway.wire.usage import Reading
+
+
+class BatchReader(MessageReader):
+    """Results of a batch, one a line: the sum of what its messages used, at the batch tier."""
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(facts)
+        self._done: dict[str, int] = {}
+
+    def frame(self, data: bytes) -> None:
+        before = dict(self._raw)
+        self._raw.clear()
+        try:
+            line = msgspec.json.decode(data)
+        except (msgspec.DecodeError, RecursionError):
+            line = None
+        result = line.get("result") if isinstance(line, dict) else None
+        message = result.get("message") if isinstance(result, dict) else None
+        if isinstance(message, dict):
+            self.document(message)
+        for name, value in before.items():
+            self._raw[name] = self._raw.get(name, 0) + value
+        if self.reading.usage is not None:
+            self.take({})
+        self.reading.service_tier = "batch"
+
+
+class Anthropic:
+    kind: ClassVar[str] = "anthropic"
+    price_as: ClassVar[str] = "anthropic"
+    base_url: ClassVar[str] = "https://api.anthropic.com"
+    auth: ClassVar[Auth] = Auth(b"x-api-key", b"")
+
+    def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
+        path = plain_path(target)
+        if method == b"POST":
+            if path.endswith("/messages"):
+                return read_message("messages", "", body)
+            if path.endswith("/messages/count_tokens"):
+                return read_message("count_tokens", "", body)
+            if path.endswith("/complete"):
+                return read_message("complete", "", body)
+        elif path.endswith("/results") and "/messages/batches/" in path:
+            return Facts(api="batch_results", billable=True, output_free=False)
+        return Facts()
+
+    def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:
+        return body
+
+    def clamp(self, facts: Facts, body: bytes, max_output: int) -> bytes | None:
+        if facts.api != "messages":
+            return None
+        return set_value(body, b"max_tokens", b"%d" % max_output)
+
+    def rename_model(self, facts: Facts, target: bytes, body: bytes, model: str) -> tuple[bytes, bytes]:
+        return target, set_value(body, b"model", msgspec.json.encode(model))
+
+    def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
+        content_type = header(headers, b"content-type")
+        if facts.api == "batch_results" and status < 300:
+            return FrameMeter(BatchReader(facts), headers, Lines(), (b'"usage"',))
+        reader = MessageReader(facts)
+        if content_type.startswith(b"text/event-stream"):
+            return SseMeter(reader, headers, NEEDLES)
+        if b"json" in content_type:
+            return JsonMeter(reader, headers, DOCUMENT_KEYS)
+        return SilentMeter(reader, headers)
+
+    def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
+        return refuse(refusal)
+
+    def cut(self, facts: Facts, reading: Reading) -> bytes | None:
+        return cut(reading) if facts.api == "messages" else None
+
+
+DIALECT = Anthropic()

@@ -1,0 +1,41 @@
+"""Azure OpenAI: deployments by path with dated API versions, and the v1 API.
+
+Sources: Azure OpenAI in Foundry Models REST API reference; "API version lifecycle": ``stream_options`` came with
+2024-09-01-preview, older versions refuse it as unknown.
+"""
+
+from __future__ import annotations
+
+import re
+
+from gateway.wire.dialect import Auth
+from gateway.wire.facts import Facts
+from gateway.wire.openai_shape import OpenAIShape
+from gateway.wire.paths import plain_path, query_value
+
+_DEPLOYMENT = re.compile(r"/openai/deployments/([^/]+)/", re.IGNORECASE)
+_FIRST_WITH_OPTIONS = b"2024-09-01"
+
+
+class Azure(OpenAIShape):
+    kind = "azure"
+    price_as = "azure"
+    auth = Auth(b"api-key", b"")
+    limit_key = b"max_completion_tokens"
+
+    def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
+        facts = super().read(method, target, content_type, body)
+        match = _DEPLOYMENT.search(plain_path(target))
+        if match is None:
+            return facts
+        if not facts.model:
+            facts.model = match[1][:200]
+        own_data = b'"data_sources"' in body
+        if own_data:
+            facts.input_open = True
+        if not facts.asks_usage and (own_data or query_value(target, b"api-version") < _FIRST_WITH_OPTIONS):
+            facts.asks_usage = True
+        return facts
+
+
+DIALECT = Azure()

@@ -1,0 +1,368 @@
+"""Amazon Bedrock: Converse and InvokeModel, whole and streamed, for each family of models.
+
+Sources: Bedrock API reference (Converse, ConverseStream, InvokeModel, InvokeModelWithResponseStream, CountTokens,
+TokenUsage), Bedrock user guide (inference request parameters by model family).
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64decode
+from collections.abc import Sequence
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import msgspec
+
+from gateway.wire import anthropic_shape
+from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
+from gateway.wire.facts import UNLIMITED, Facts
+from gateway.wire.framing.aws_eventstream import EventStream, Message, encode
+from gateway.wire.json_edit import set_value
+from gateway.wire.meter import Base, JsonMeter, SilentMeter, header
+from gateway.wire.numbers import count, part, table
+from gateway.wire.openai_shape import read_usage
+from gateway.wire.paths import plain_path
+from gateway.wire.usage import Reading, Usage
+
+_PATH = re.compile(r"/model/(.+)/(converse|converse-stream|invoke|invoke-with-response-stream|count-tokens)$")
+_APIS = {
+    "converse": "converse",
+    "converse-stream": "converse",
+    "invoke": "invoke",
+    "invoke-with-response-stream": "invoke",
+    "count-tokens": "count_tokens",
+}
+OUTSIDE = (b'"image"', b'"document"', b'"video"', b'"s3Location"', b'"images"', b'"inputImage"', b'"systemTool"')
+OVERHEAD_TOKENS = 1024
+LIMITS = ("max_tokens", "max_tokens_to_sample", "maxTokens", "max_gen_len", "maxTokenCount", "max_completion_tokens")
+METRICS = "amazon-bedrock-invocationMetrics"
+DOCUMENT_KEYS = ("usage", "model", "inputTextTokenCount", "results", "prompt_token_count", "generation_token_count",
+                 "type", "meta", "inputTokenCount", METRICS)  # fmt: skip
+_MODEL_ID = re.compile(r"[a-z0-9._:/-]*")
+_decode = msgspec.json.decode
+
+
+class InvokeBody(msgspec.Struct):
+    """Where the families keep their output limit."""
+
+    inferenceConfig: Any = None  # noqa: N815 - the wire's name
+    textGenerationConfig: Any = None  # noqa: N815
+    max_tokens: Any = None
+    max_tokens_to_sample: Any = None
+    max_completion_tokens: Any = None
+    max_gen_len: Any = None
+    maxTokens: Any = None  # noqa: N815
+    imageGenerationConfig: Any = None  # noqa: N815
+
+
+_BODY: msgspec.json.Decoder[InvokeBody] = msgspec.json.Decoder(InvokeBody)
+
+
+class BedrockReader:
+    """Reads whole answers and the events of streamed ones."""
+
+    def __init__(self, facts: Facts, headers: Sequence[Header]) -> None:
+        self.reading = Reading()
+        self.terminal = False
+        self._facts = facts
+        self._raw: dict[str, int] = {}
+        # Anthropic's counts in the headers leave cached tokens out: they are no whole report
+        self._from_headers = None if "anthropic." in facts.model else _header_usage(headers)
+        self._stated = False
+        """A usage object was seen; what families report beside their answer gives way to the headers."""
+
+    def frame(self, data: bytes) -> None:
+        try:
+            document = _decode(data)
+        except (msgspec.DecodeError, RecursionError):
+            return
+        if isinstance(document, dict):
+            self.document(document)
+
+    def document(self, document: dict[str, Any]) -> None:
+        """One answer, or one event's payload."""
+        inner = document.get("message")
+        source = inner if document.get("type") == "message_start" and isinstance(inner, dict) else document
+        model = source.get("model")
+        if isinstance(model, str) and model and self._facts.api == "invoke":
+            self.reading.model = model[:200]
+        usage = source.get("usage")
+        if isinstance(usage, dict):
+            self._stated = True
+            self._usage(usage)
+        else:
+            self._family(document)
+        metrics = document.get(METRICS)
+        if isinstance(metrics, dict) and self.reading.usage is None:
+            self._converse(
+                {
+                    "inputTokens": metrics.get("inputTokenCount"),
+                    "outputTokens": metrics.get("outputTokenCount"),
+                    "cacheReadInputTokens": metrics.get("cacheReadInputTokenCount"),
+                    "cacheWriteInputTokens": metrics.get("cacheWriteInputTokenCount"),
+                }
+            )
+        if isinstance(metrics, dict) or document.get("type") == "message_stop":
+            self.reading.complete = True
+
+    def _usage(self, usage: dict[str, Any]) -> None:
+        """A usage object: Anthropic's, Bedrock's own (Converse, Nova), or one in OpenAI's shape."""
+        if "input_tokens" in usage or "output_tokens" in usage:
+            anthropic_shape.take_usage(usage, self._into(), self._raw)
+        elif "inputTokens" in usage or "outputTokens" in usage:
+            self._converse(usage)
+        else:
+            into = self.reading.usage or Usage()
+            if read_usage(usage, into):
+                self._into(into)
+
+    def _converse(self, usage: dict[str, Any]) -> None:
+        """``inputTokens`` leaves cached tokens out; the total is their sum."""
+        numbers = {
+            "in": count(usage.get("inputTokens")),
+            "out": count(usage.get("outputTokens")),
+            "read": _either(usage, "cacheReadInputTokens", "cacheReadInputTokenCount"),
+            "write": _either(usage, "cacheWriteInputTokens", "cacheWriteInputTokenCount"),
+        }
+        if numbers["in"] is None and numbers["out"] is None:
+            return
+        raw = self._raw
+        raw.update({key: value for key, value in numbers.items() if value is not None})
+        into = self._into()
+        into.cache_read_tokens = raw.get("read", 0)
+        into.cache_write_tokens = raw.get("write", 0)
+        into.input_tokens_total = raw.get("in", 0) + into.cache_read_tokens + into.cache_write_tokens
+        into.output_tokens_total = raw.get("out", 0)
+        for detail in usage.get("cacheDetails") or () if isinstance(usage.get("cacheDetails"), list) else ():
+            if isinstance(detail, dict) and detail.get("ttl") == "1h":
+                into.cache_write_1h_tokens = count(detail.get("inputTokens")) or 0
+
+    def _family(self, document: dict[str, Any]) -> None:
+        """Families that report beside their answer: Titan, Llama, Cohere."""
+        tokens_in = _either(document, "inputTextTokenCount", "prompt_token_count")
+        tokens_out = count(document.get("generation_token_count"))
+        if tokens_out is None:
+            tokens_out = count(document.get("totalOutputTextTokenCount"))
+        results = document.get("results")
+        if tokens_out is None and isinstance(results, list):
+            counts = [part(result, "tokenCount") for result in results]
+            tokens_out = sum(number for number in counts if number is not None) if counts else None
+        if tokens_in is None and tokens_out is None:
+            billed = table(table(document.get("meta")).get("billed_units"))
+            tokens_in, tokens_out = count(billed.get("input_tokens")), count(billed.get("output_tokens"))
+        if tokens_in is not None:
+            self._into().input_tokens_total = tokens_in
+        if tokens_out is not None:
+            self._into().output_tokens_total = tokens_out
+
+    def _into(self, usage: Usage | None = None) -> Usage:
+        reading = self.reading
+        if reading.usage is None:
+            reading.usage = usage or Usage()
+            reading.source = "response"
+        return reading.usage
+
+    def done(self) -> None:
+        reading = self.reading
+        if not self._stated and self._from_headers is not None:
+            reading.usage = self._from_headers
+            reading.source = "headers"
+        if not self._facts.stream and reading.usage is not None:
+            reading.complete = True
+
+
+class EventStreamMeter(Base):
+    """The messages of a streamed answer."""
+
+    def __init__(self, reader: BedrockReader, headers: Sequence[Header]) -> None:
+        super().__init__(reader, headers)
+        self._events = EventStream()
+        self._bedrock = reader
+
+    def _take(self, data: bytes) -> None:
+        for message in self._events.feed(data):
+            self._message(message)
+
+    def _message(self, message: Message) -> None:
+        self._frames += 1
+        if message.headers.get(":message-type", "event") != "event":
+            self._bedrock.reading.failed = True
+            return
+        payload = message.payload
+        if message.headers.get(":event-type") == "chunk":
+            payload = _chunk(payload)
+        if (
+            b'"usage"' in payload
+            or b"okenCount" in payload
+            or b'"message_stop"' in payload
+            or b"_token_count" in payload
+        ):
+            self._bedrock.frame(payload)
+        if message.headers.get(":event-type") == "metadata":
+            self._bedrock.reading.complete = True
+            self._bedrock.terminal = True
+
+    def _end(self) -> None:
+        return
+
+
+class Bedrock:
+    kind: ClassVar[str] = "bedrock"
+    price_as: ClassVar[str] = "bedrock"
+    base_url: ClassVar[str] = ""
+    auth: ClassVar[Auth] = Auth()
+
+    def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
+        match = _PATH.search(plain_path(target))
+        if match is None or method != b"POST":
+            return Facts()
+        model, operation = _model_id(match[1][:400]), match[2]
+        api = _APIS[operation]
+        try:
+            fields = _BODY.decode(body)
+        except msgspec.ValidationError:
+            return Facts(api=api, model=model, malformed="The request body must be a JSON object.")
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            return Facts(api=api, model=model, malformed=f"The request body is not valid JSON ({error}).")
+        limit = _limit(fields)
+        return Facts(
+            api=api,
+            model=model,
+            stream=operation.endswith("stream"),
+            billable=api != "count_tokens",
+            input_bytes=len(body),
+            input_overhead=OVERHEAD_TOKENS,
+            input_open=any(mark in body for mark in OUTSIDE),
+            max_output=UNLIMITED if limit is None else limit,
+            output_free="embed" in model,
+            units_bound={"output_images": count(table(fields.imageGenerationConfig).get("numberOfImages")) or 1}
+            if fields.imageGenerationConfig is not None
+            else {},
+        )
+
+    def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:
+        return body
+
+    def clamp(self, facts: Facts, body: bytes, max_output: int) -> bytes | None:
+        if facts.api == "converse":
+            config = table(table(_decode(body)).get("inferenceConfig"))
+            return set_value(body, b"inferenceConfig", msgspec.json.encode({**config, "maxTokens": max_output}))
+        if facts.api == "invoke":
+            document = table(_decode(body))
+            for name in LIMITS:
+                if name in document:
+                    return set_value(body, name.encode(), b"%d" % max_output)
+        return None
+
+    def rename_model(self, facts: Facts, target: bytes, body: bytes, model: str) -> tuple[bytes, bytes]:
+        path, mark, query = target.partition(b"?")
+        base, _, operation = path.rpartition(b"/")
+        root = base[: base.find(b"/model/")]
+        return b"%b/model/%b/%b%b%b" % (root, quote(model, safe="").encode(), operation, mark, query), body
+
+    def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
+        reader = BedrockReader(facts, headers if facts.api == "invoke" else ())
+        content_type = header(headers, b"content-type")
+        if b"eventstream" in content_type:
+            return EventStreamMeter(reader, headers)
+        if b"json" in content_type and facts.api != "count_tokens":
+            return JsonMeter(reader, headers, DOCUMENT_KEYS)
+        return SilentMeter(reader, headers)
+
+    def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
+        kind = {
+            401: "UnrecognizedClientException",
+            403: "AccessDeniedException",
+            404: "ResourceNotFoundException",
+            429: "ThrottlingException" if refusal.retry_after_ms is not None else "ServiceQuotaExceededException",
+        }.get(refusal.status, "ValidationException")
+        headers: list[Header] = [(b"content-type", b"application/json"), (b"x-amzn-errortype", kind.encode())]
+        if refusal.retry_after_ms is not None:
+            headers.append((b"retry-after", b"%d" % max(1, -(-refusal.retry_after_ms // 1000))))
+        elif refusal.status in (403, 429):
+            headers.append((b"x-should-retry", b"false"))
+        # an exhausted quota is 400 here: boto3 would retry a 429, and waiting does not help
+        status = 400 if kind == "ServiceQuotaExceededException" else refusal.status
+        return Reply(status, headers, msgspec.json.encode({"message": refusal.message}))
+
+    def cut(self, facts: Facts, reading: Reading) -> bytes | None:
+        if facts.api != "converse":
+            return None
+        usage = reading.usage or Usage()
+        out = usage.output_tokens_total
+        counts = {
+            "inputTokens": usage.input_tokens_total,
+            "outputTokens": out,
+            "totalTokens": usage.input_tokens_total + out,
+        }
+        events: tuple[tuple[str, dict[str, Any]], ...] = (
+            ("contentBlockStop", {"contentBlockIndex": 0}),
+            ("messageStop", {"stopReason": "max_tokens"}),
+            ("metadata", {"usage": counts, "metrics": {"latencyMs": 0}}),
+        )
+        return b"".join(_event(name, msgspec.json.encode(payload)) for name, payload in events)
+
+
+def _model_id(text: str) -> str:
+    """A model's id as Bedrock spells them (lower case); ARNs and names of profiles stay whole."""
+    if text.startswith("arn:"):
+        return text
+    return _MODEL_ID.match(text)[0].rstrip(":") or text  # type: ignore[index]
+
+
+def _event(name: str, payload: bytes) -> bytes:
+    headers = {":event-type": name, ":content-type": "application/json", ":message-type": "event"}
+    return encode(headers, payload)
+
+
+def _chunk(payload: bytes) -> bytes:
+    """The family's own event inside a ``chunk`` event."""
+    try:
+        wrapped = _decode(payload)
+        return b64decode(wrapped["bytes"], validate=True)
+    except (msgspec.DecodeError, RecursionError, KeyError, TypeError, ValueError, binascii.Error):
+        return b""
+
+
+def _limit(fields: InvokeBody) -> int | None:
+    config = table(fields.inferenceConfig)
+    text_config = table(fields.textGenerationConfig)
+    found = (
+        config.get("maxTokens"),
+        config.get("max_new_tokens"),
+        text_config.get("maxTokenCount"),
+        fields.max_tokens,
+        fields.max_tokens_to_sample,
+        fields.max_completion_tokens,
+        fields.max_gen_len,
+        fields.maxTokens,
+    )
+    return next((number for value in found if (number := count(value)) is not None), None)
+
+
+def _either(source: dict[str, Any], first: str, second: str) -> int | None:
+    value = count(source.get(first))
+    return value if value is not None else count(source.get(second))
+
+
+def _header_usage(headers: Sequence[Header]) -> Usage | None:
+    """Bedrock's token-count headers of an InvokeModel answer."""
+    found: dict[str, int] = {}
+    for name, value in headers:
+        lower = name.lower()
+        if lower.startswith(b"x-amzn-bedrock-") and lower.endswith(b"-token-count") and value.isdigit():
+            found[lower[15:-12].decode("latin-1")] = int(value[:15])
+    if "input" not in found and "output" not in found:
+        return None
+    read, write = found.get("cache-read-input", 0), found.get("cache-write-input", 0)
+    return Usage(
+        input_tokens_total=found.get("input", 0) + read + write,
+        output_tokens_total=found.get("output", 0),
+        cache_read_tokens=read,
+        cache_write_tokens=write,
+    )
+
+
+DIALECT = Bedrock()

@@ -1,0 +1,12 @@
+"""Cerebras Inference. Source: https://inference-docs.cerebras.ai/api-reference/chat-completions"""
+
+from gateway.wire.openai_shape import OpenAIShape
+
+
+class Cerebras(OpenAIShape):
+    kind = "cerebras"
+    price_as = "cerebras"
+    base_url = "https://api.cerebras.ai"
+
+
+DIALECT = Cerebras()

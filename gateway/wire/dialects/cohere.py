@@ -1,0 +1,183 @@
+"""Cohere, v1 and v2. What counts are its billed units, not the raw tokens beside them.
+
+Sources: Cohere API reference (chat v1 and v2, generate, embed, rerank, classify, summarize), "How does Cohere pricing
+work".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
+from gateway.wire.facts import UNLIMITED, Facts
+from gateway.wire.framing.ndjson import Lines
+from gateway.wire.json_edit import set_value
+from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, header
+from gateway.wire.numbers import count, table, text
+from gateway.wire.openai_shape import OpenAIShape, retry_headers
+from gateway.wire.paths import plain_path
+from gateway.wire.usage import Reading, Usage
+
+OPERATIONS = {
+    "/v2/chat": "cohere_v2_chat",
+    "/v2/embed": "cohere_embed",
+    "/v2/rerank": "cohere_rerank",
+    "/v1/chat": "cohere_v1_chat",
+    "/v1/generate": "cohere_v1_generate",
+    "/v1/embed": "cohere_embed",
+    "/v1/rerank": "cohere_rerank",
+    "/v1/classify": "cohere_classify",
+    "/v1/summarize": "cohere_summarize",
+}
+OUTPUTLESS = ("cohere_embed", "cohere_rerank", "cohere_classify")
+DOCUMENT_KEYS = ("usage", "meta", "model", "response", "message")
+NEEDLES = (b'"billed_units"', b'"message-end"', b'"stream-end"', b'"is_finished":true', b"[DONE]")
+OUTSIDE = (b'"image_url"', b'"connectors"', b'"conversation_id"', b'"web-search"', b'"images"')
+DOCUMENTS_PER_UNIT = 100
+"""One search unit covers a query with up to 100 documents; long ones are split, so bytes bound them too."""
+
+
+class CohereBody(msgspec.Struct):
+    model: Any = None
+    stream: Any = None
+    max_tokens: Any = None
+    documents: Any = None
+    num_generations: Any = None
+
+
+_BODY: msgspec.json.Decoder[CohereBody] = msgspec.json.Decoder(CohereBody)
+
+
+class CohereOpenAI(OpenAIShape):
+    """The compatibility API below ``/compatibility/v1``."""
+
+    kind = "cohere"
+    price_as = "cohere"
+
+
+OPENAI = CohereOpenAI()
+OPENAI_APIS = frozenset(OPENAI.operations.values())
+
+
+class CohereReader:
+    def __init__(self, facts: Facts) -> None:
+        self.reading = Reading()
+        self.terminal = False
+        self._facts = facts
+
+    def frame(self, data: bytes) -> None:
+        if data == b"[DONE]":
+            self.terminal = self.reading.complete = True
+            return
+        try:
+            document = msgspec.json.decode(data)
+        except (msgspec.DecodeError, RecursionError):
+            return
+        if isinstance(document, dict):
+            self.document(document)
+
+    def document(self, document: dict[str, Any]) -> None:
+        kind = document.get("type") or document.get("event_type")
+        if kind in ("message-end", "stream-end"):
+            self.terminal = self.reading.complete = True
+        for holder in (document, table(document.get("delta")), table(document.get("response"))):
+            units = table(holder.get("usage")).get("billed_units") or table(holder.get("meta")).get("billed_units")
+            if isinstance(units, dict):
+                self._take(units)
+        model = document.get("model")
+        if isinstance(model, str) and model:
+            self.reading.model = model[:200]
+
+    def _take(self, units: dict[str, Any]) -> None:
+        reading = self.reading
+        for name, field in (
+            ("input_tokens", "input_tokens_total"),
+            ("output_tokens", "output_tokens_total"),
+            ("search_units", "search_units"),
+        ):
+            value = count(units.get(name))
+            if value is not None:
+                if reading.usage is None:
+                    reading.usage = Usage()
+                    reading.source = "response"
+                setattr(reading.usage, field, value)
+
+    def done(self) -> None:
+        if not self._facts.stream and self.reading.usage is not None:
+            self.reading.complete = True
+
+
+class Cohere:
+    kind: ClassVar[str] = "cohere"
+    price_as: ClassVar[str] = "cohere"
+    base_url: ClassVar[str] = "https://api.cohere.com"
+    auth: ClassVar[Auth] = Auth()
+
+    def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
+        path = plain_path(target)
+        if "/compatibility/" in path:
+            return OPENAI.read(method, target, content_type, body)
+        api = OPERATIONS.get(path[max(0, path.rfind("/", 0, path.rfind("/"))) :], "other")
+        if method != b"POST" or api == "other":
+            return Facts()
+        try:
+            fields = _BODY.decode(body)
+        except msgspec.ValidationError:
+            return Facts(api=api, malformed="The request body must be a JSON object.")
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            return Facts(api=api, malformed=f"The request body is not valid JSON ({error}).")
+        limit = count(fields.max_tokens)
+        documents = len(fields.documents) if isinstance(fields.documents, list) else 1
+        units = -(-max(documents, len(body) // 500) // DOCUMENTS_PER_UNIT) + 1
+        return Facts(
+            api=api,
+            model=text(fields.model) or ("command" if "chat" in api or "generate" in api else ""),
+            stream=fields.stream is True,
+            billable=True,
+            input_bytes=len(body),
+            input_overhead=2048,
+            input_open=any(mark in body for mark in OUTSIDE),
+            max_output=UNLIMITED if limit is None else limit,
+            choices=max(1, count(fields.num_generations) or 1),
+            output_free=api in OUTPUTLESS,
+            units_bound={"search_units": units} if api == "cohere_rerank" else {},
+        )
+
+    def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:
+        return OPENAI.prepare(facts, target, body)
+
+    def clamp(self, facts: Facts, body: bytes, max_output: int) -> bytes | None:
+        if facts.api in OPENAI_APIS:
+            return OPENAI.clamp(facts, body, max_output)
+        return None if facts.output_free else set_value(body, b"max_tokens", b"%d" % max_output)
+
+    def rename_model(self, facts: Facts, target: bytes, body: bytes, model: str) -> tuple[bytes, bytes]:
+        return target, set_value(body, b"model", msgspec.json.encode(model))
+
+    def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
+        if facts.api in OPENAI_APIS:
+            return OPENAI.meter(facts, status, headers)
+        reader = CohereReader(facts)
+        content_type = header(headers, b"content-type")
+        if content_type.startswith(b"text/event-stream"):
+            return SseMeter(reader, headers, NEEDLES)
+        if facts.stream or b"stream" in content_type:
+            return FrameMeter(reader, headers, Lines(), NEEDLES)
+        if b"json" in content_type:
+            return JsonMeter(reader, headers, DOCUMENT_KEYS)
+        return SilentMeter(reader, headers)
+
+    def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
+        return Reply(refusal.status, retry_headers(refusal), msgspec.json.encode({"message": refusal.message}))
+
+    def cut(self, facts: Facts, reading: Reading) -> bytes | None:
+        if facts.api != "cohere_v2_chat":
+            return OPENAI.cut(facts, reading) if facts.api in OPENAI_APIS else None
+        end = {"type": "message-end", "delta": {"finish_reason": "MAX_TOKENS"}}
+        return b"event: message-end\ndata: " + msgspec.json.encode(end) + b"\n\n"
+
+
+DIALECT = Cohere()

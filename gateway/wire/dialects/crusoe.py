@@ -1,0 +1,12 @@
+"""Crusoe Managed Inference. Source: https://docs.crusoecloud.com/managed-inference"""
+
+from gateway.wire.openai_shape import OpenAIShape
+
+
+class Crusoe(OpenAIShape):
+    kind = "crusoe"
+    price_as = "crusoe"
+    base_url = "https://api.inference.crusoecloud.com"
+
+
+DIALECT = Crusoe()

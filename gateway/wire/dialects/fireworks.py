@@ -1,0 +1,13 @@
+"""Fireworks AI. Streams report usage in their last chunk. Source: https://docs.fireworks.ai/api-reference/post-chatcompletions"""
+
+from gateway.wire.openai_shape import OpenAIShape
+
+
+class Fireworks(OpenAIShape):
+    kind = "fireworks"
+    price_as = "fireworks"
+    base_url = "https://api.fireworks.ai"
+    asks = frozenset()
+
+
+DIALECT = Fireworks()

@@ -1,0 +1,71 @@
+"""Google's Gemini API, and its OpenAI-compatible paths. Source: https://ai.google.dev/api"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from gateway.wire import gemini_shape
+from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
+from gateway.wire.facts import Facts
+from gateway.wire.openai_shape import OpenAIShape
+from gateway.wire.paths import plain_path
+from gateway.wire.usage import Reading
+
+
+class GeminiOpenAI(OpenAIShape):
+    """The OpenAI-compatible API below ``/v1beta/openai``."""
+
+    kind = "gemini"
+    price_as = "gemini"
+
+
+OPENAI = GeminiOpenAI()
+OPENAI_APIS = frozenset(OPENAI.operations.values())
+
+
+class Gemini:
+    kind: ClassVar[str] = "gemini"
+    price_as: ClassVar[str] = "gemini"
+    base_url: ClassVar[str] = "https://generativelanguage.googleapis.com"
+    auth: ClassVar[Auth] = Auth(b"x-goog-api-key", b"")
+
+    def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
+        path = plain_path(target)
+        if "/openai/" in path:
+            return OPENAI.read(method, target, content_type, body)
+        if method != b"POST":
+            return Facts()
+        model, operation = gemini_shape.split_operation(path)
+        return gemini_shape.read_generate(operation, model, body)
+
+    def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:
+        return OPENAI.prepare(facts, target, body)
+
+    def clamp(self, facts: Facts, body: bytes, max_output: int) -> bytes | None:
+        if facts.api in OPENAI_APIS:
+            return OPENAI.clamp(facts, body, max_output)
+        return gemini_shape.clamp(facts, body, max_output)
+
+    def rename_model(self, facts: Facts, target: bytes, body: bytes, model: str) -> tuple[bytes, bytes]:
+        if facts.api in OPENAI_APIS:
+            return OPENAI.rename_model(facts, target, body, model)
+        return gemini_shape.rename(target, model), body
+
+    def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
+        if facts.api in OPENAI_APIS and facts.api != "count_tokens":
+            return OPENAI.meter(facts, status, headers)
+        return gemini_shape.meter(facts, headers)
+
+    def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
+        if facts.api in OPENAI_APIS:
+            return OPENAI.refuse(refusal, facts)
+        return gemini_shape.refuse(refusal)
+
+    def cut(self, facts: Facts, reading: Reading) -> bytes | None:
+        if facts.api in OPENAI_APIS:
+            return OPENAI.cut(facts, reading)
+        return gemini_shape.cut(facts, reading, sse=b"data:" in reading.sample[:64])
+
+
+DIALECT = Gemini()

@@ -1,0 +1,78 @@
+"""Mistral: chat, FIM, agents, embeddings, OCR, transcription. Source: https://docs.mistral.ai/api
+
+Streams report usage in their last chunk, unasked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from gateway.wire.dialect import Refusal, Reply
+from gateway.wire.facts import Facts
+from gateway.wire.numbers import count, table
+from gateway.wire.openai_shape import OpenAIShape, read_usage, retry_headers
+from gateway.wire.usage import Reading, Usage
+
+
+class Mistral(OpenAIShape):
+    kind = "mistral"
+    price_as = "mistral"
+    base_url = "https://api.mistral.ai"
+    operations = {
+        **OpenAIShape.operations,
+        "/fim/completions": "fim",
+        "/agents/completions": "chat",
+        "/ocr": "ocr",
+        "/classifications": "moderations",
+        "/chat/classifications": "moderations",
+        "/chat/moderations": "moderations",
+        "/conversations": "conversations",
+    }
+    asks = frozenset()
+    outputless = OpenAIShape.outputless | {"ocr"}
+
+    def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
+        facts = super().read(method, target, content_type, body)
+        if facts.api == "ocr":
+            facts.input_open = True
+            facts.units_bound = {"pages": 1000}
+        elif facts.api == "conversations":
+            facts.input_open = True
+        return facts
+
+    def usage_of(self, document: dict[str, Any]) -> Any:
+        return document.get("usage") or document.get("usage_info")
+
+    def take_usage(self, usage: dict[str, Any], document: dict[str, Any], into: Usage, reading: Reading) -> bool:
+        seen = read_usage(usage, into)
+        pages = count(usage.get("pages_processed"))
+        if pages is not None:
+            into.pages = pages
+            seen = True
+        seconds = count(usage.get("prompt_audio_seconds"))
+        if seconds:
+            into.audio_milliseconds = seconds * 1000
+        searches = count(table(usage.get("connectors")).get("web_search"))
+        if searches is not None:
+            into.web_search_requests = searches
+        return seen
+
+    def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
+        if refusal.status == 401:
+            error: dict[str, Any] = {"detail": refusal.message, "message": refusal.message}
+        else:
+            kind = "rate_limited" if refusal.status == 429 else "invalid_request_error"
+            error = {
+                "object": "error",
+                "message": refusal.message,
+                "type": kind,
+                "param": None,
+                "code": refusal.code,
+                "raw_status_code": refusal.status,
+            }
+        return Reply(refusal.status, retry_headers(refusal), msgspec.json.encode(error))
+
+
+DIALECT = Mistral()

@@ -1,0 +1,155 @@
+"""Ollama: its native API and its OpenAI-compatible one. Source: ollama/ollama, docs/api.md, docs/openai.md"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
+from gateway.wire.facts import UNLIMITED, Facts
+from gateway.wire.framing.ndjson import Lines
+from gateway.wire.json_edit import set_value
+from gateway.wire.meter import FrameMeter, SilentMeter, header
+from gateway.wire.numbers import count, table, text
+from gateway.wire.openai_shape import OpenAIShape, retry_headers
+from gateway.wire.paths import plain_path
+from gateway.wire.usage import Reading, Usage
+
+OPERATIONS = {
+    "/api/chat": "ollama_chat",
+    "/api/generate": "ollama_generate",
+    "/api/embed": "ollama_embed",
+    "/api/embeddings": "ollama_embed",
+}
+
+
+class OllamaBody(msgspec.Struct):
+    model: Any = None
+    stream: Any = None
+    options: Any = None
+    images: Any = None
+
+
+_BODY: msgspec.json.Decoder[OllamaBody] = msgspec.json.Decoder(OllamaBody)
+
+
+class OllamaOpenAI(OpenAIShape):
+    kind = "ollama"
+    price_as = "ollama"
+
+
+OPENAI = OllamaOpenAI()
+OPENAI_APIS = frozenset(OPENAI.operations.values())
+
+
+class OllamaReader:
+    """The last line of an answer counts: ``prompt_eval_count`` is absent where the prompt was cached."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.reading = Reading()
+        self.terminal = False
+        self._facts = facts
+
+    def frame(self, data: bytes) -> None:
+        try:
+            document = msgspec.json.decode(data)
+        except (msgspec.DecodeError, RecursionError):
+            return
+        if not isinstance(document, dict):
+            return
+        reading = self.reading
+        if document.get("error"):
+            reading.failed = True
+        if document.get("done") is True:
+            self.terminal = reading.complete = True
+        model = document.get("model")
+        if isinstance(model, str) and model:
+            reading.model = model[:200]
+        tokens_in, tokens_out = count(document.get("prompt_eval_count")), count(document.get("eval_count"))
+        if tokens_in is None and tokens_out is None:
+            return
+        if reading.usage is None:
+            reading.usage = Usage()
+            reading.source = "response"
+        if tokens_in is not None:
+            reading.usage.input_tokens_total = tokens_in
+        if tokens_out is not None:
+            reading.usage.output_tokens_total = tokens_out
+
+    def done(self) -> None:
+        if not self._facts.stream and self.reading.usage is not None:
+            self.reading.complete = True
+
+
+class Ollama:
+    kind: ClassVar[str] = "ollama"
+    price_as: ClassVar[str] = "ollama"
+    base_url: ClassVar[str] = "http://localhost:11434"
+    auth: ClassVar[Auth] = Auth()
+
+    def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
+        path = plain_path(target)
+        api = OPERATIONS.get(path[max(0, path.rfind("/", 0, path.rfind("/"))) :])
+        if api is None:
+            return OPENAI.read(method, target, content_type, body)
+        if method != b"POST":
+            return Facts()
+        try:
+            fields = _BODY.decode(body)
+        except msgspec.ValidationError:
+            return Facts(api=api, malformed="The request body must be a JSON object.")
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            return Facts(api=api, malformed=f"The request body is not valid JSON ({error}).")
+        limit = count(table(fields.options).get("num_predict"))
+        return Facts(
+            api=api,
+            model=text(fields.model),
+            # native streams are the default
+            stream=api != "ollama_embed" and fields.stream is not False,
+            billable=True,
+            input_bytes=len(body),
+            input_overhead=1024,
+            input_open=b'"images"' in body or b'"context"' in body,
+            max_output=UNLIMITED if limit is None else limit,
+            output_free=api == "ollama_embed",
+        )
+
+    def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:
+        return OPENAI.prepare(facts, target, body)
+
+    def clamp(self, facts: Facts, body: bytes, max_output: int) -> bytes | None:
+        if facts.api in OPENAI_APIS:
+            return OPENAI.clamp(facts, body, max_output)
+        if facts.output_free:
+            return None
+        options = table(table(msgspec.json.decode(body)).get("options"))
+        return set_value(body, b"options", msgspec.json.encode({**options, "num_predict": max_output}))
+
+    def rename_model(self, facts: Facts, target: bytes, body: bytes, model: str) -> tuple[bytes, bytes]:
+        return target, set_value(body, b"model", msgspec.json.encode(model))
+
+    def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
+        if facts.api in OPENAI_APIS:
+            return OPENAI.meter(facts, status, headers)
+        reader = OllamaReader(facts)
+        if b"json" in header(headers, b"content-type"):
+            # one document or many: the last line holds the counts
+            return FrameMeter(reader, headers, Lines(), (b"eval_count", b'"done":true', b'"error"'))
+        return SilentMeter(reader, headers)
+
+    def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
+        if facts.api in OPENAI_APIS:
+            return OPENAI.refuse(refusal, facts)
+        return Reply(refusal.status, retry_headers(refusal), msgspec.json.encode({"error": refusal.message}))
+
+    def cut(self, facts: Facts, reading: Reading) -> bytes | None:
+        if facts.api in OPENAI_APIS:
+            return OPENAI.cut(facts, reading)
+        said: dict[str, Any] = {"model": reading.model or facts.model, "done": True, "done_reason": "length"}
+        said |= {"message": {"role": "assistant", "content": ""}} if facts.api == "ollama_chat" else {"response": ""}
+        return msgspec.json.encode(said) + b"\n"
+
+
+DIALECT = Ollama()

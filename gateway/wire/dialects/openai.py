@@ -1,0 +1,13 @@
+"""OpenAI. Source: https://platform.openai.com/docs/api-reference"""
+
+from gateway.wire.openai_shape import OpenAIShape
+
+
+class OpenAI(OpenAIShape):
+    kind = "openai"
+    price_as = "openai"
+    base_url = "https://api.openai.com"
+    limit_key = b"max_completion_tokens"
+
+
+DIALECT = OpenAI()

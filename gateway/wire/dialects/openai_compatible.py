@@ -1,0 +1,36 @@
+"""Any server that speaks OpenAI's API: vLLM, llama.cpp, LM Studio, TGI, SGLang and others.
+
+Source for ``timings``: llama.cpp, tools/server/README.md (``cache_n`` + ``prompt_n`` is the prompt, ``predicted_n`` the
+answer).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.wire.facts import Facts
+from gateway.wire.numbers import count
+from gateway.wire.openai_shape import OpenAIShape
+
+
+class OpenAICompatible(OpenAIShape):
+    kind = "openai-compatible"
+    price_as = "openai-compatible"
+    base_url = ""
+
+    def needles(self, facts: Facts) -> tuple[bytes, ...]:
+        return (*super().needles(facts), b'"timings"')
+
+    def usage_of(self, document: dict[str, Any]) -> Any:
+        usage, timings = super().usage_of(document), document.get("timings")
+        if usage is not None or not isinstance(timings, dict):
+            return usage
+        cached, prompt = count(timings.get("cache_n")), count(timings.get("prompt_n"))
+        return {
+            "prompt_tokens": None if prompt is None else prompt + (cached or 0),
+            "prompt_tokens_details": {"cached_tokens": cached},
+            "completion_tokens": timings.get("predicted_n"),
+        }
+
+
+DIALECT = OpenAICompatible()

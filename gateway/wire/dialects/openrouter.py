@@ -1,0 +1,35 @@
+"""OpenRouter. It reports what the call cost; the last chunk of a stream reports usage, asked or not.
+
+Sources: https://openrouter.ai/docs/use-cases/usage-accounting, https://openrouter.ai/docs/features/web-search
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.wire.facts import Facts
+from gateway.wire.numbers import nanousd
+from gateway.wire.openai_shape import OpenAIShape, read_usage
+from gateway.wire.usage import Reading, Usage
+
+
+class OpenRouter(OpenAIShape):
+    kind = "openrouter"
+    price_as = "openrouter"
+    base_url = "https://openrouter.ai"
+    asks = frozenset()
+
+    def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
+        facts = super().read(method, target, content_type, body)
+        if facts.model.endswith(":online"):
+            facts.input_open = True
+        return facts
+
+    def take_usage(self, usage: dict[str, Any], document: dict[str, Any], into: Usage, reading: Reading) -> bool:
+        cost = nanousd(usage.get("cost"))
+        if cost is not None:
+            reading.reported_cost_nanousd = cost
+        return read_usage(usage, into)
+
+
+DIALECT = OpenRouter()

@@ -1,0 +1,41 @@
+"""Perplexity. Every chunk carries the usage so far, and what the call cost; deep research reads what it cites.
+
+Source: https://docs.perplexity.ai/api-reference/chat-completions-post
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.wire.facts import Facts
+from gateway.wire.numbers import count, nanousd, table
+from gateway.wire.openai_shape import OpenAIShape, read_usage
+from gateway.wire.usage import Reading, Usage
+
+
+class Perplexity(OpenAIShape):
+    kind = "perplexity"
+    price_as = "perplexity"
+    base_url = "https://api.perplexity.ai"
+    asks = frozenset()
+
+    def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
+        facts = super().read(method, target, content_type, body)
+        if "deep-research" in facts.model:
+            facts.input_open = True
+        return facts
+
+    def take_usage(self, usage: dict[str, Any], document: dict[str, Any], into: Usage, reading: Reading) -> bool:
+        seen = read_usage(usage, into)
+        searches, reasoning = count(usage.get("num_search_queries")), count(usage.get("reasoning_tokens"))
+        if searches is not None:
+            into.web_search_requests = searches
+        if reasoning is not None:
+            into.reasoning_tokens = reasoning
+        cost = nanousd(table(usage.get("cost")).get("total_cost"))
+        if cost is not None:
+            reading.reported_cost_nanousd = cost
+        return seen
+
+
+DIALECT = Perplexity()

@@ -1,0 +1,16 @@
+"""Together AI. The last chunk of a stream reports usage, asked or not; the others hold a null.
+
+Source: https://docs.together.ai/reference/chat-completions-1
+"""
+
+from gateway.wire.openai_shape import OpenAIShape
+
+
+class Together(OpenAIShape):
+    kind = "together"
+    price_as = "together"
+    base_url = "https://api.together.xyz"
+    asks = frozenset()
+
+
+DIALECT = Together()

@@ -1,0 +1,108 @@
+"""Vertex AI: Google's models, Anthropic's, and those behind its OpenAI-compatible endpoint.
+
+Sources: Vertex AI REST reference (publishers.models.generateContent, rawPredict, endpoints/openapi).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import ClassVar
+
+from gateway.wire import anthropic_shape, gemini_shape
+from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
+from gateway.wire.facts import Facts
+from gateway.wire.json_edit import set_value
+from gateway.wire.meter import JsonMeter, SilentMeter, SseMeter, header
+from gateway.wire.openai_shape import OpenAIShape
+from gateway.wire.paths import plain_path
+from gateway.wire.usage import Reading
+
+_RAW = re.compile(r"/publishers/([^/]+)/models/([^/:]+):(rawPredict|streamRawPredict|countTokens)$")
+
+
+class VertexOpenAI(OpenAIShape):
+    """``endpoints/openapi`` and the partners that speak OpenAI's shape."""
+
+    kind = "vertex"
+    price_as = "vertex"
+
+
+OPENAI = VertexOpenAI()
+OPENAI_APIS = frozenset(OPENAI.operations.values()) - {"count_tokens"}
+
+
+class Vertex:
+    kind: ClassVar[str] = "vertex"
+    price_as: ClassVar[str] = "vertex"
+    base_url: ClassVar[str] = ""
+    auth: ClassVar[Auth] = Auth()
+
+    def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
+        path = plain_path(target)
+        if method != b"POST":
+            return Facts()
+        if "/endpoints/openapi/" in path:
+            return OPENAI.read(method, target, content_type, body)
+        raw = _RAW.search(path)
+        if raw and raw[3] != "countTokens":
+            return self._read_raw(raw[1], raw[2], raw[3] == "streamRawPredict", body)
+        model, operation = gemini_shape.split_operation(path)
+        return gemini_shape.read_generate(operation, model, body)
+
+    def _read_raw(self, publisher: str, model: str, stream: bool, body: bytes) -> Facts:
+        if publisher == "anthropic":
+            if model == "count-tokens":
+                return anthropic_shape.read_message("count_tokens", model, body)
+            # the stream flag decides, as the body says it too
+            return anthropic_shape.read_message("messages", model, body, stream=stream)
+        facts = OPENAI.read(b"POST", b"/chat/completions", b"application/json", body)
+        facts.model = facts.model or model
+        return facts
+
+    def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:
+        return OPENAI.prepare(facts, target, body)
+
+    def clamp(self, facts: Facts, body: bytes, max_output: int) -> bytes | None:
+        if facts.api == "messages":
+            return set_value(body, b"max_tokens", b"%d" % max_output)
+        if facts.api in OPENAI_APIS:
+            return OPENAI.clamp(facts, body, max_output)
+        return gemini_shape.clamp(facts, body, max_output)
+
+    def rename_model(self, facts: Facts, target: bytes, body: bytes, model: str) -> tuple[bytes, bytes]:
+        if facts.api in OPENAI_APIS:
+            return OPENAI.rename_model(facts, target, body, model)
+        return gemini_shape.rename(target, model), body
+
+    def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
+        if facts.api in ("messages", "count_tokens"):
+            reader = anthropic_shape.MessageReader(facts)
+            content_type = header(headers, b"content-type")
+            if facts.api == "count_tokens":
+                return SilentMeter(reader, headers)
+            if content_type.startswith(b"text/event-stream"):
+                return SseMeter(reader, headers, anthropic_shape.NEEDLES)
+            if b"json" in content_type:
+                return JsonMeter(reader, headers, anthropic_shape.DOCUMENT_KEYS)
+            return SilentMeter(reader, headers)
+        if facts.api in OPENAI_APIS:
+            return OPENAI.meter(facts, status, headers)
+        return gemini_shape.meter(facts, headers)
+
+    def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
+        if facts.api == "messages":
+            return anthropic_shape.refuse(refusal)
+        if facts.api in OPENAI_APIS:
+            return OPENAI.refuse(refusal, facts)
+        return gemini_shape.refuse(refusal)
+
+    def cut(self, facts: Facts, reading: Reading) -> bytes | None:
+        if facts.api == "messages":
+            return anthropic_shape.cut(reading)
+        if facts.api in OPENAI_APIS:
+            return OPENAI.cut(facts, reading)
+        return gemini_shape.cut(facts, reading, sse=b"data:" in reading.sample[:64])
+
+
+DIALECT = Vertex()

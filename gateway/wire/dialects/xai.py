@@ -1,0 +1,39 @@
+"""xAI. Reasoning is billed as output but stands beside ``completion_tokens``; every chunk carries the usage so far.
+
+Sources: https://docs.x.ai/docs/guides/reasoning; Google Cloud, "Reasoning for Grok models" (``reasoning_tokens`` is
+separate from ``completion_tokens``); https://docs.x.ai/docs/guides/live-search (billed by the source).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.wire.numbers import count, part
+from gateway.wire.openai_shape import OpenAIShape, read_usage
+from gateway.wire.usage import Reading, Usage
+
+
+class XAI(OpenAIShape):
+    kind = "xai"
+    price_as = "xai"
+    base_url = "https://api.x.ai"
+    asks = frozenset()
+
+    def take_usage(self, usage: dict[str, Any], document: dict[str, Any], into: Usage, reading: Reading) -> bool:
+        seen = read_usage(usage, into)
+        said = count(usage.get("completion_tokens"))
+        reasoning = part(usage, "completion_tokens_details", "reasoning_tokens")
+        if said is not None and reasoning and not self._inside(usage, said, into):
+            into.output_tokens_total = said + reasoning
+        sources = count(usage.get("num_sources_used"))
+        if sources is not None:
+            into.web_search_requests = sources
+        return seen
+
+    @staticmethod
+    def _inside(usage: dict[str, Any], said: int, into: Usage) -> bool:
+        """True where the total says that nothing stands beside ``completion_tokens``."""
+        return count(usage.get("total_tokens")) == into.input_tokens_total + said
+
+
+DIALECT = XAI()

@@ -1,0 +1,43 @@
+"""The few facts of a request that routing, quotas and the meter need: no prompt among them."""
+
+from __future__ import annotations
+
+import msgspec
+
+UNLIMITED = -1
+
+
+class Facts(msgspec.Struct, kw_only=True):
+    """What one request asks for, as its dialect reads it."""
+
+    api: str = "other"
+    """Operation: ``chat``, ``responses``, ``messages``, ``generate_content``, ``embeddings``…; ``other``: unknown."""
+    model: str = ""
+    stream: bool = False
+    billable: bool = False
+    """False: free of charge (token counting, listings, unknown operations)."""
+    malformed: str = ""
+    """Not empty: the body can't be read as this operation's (one sentence, without its content)."""
+
+    # what bounds the cost
+    input_bytes: int = 0
+    """UTF-8 bytes of text, tools and messages that become input: no tokenizer makes more tokens than bytes."""
+    input_overhead: int = 0
+    """Tokens that the provider adds around messages, tools and images, at most."""
+    input_open: bool = False
+    """True: input lies outside the body (files, URLs, stored conversations, server-side tools): only the
+    model's context window bounds it."""
+    max_output: int = UNLIMITED
+    """Output limit of one choice as the request sets it; ``UNLIMITED``: the model's maximum."""
+    choices: int = 1
+    output_free: bool = False
+    """True: the operation has no output tokens (embeddings, reranking, moderation)."""
+    units_bound: dict[str, int] = msgspec.field(default_factory=dict)
+    """Upper bound of units other than tokens, by ``Usage`` field name (search units, characters, images…)."""
+    image_count: int = 0
+
+    # what the meter and the price need
+    asks_usage: bool = True
+    """False: the stream reports usage only on demand and the client did not ask."""
+    service_tier: str = ""
+    """The tier that was asked for."""

@@ -1,0 +1,106 @@
+"""WebSocket frames, read on a copy: messages out of bytes in any chunking. Source: RFC 6455 section 5.
+
+Only what a server sends to a client is read: unmasked frames, without extensions (the gateway lets none be agreed).
+"""
+
+from __future__ import annotations
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""A longer message is passed over."""
+TEXT, CLOSE = 1, 8
+
+
+class Messages:
+    """Text messages of one direction. ``broken`` once the bytes are no frames."""
+
+    __slots__ = ("_buffer", "_message", "_size", "_skip", "broken")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._message: list[bytes] | None = None
+        self._size = 0
+        self._skip = 0
+        """Bytes of a frame that is passed over, still to come."""
+        self.broken = False
+
+    @property
+    def at_boundary(self) -> bool:
+        """True where no frame is begun: here something may be put between."""
+        return not self._buffer and not self._skip and self._message is None
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Text messages that these bytes complete."""
+        if self.broken:
+            return []
+        if self._skip:
+            skipped = min(self._skip, len(data))
+            self._skip -= skipped
+            data = data[skipped:]
+        buffer = self._buffer
+        buffer += data
+        found: list[bytes] = []
+        while True:
+            used = self._frame(found)
+            if not used:
+                return found
+            if used < 0:
+                self.broken = True
+                buffer.clear()
+                return found
+            del buffer[:used]
+
+    def _frame(self, found: list[bytes]) -> int:
+        """Take one frame from the buffer; how many bytes it had, 0 where it is not whole, -1 where it is none."""
+        buffer = self._buffer
+        if len(buffer) < 2:
+            return 0
+        final, opcode = buffer[0] & 0x80, buffer[0] & 0x0F
+        size, start = buffer[1] & 0x7F, 2
+        if buffer[0] & 0x70 or buffer[1] & 0x80:
+            return -1
+        if size == 126:
+            start = 4
+            size = int.from_bytes(buffer[2:4], "big")
+        elif size == 127:
+            start = 10
+            size = int.from_bytes(buffer[2:10], "big")
+        if len(buffer) < start:
+            return 0
+        if opcode >= 8:
+            return start + size if len(buffer) >= start + size else 0
+        if size > MAX_MESSAGE_BYTES:
+            self._skip = start + size - len(buffer)
+            self._message = None
+            return len(buffer)
+        if len(buffer) < start + size:
+            return 0
+        self._take(opcode, bool(final), bytes(buffer[start : start + size]), found)
+        return start + size
+
+    def _take(self, opcode: int, final: bool, payload: bytes, found: list[bytes]) -> None:
+        if opcode == TEXT:
+            self._message, self._size = [payload], len(payload)
+        elif opcode == 0 and self._message is not None:
+            self._size += len(payload)
+            if self._size > MAX_MESSAGE_BYTES:
+                self._message = None
+            else:
+                self._message.append(payload)
+        else:
+            self._message = None
+        if final and self._message is not None:
+            found.append(b"".join(self._message))
+            self._message = None
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """A server's close frame."""
+    text = reason.encode()[:120]
+    while True:
+        try:
+            text.decode()
+            break
+        except UnicodeDecodeError:
+            text = text[:-1]
+    payload = code.to_bytes(2, "big") + text
+    return bytes((0x80 | CLOSE, len(payload))) + payload

@@ -1,0 +1,245 @@
+"""Gemini's generateContent, as spoken by the Gemini API and by Vertex.
+
+Sources: Gemini API reference (generateContent, UsageMetadata, countTokens, embedContent); Vertex AI
+GenerateContentResponse.UsageMetadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from gateway.wire.dialect import Header, Meter, Refusal, Reply
+from gateway.wire.facts import UNLIMITED, Facts
+from gateway.wire.framing.json_array import Elements
+from gateway.wire.json_edit import set_value
+from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, header
+from gateway.wire.numbers import count, table
+from gateway.wire.usage import Reading, Usage
+
+NEEDLES = (b'"usageMetadata"', b'"error"')
+DOCUMENT_KEYS = ("usageMetadata", "modelVersion", "error", "metadata", "predictions")
+OUTSIDE = (b'"inlineData"', b'"inline_data"', b'"fileData"', b'"file_data"', b'"cachedContent"', b'"cached_content"',
+           b'"googleSearch', b'"google_search', b'"urlContext"', b'"url_context"', b'"codeExecution"',
+           b'"code_execution"', b'"fileSearch"', b'"googleMaps"')  # fmt: skip
+OVERHEAD_TOKENS = 64
+
+OPERATIONS = {
+    "generateContent": "generate_content",
+    "streamGenerateContent": "generate_content",
+    "countTokens": "count_tokens",
+    "embedContent": "gemini_embed",
+    "batchEmbedContents": "gemini_embed",
+    "predict": "predict",
+    "predictLongRunning": "predict",
+}
+
+
+class GenerateBody(msgspec.Struct):
+    generationConfig: Any = None  # noqa: N815 - the wire's name
+    generation_config: Any = None
+    serviceTier: Any = None  # noqa: N815
+    service_tier: Any = None
+    parameters: Any = None
+
+
+_BODY: msgspec.json.Decoder[GenerateBody] = msgspec.json.Decoder(GenerateBody)
+_decode = msgspec.json.decode
+
+
+def read_generate(operation: str, model: str, body: bytes) -> Facts:
+    """Facts of a ``models/{model}:{operation}`` request."""
+    api = OPERATIONS.get(operation, "other")
+    if api == "other":
+        return Facts(model=model)
+    try:
+        fields = _BODY.decode(body)
+    except msgspec.ValidationError:
+        return Facts(api=api, malformed="The request body must be a JSON object.")
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        return Facts(api=api, malformed=f"The request body is not valid JSON ({error}).")
+    config = table(fields.generationConfig) or table(fields.generation_config)
+    limit = count(config.get("maxOutputTokens", config.get("max_output_tokens")))
+    choices = count(config.get("candidateCount", config.get("candidate_count"))) or 1
+    units = {}
+    if api == "predict":
+        units = {"output_images": count(table(fields.parameters).get("sampleCount")) or 4}
+    tier = fields.serviceTier or fields.service_tier
+    return Facts(
+        api=api,
+        model=model,
+        stream=operation == "streamGenerateContent",
+        billable=api != "count_tokens",
+        input_bytes=len(body),
+        input_overhead=OVERHEAD_TOKENS,
+        input_open=any(mark in body for mark in OUTSIDE),
+        max_output=UNLIMITED if limit is None else limit,
+        choices=max(1, choices),
+        output_free=api in ("gemini_embed", "predict"),
+        units_bound=units,
+        service_tier=tier[:40] if isinstance(tier, str) else "",
+    )
+
+
+def split_operation(path: str) -> tuple[str, str]:
+    """Model and operation of ``…/models/{model}:{operation}``; empty where the path is none."""
+    _, found, rest = path.rpartition("/models/")
+    if not found:
+        return "", ""
+    model, _, operation = rest.rpartition(":")
+    return model[:200], operation
+
+
+def read_usage(meta: dict[str, Any], into: Usage, raw: dict[str, int]) -> bool:
+    """Take ``usageMetadata`` field by field.
+
+    Prompt and tool-use prompt are input; candidates and thoughts are output; cached content is part of the prompt.
+    """
+    names = ("promptTokenCount", "toolUsePromptTokenCount", "candidatesTokenCount", "responseTokenCount",
+             "thoughtsTokenCount", "cachedContentTokenCount", "totalTokenCount")  # fmt: skip
+    seen = False
+    for name in names:
+        value = count(meta.get(name))
+        if value is not None:
+            raw[name] = value
+            seen = True
+    if not seen:
+        return False
+    into.input_tokens_total = raw.get("promptTokenCount", 0) + raw.get("toolUsePromptTokenCount", 0)
+    into.reasoning_tokens = raw.get("thoughtsTokenCount", 0)
+    answer = raw.get("candidatesTokenCount", raw.get("responseTokenCount", 0))
+    into.output_tokens_total = answer + into.reasoning_tokens
+    into.cache_read_tokens = raw.get("cachedContentTokenCount", 0)
+    for key, audio, image in (
+        # pictures in the prompt are billed as text, so they are not a part of their own
+        ("promptTokensDetails", "input_audio_tokens", ""),
+        ("candidatesTokensDetails", "output_audio_tokens", "output_image_tokens"),
+        ("cacheTokensDetails", "cache_read_audio_tokens", ""),
+    ):
+        for item in meta.get(key) or () if isinstance(meta.get(key), list) else ():
+            tokens = count(item.get("tokenCount")) if isinstance(item, dict) else None
+            field = {"AUDIO": audio, "IMAGE": image}.get(item.get("modality"), "") if tokens is not None else ""
+            if field:
+                setattr(into, field, tokens)
+    return True
+
+
+class GeminiReader:
+    """Reads a response, or the chunks of a streamed one: each carries the usage so far."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.reading = Reading()
+        self.terminal = False
+        self._facts = facts
+        self._raw: dict[str, int] = {}
+
+    def frame(self, data: bytes) -> None:
+        try:
+            document = _decode(data)
+        except (msgspec.DecodeError, RecursionError):
+            return
+        if isinstance(document, list):
+            for item in document:
+                if isinstance(item, dict):
+                    self.document(item)
+        elif isinstance(document, dict):
+            self.document(document)
+
+    def document(self, document: dict[str, Any]) -> None:
+        reading = self.reading
+        if document.get("error"):
+            reading.failed = True
+        model = document.get("modelVersion")
+        if isinstance(model, str) and model:
+            reading.model = model[:200]
+        meta = document.get("usageMetadata")
+        if isinstance(meta, dict) and self._facts.api != "count_tokens":
+            into = reading.usage or Usage()
+            if read_usage(meta, into, self._raw):
+                reading.usage = into
+                reading.source = "response"
+            tier = meta.get("serviceTier", meta.get("trafficType"))
+            if isinstance(tier, str):
+                reading.service_tier = tier[:40].lower()
+        predictions = document.get("predictions")
+        if self._facts.api == "predict" and isinstance(predictions, list):
+            reading.usage = Usage(output_images=len(predictions))
+            reading.source = "response"
+
+    def done(self) -> None:
+        if not self._facts.stream and self.reading.usage is not None:
+            self.reading.complete = True
+
+
+def meter(facts: Facts, headers: Sequence[Header]) -> Meter:
+    """A meter for a response of this shape: SSE, a streamed array, or one document."""
+    reader = GeminiReader(facts)
+    content_type = header(headers, b"content-type")
+    if content_type.startswith(b"text/event-stream"):
+        return SseMeter(reader, headers, NEEDLES)
+    if b"json" in content_type:
+        if facts.stream:
+            return FrameMeter(reader, headers, Elements(), NEEDLES)
+        return JsonMeter(reader, headers, DOCUMENT_KEYS)
+    return SilentMeter(reader, headers)
+
+
+def clamp(facts: Facts, body: bytes, max_output: int) -> bytes | None:
+    """The body with ``generationConfig.maxOutputTokens`` set."""
+    if facts.api != "generate_content":
+        return None
+    document = table(_decode(body))
+    key = "generation_config" if "generation_config" in document else "generationConfig"
+    config = {k: v for k, v in table(document.get(key)).items() if k not in ("maxOutputTokens", "max_output_tokens")}
+    return set_value(body, key.encode(), msgspec.json.encode({**config, "maxOutputTokens": max_output}))
+
+
+def rename(target: bytes, model: str) -> bytes:
+    """The target with another model in its path."""
+    path, mark, query = target.partition(b"?")
+    base, _, rest = path.rpartition(b"/models/")
+    operation = rest.rpartition(b":")[2]
+    return b"%b/models/%b:%b%b%b" % (base, quote(model, safe="").encode(), operation, mark, query)
+
+
+STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    413: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED",
+    501: "UNIMPLEMENTED",
+}
+
+
+def refuse(refusal: Refusal) -> Reply:
+    """Google's error (google.rpc.Status), with RetryInfo where a window will reopen."""
+    headers: list[Header] = [(b"content-type", b"application/json; charset=UTF-8")]
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": refusal.code.upper(), "domain": "spendgate"}
+    details: list[dict[str, Any]] = [info]
+    if refusal.retry_after_ms is not None:
+        seconds = max(1, -(-refusal.retry_after_ms // 1000))
+        headers.append((b"retry-after", b"%d" % seconds))
+        details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{seconds}s"})
+    elif refusal.status in (403, 429):
+        headers.append((b"x-should-retry", b"false"))
+    error = {
+        "code": refusal.status,
+        "message": refusal.message,
+        "status": STATUSES.get(refusal.status, "FAILED_PRECONDITION"),
+        "details": details,
+    }
+    return Reply(refusal.status, headers, msgspec.json.encode({"error": error}))
+
+
+def cut(facts: Facts, reading: Reading, *, sse: bool) -> bytes | None:
+    """A last SSE chunk that says the output limit was reached."""
+    if not sse or facts.api != "generate_content":
+        return None
+    candidate = {"content": {"parts": [{"text": ""}], "role": "model"}, "finishReason": "MAX_TOKENS", "index": 0}
+    chunk = {"candidates": [candidate], "modelVersion": reading.model or facts.model}
+    return b"data: " + msgspec.json.encode(chunk) + b"\r\n\r\n"

@@ -1,0 +1,119 @@
+"""Minimal edits of a raw JSON object: every byte that is not part of the edit stays as it came.
+
+The object must be valid JSON; keys are told by their meaning, so an escaped key is the same key. Where a key comes more
+than once every one of them is edited: parsers differ in which one they take.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from gateway.wire.framing.json_scan import plain_key
+
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]:,]', re.DOTALL)
+_SPACE = b" \t\r\n"
+
+
+class Member:
+    """Where one top-level member stands: its ``key``, and the positions of key and value."""
+
+    __slots__ = ("key", "key_start", "value_end", "value_start")
+
+    def __init__(self, key: bytes, key_start: int, value_start: int, value_end: int) -> None:
+        self.key = key
+        self.key_start = key_start
+        self.value_start = value_start
+        self.value_end = value_end
+
+
+def members(body: bytes) -> Iterator[Member]:
+    """Top-level members of a JSON object, in order."""
+    depth = 0
+    key: bytes | None = None
+    key_start = value_start = 0
+    for match in _TOKEN.finditer(body):
+        first = body[match.start()]
+        if first in b"{[":
+            depth += 1
+        elif first in b"}]":
+            depth -= 1
+            if depth == 0:
+                if key is not None:
+                    yield Member(key, key_start, value_start, _trim(body, match.start()))
+                return
+        elif depth != 1:
+            continue
+        elif first == 0x3A:  # colon
+            value_start = match.end()
+            while body[value_start : value_start + 1] in (b" ", b"\t", b"\r", b"\n"):
+                value_start += 1
+        elif first == 0x2C:  # comma
+            if key is not None:
+                yield Member(key, key_start, value_start, _trim(body, match.start()))
+            key = None
+        elif key is None:
+            key, key_start = plain_key(match.group()[1:-1]), match.start()
+
+
+def _trim(body: bytes, end: int) -> int:
+    while end and body[end - 1] in _SPACE:
+        end -= 1
+    return end
+
+
+def named(body: bytes, key: bytes) -> list[Member]:
+    """The top-level members of this name."""
+    if b'"' + key + b'"' not in body and b"\\" not in body:
+        return []
+    return [member for member in members(body) if member.key == key]
+
+
+def insert_first(body: bytes, member: bytes) -> bytes:
+    """The object with ``member`` (``"key":value``) before its first one."""
+    brace = body.find(b"{")
+    rest = body[brace + 1 :]
+    comma = b"" if rest.lstrip(_SPACE).startswith(b"}") else b","
+    return body[: brace + 1] + member + comma + rest
+
+
+def replace_values(body: bytes, found: Iterable[Member], value: bytes) -> bytes:
+    """The object with the values of these members replaced by the raw ``value``."""
+    for member in reversed(list(found)):
+        body = body[: member.value_start] + value + body[member.value_end :]
+    return body
+
+
+def set_value(body: bytes, key: bytes, value: bytes) -> bytes:
+    """The object with every top-level ``key`` set to the raw ``value``; inserted where there is none."""
+    found = named(body, key)
+    return replace_values(body, found, value) if found else insert_first(body, b'"%b":%b' % (key, value))
+
+
+def set_inner(body: bytes, key: bytes, inner: bytes, value: bytes) -> bytes:
+    """The object with ``inner`` set in the object ``key``; where that is absent or no object it becomes one."""
+    found = named(body, key)
+    if not found:
+        return insert_first(body, b'"%b":{"%b":%b}' % (key, inner, value))
+    for member in reversed(found):
+        old = body[member.value_start : member.value_end]
+        new = set_value(old, inner, value) if old.startswith(b"{") else b'{"%b":%b}' % (inner, value)
+        body = body[: member.value_start] + new + body[member.value_end :]
+    return body
+
+
+def remove(body: bytes, key: bytes) -> bytes:
+    """The object without its top-level members called ``key``, and without their commas."""
+    for member in reversed(named(body, key)):
+        start, end = member.key_start, member.value_end
+        after = body[end:].lstrip(_SPACE)
+        if after.startswith(b","):
+            end = len(body) - len(after) + 1
+            while body[end : end + 1] and body[end] in _SPACE:
+                end += 1
+        else:
+            before = body[:start].rstrip(_SPACE)
+            if before.endswith(b","):
+                start = len(before) - 1
+        body = body[:start] + body[end:]
+    return body

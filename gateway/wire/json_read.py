@@ -1,0 +1,31 @@
+"""JSON as others wrote it: what any of the usual parsers takes is read, and nothing raises.
+
+msgspec refuses what providers and clients do send now and then: half a surrogate pair in a string, bytes that are not
+UTF-8, numbers beyond 64 bits. The standard library's parser takes over there.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+_decode = msgspec.json.decode
+_BOM = b"\xef\xbb\xbf"
+
+
+def parse(data: bytes) -> Any:
+    """The value of a JSON text; None where it is none (and for ``null``)."""
+    try:
+        return _decode(data)
+    except (ValueError, RecursionError):
+        return parse_tolerant(data)
+
+
+def parse_tolerant(data: bytes) -> Any:
+    """As ``parse``, by the slower parser at once."""
+    try:
+        return json.loads(data.removeprefix(_BOM).decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None

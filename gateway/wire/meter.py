@@ -1,0 +1,339 @@
+"""Meters: follow one response from its bytes to its ``Reading``.
+
+Three kinds, by framing: whole JSON bodies, frames (SSE, NDJSON and others), and bodies without meaning. What a frame
+means is the dialect's: it hands a ``Reader`` to the meter. State is O(1) in the length of the response: a bounded
+sample, one unfinished frame, a few counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from gateway.wire.dialect import Header
+from gateway.wire.framing.content_encoding import Decoder, decoder_for
+from gateway.wire.framing.json_body import JsonBody
+from gateway.wire.framing.json_scan import JsonScan
+from gateway.wire.framing.sse import ENDINGS, Piece, SseBlocks, data_of, ends_block
+from gateway.wire.usage import Reading
+
+SAMPLE_BYTES = 32_768
+FIRST_FRAMES = 16
+"""Frames that are parsed in search of the model's name, at most."""
+SCANNED = (
+    (b"type",), (b"model",), (b"usage",), (b"error",), (b"service_tier",),
+    (b"response", b"usage"), (b"response", b"model"), (b"response", b"error"), (b"response", b"service_tier"),
+)  # fmt: skip
+"""What is read of an event that is too long to be kept."""
+
+
+class Reader(Protocol):
+    """What a dialect does with the frames of one response."""
+
+    reading: Reading
+    terminal: bool
+
+    def frame(self, data: bytes) -> None:
+        """Take one frame's JSON. Never raises."""
+        ...
+
+    def done(self) -> None:
+        """The body has ended."""
+        ...
+
+
+class Base:
+    """Decoding, sample and counts: what all meters share."""
+
+    undo_encoding = False
+    rewrites = False
+
+    def __init__(self, reader: Reader, headers: Sequence[Header]) -> None:
+        self._reader = reader
+        self._decoder = _decoder(headers)
+        self._sample: list[bytes] = []
+        self._sample_room = SAMPLE_BYTES
+        self._decoded = 0
+        self._frames = 0
+
+    @property
+    def terminal(self) -> bool:
+        return self._reader.terminal
+
+    def feed(self, data: bytes) -> bytes:
+        if self._decoder is None:
+            self._count(data)
+            self._take(data)
+        else:
+            self._decoder.feed(data, self._decoded_piece)
+        return data
+
+    def _decoded_piece(self, piece: bytes) -> None:
+        self._count(piece)
+        self._take(piece)
+
+    def flush(self) -> bytes:
+        self._end()
+        self._reader.done()
+        return b""
+
+    def reading(self) -> Reading:
+        reading = self._reader.reading
+        reading.decoded_bytes = self._decoded
+        reading.frames = self._frames
+        if reading.usage is None or not reading.complete:
+            reading.sample = b"".join(self._sample)
+        return reading
+
+    def _count(self, data: bytes) -> None:
+        self._decoded += len(data)
+        room = self._sample_room
+        if room > 0:
+            self._sample.append(data if len(data) <= room else data[:room])
+            self._sample_room = room - len(data)
+
+    def _take(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def _end(self) -> None:
+        raise NotImplementedError
+
+
+class JsonMeter(Base):
+    """One JSON document: the reader sees it once, at its end."""
+
+    def __init__(self, reader: Reader, headers: Sequence[Header], keys: Sequence[str]) -> None:
+        super().__init__(reader, headers)
+        self._body = JsonBody(keys)
+
+    def _take(self, data: bytes) -> None:
+        self._body.feed(data)
+
+    def _end(self) -> None:
+        document = self._body.document()
+        if document:
+            self._frames = 1
+            self._reader.frame(document)
+
+
+class SilentMeter(Base):
+    """A body that says nothing about usage (audio, files): counted, not read."""
+
+    def _take(self, data: bytes) -> None:
+        return
+
+    def _end(self) -> None:
+        return
+
+
+class SseMeter(Base):
+    """Server-sent events. Those without any of ``needles`` are not parsed, but for the first ones: they name the model.
+
+    Of an event that is too long to be kept only the members of ``SCANNED`` are read.
+    """
+
+    def __init__(self, reader: Reader, headers: Sequence[Header], needles: tuple[bytes, ...]) -> None:
+        super().__init__(reader, headers)
+        self._blocks = SseBlocks()
+        self._needles = needles
+        self._nulls = tuple(needle + b":null" if needle.endswith(b'"') else b"" for needle in needles)
+        self._opening = FIRST_FRAMES
+        """So many more frames are parsed in search of the model."""
+        self._calm = False
+        """The next piece may be passed without a look at its events: nothing is held, coded or awaited."""
+        self._long: LongEvent | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        # the usual piece: whole events, none of which can hold anything to know
+        if self._calm and data.endswith(ENDINGS) and self._plain(data):
+            self._frames += 1
+            self._count(data)
+            return data
+        super().feed(data)
+        self._calm = self._decoder is None and not self._opening and self._blocks.at_boundary
+        return data
+
+    def _plain(self, data: bytes) -> bool:
+        """No needle is in ``data``, but as a key that holds null each time (``"usage":null`` in every chunk)."""
+        for needle in self._needles:
+            if needle in data:
+                break
+        else:
+            return True
+        for needle, null in zip(self._needles, self._nulls, strict=True):
+            if needle in data and (not null or data.count(needle) != data.count(null)):
+                return False
+        return True
+
+    def _take(self, data: bytes) -> None:
+        if not self._opening and self._blocks.at_boundary and ends_block(data) and self._plain(data):
+            self._frames += 1
+            return
+        for block in self._blocks.feed(data):
+            self._block(block)
+
+    def _block(self, block: bytes) -> None:
+        if type(block) is Piece:
+            self._piece(block)
+            return
+        if self._long is not None:
+            self._end_long()
+        self._frames += 1
+        if not self._opening and not any(needle in block for needle in self._needles):
+            return
+        data = data_of(block)
+        if data:
+            self._reader.frame(data)
+            if self._opening:
+                self._opening = 0 if self._reader.reading.model else self._opening - 1
+
+    def _piece(self, piece: Piece) -> None:
+        if self._long is None:
+            self._long = LongEvent()
+        self._long.feed(piece)
+        if ends_block(piece):
+            self._end_long()
+
+    def _end_long(self) -> None:
+        if self._long is not None:
+            self._frames += 1
+            self._reader.frame(self._long.document())
+            self._long = None
+
+    def _end(self) -> None:
+        rest = self._blocks.flush()
+        if rest.strip() or type(rest) is Piece:
+            self._block(rest)
+        self._end_long()
+
+
+class LongEvent:
+    """An event that is too long to be kept: the few members of its JSON that can say what was used."""
+
+    def __init__(self) -> None:
+        self._scan = JsonScan(SCANNED)
+        self._head = b""
+        self._started = False
+
+    def feed(self, piece: bytes) -> None:
+        if not self._started:
+            self._head += piece
+            start = self._head.find(b"{")
+            if start < 0:
+                return
+            piece, self._head, self._started = self._head[start:], b"", True
+        self._scan.feed(piece)
+
+    def document(self) -> bytes:
+        outer: list[bytes] = []
+        inner: list[bytes] = []
+        for path, raw in self._scan.found.items():
+            (inner if len(path) == 2 else outer).append(b'"%b":%b' % (path[-1], raw))
+        if inner:
+            outer.append(b'"response":{%b}' % b",".join(inner))
+        return b"{%b}" % b",".join(outer)
+
+
+class StrippingSseMeter(SseMeter):
+    """An SSE meter that also takes out what the gateway made the provider add: ``strip`` answers what a block keeps.
+
+    It holds back an unfinished event at most: what an event keeps is known at its end.
+    """
+
+    rewrites = True
+
+    def __init__(
+        self,
+        reader: Reader,
+        headers: Sequence[Header],
+        needles: tuple[bytes, ...],
+        strip: Callable[[bytes], bytes],
+    ) -> None:
+        super().__init__(reader, headers, needles)
+        self._strip = strip
+        self._out: list[bytes] = []
+        self._dropped = False
+        self.undo_encoding = self._decoder is not None
+        if self._decoder is not None and self._decoder.broken:
+            # a coding that nobody here knows: better the option's additions than an answer that can't be read
+            self.undo_encoding = self.rewrites = False
+
+    def feed(self, data: bytes) -> bytes:
+        if not self.rewrites:
+            return super().feed(data)
+        # the usual piece: one event that holds nothing to know, a null report perhaps
+        if self._calm and data.endswith(b"\n\n") and data.find(b"\n\n") == len(data) - 2 and self._plain(data):
+            self._frames += 1
+            self._count(data)
+            self._dropped = False
+            return self._strip(data)
+        Base.feed(self, data)
+        self._calm = self._decoder is None and not self._opening and self._blocks.at_boundary
+        out = self._out
+        joined = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        return joined
+
+    def _take(self, data: bytes) -> None:
+        for block in self._blocks.feed(data):
+            self._block(block)
+            if block == b"\n":
+                left = b"" if self._dropped else block
+            else:
+                left = block if type(block) is Piece else self._strip(block)
+                self._dropped = not left
+            if left:
+                self._out.append(left)
+
+    def flush(self) -> bytes:
+        rest = self._blocks.flush()
+        if rest.strip() or type(rest) is Piece:
+            self._block(rest)
+            if type(rest) is not Piece:
+                rest = self._strip(rest)
+        self._end_long()
+        self._reader.done()
+        return rest
+
+
+class FrameMeter(Base):
+    """Frames cut by another framing (lines, array elements, messages); those without a needle are not parsed."""
+
+    def __init__(self, reader: Reader, headers: Sequence[Header], framer: Framer, needles: tuple[bytes, ...]) -> None:
+        super().__init__(reader, headers)
+        self._framer = framer
+        self._needles = needles
+
+    def _take(self, data: bytes) -> None:
+        for frame in self._framer.feed(data):
+            self._frame(frame)
+
+    def _frame(self, frame: bytes) -> None:
+        self._frames += 1
+        if any(needle in frame for needle in self._needles):
+            self._reader.frame(frame)
+
+    def _end(self) -> None:
+        rest = self._framer.flush()
+        if rest.strip():
+            self._frame(rest)
+
+
+class Framer(Protocol):
+    def feed(self, data: bytes) -> Sequence[bytes]: ...
+
+    def flush(self) -> bytes: ...
+
+
+def header(headers: Sequence[Header], name: bytes) -> bytes:
+    """A field's value, lists joined; empty where it is absent. ``name`` in lower case."""
+    size = len(name)
+    found = [value for key, value in headers if len(key) == size and key.lower() == name]
+    return found[0] if len(found) == 1 else b", ".join(found)
+
+
+def _decoder(headers: Sequence[Header]) -> Decoder | None:
+    for name, _ in headers:
+        if len(name) == 16 and name.lower() == b"content-encoding":
+            return decoder_for(header(headers, b"content-encoding"))
+    return None

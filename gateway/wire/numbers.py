@@ -1,0 +1,52 @@
+"""Numbers as providers send them: integers, and now and then something else. Nothing here raises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+LARGEST = 1 << 53
+"""No provider counts beyond what a JSON number holds exactly."""
+
+
+def count(value: object) -> int | None:
+    """A count of units: a non-negative integer, also as ``12.0`` or ``"12"``; anything else is as if absent."""
+    if type(value) is int:
+        return value if 0 <= value < LARGEST else None
+    if type(value) is float:
+        return int(value) if value.is_integer() and 0 <= value < LARGEST else None
+    if type(value) is str and value.isdecimal() and value.isascii() and len(value) <= 16:
+        number = int(value)
+        return number if number < LARGEST else None
+    return None
+
+
+def part(table: object, *names: str) -> int | None:
+    """The count under a path of keys; None where it is not there."""
+    for name in names[:-1]:
+        if not isinstance(table, Mapping):
+            return None
+        table = table.get(name)
+    return count(table.get(names[-1])) if isinstance(table, Mapping) else None
+
+
+def text(value: object, limit: int = 200) -> str:
+    """A name, bounded; empty where it is not text."""
+    return value[:limit] if isinstance(value, str) else ""
+
+
+def table(value: object) -> dict[str, Any]:
+    """A JSON object; empty where it is none."""
+    return value if isinstance(value, dict) else {}
+
+
+def nanousd(dollars: object) -> int | None:
+    """Dollars as a JSON number states them, in nanodollars; None where it states none."""
+    if isinstance(dollars, bool) or not isinstance(dollars, int | float | str) or len(str(dollars)) > 40:
+        return None
+    try:
+        value = Decimal(str(dollars))
+    except ArithmeticError:
+        return None
+    return round(value * 1_000_000_000) if value.is_finite() and 0 <= value < 1_000_000 else None

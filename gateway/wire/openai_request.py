@@ -1,0 +1,204 @@
+"""Requests in OpenAI's shape: the few facts that bound their cost.
+
+Sources: OpenAI API reference (chat/create, responses/create, completions/create, embeddings/create, images/create,
+audio/createSpeech).
+
+Text is bounded by its bytes, which is only true where all input is text in the body. So what is not known to be text is
+taken to be open: content parts, input items, tools and members of other kinds than those listed here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from gateway.wire.json_read import parse_tolerant
+from gateway.wire.numbers import count
+
+NONE = msgspec.Raw(b"null")
+TEXT_PARTS = frozenset(("text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text"))
+TEXT_ITEMS = frozenset(("", "message", "function_call", "function_call_output", "custom_tool_call",
+                        "custom_tool_call_output"))  # fmt: skip
+CLIENT_TOOLS = frozenset(("function", "custom"))
+OVERHEAD_TOKENS = 256
+"""Around a conversation: what a chat template adds at its head (dates, default instructions), and the answer's head."""
+MESSAGE_TOKENS = 16
+"""Around each message: OpenAI's takes 4 at most, templates of open models up to about 10."""
+TOOLS_TOKENS = 1024
+"""Around a list of tools: a template's instructions on how to call them."""
+
+
+class Part(msgspec.Struct):
+    type: str = ""
+
+
+class Item(msgspec.Struct):
+    """A chat message or a Responses input item: only what says whether more than its text is input."""
+
+    type: str = ""
+    content: msgspec.Raw = NONE
+    output: msgspec.Raw = NONE
+    audio: msgspec.Raw = NONE
+    file_ids: msgspec.Raw = NONE
+    attachments: msgspec.Raw = NONE
+
+
+class Tool(msgspec.Struct):
+    type: str = "function"
+
+
+class Body(msgspec.Struct):
+    """The members of a request that matter; of any type, so that a wrong one is the provider's to refuse."""
+
+    model: Any = None
+    stream: Any = None
+    stream_options: Any = None
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    max_output_tokens: Any = None
+    n: Any = None
+    best_of: Any = None
+    service_tier: Any = None
+    messages: msgspec.Raw = NONE
+    input: msgspec.Raw = NONE
+    tools: msgspec.Raw = NONE
+    prompt: msgspec.Raw = NONE
+    previous_response_id: Any = None
+    conversation: Any = None
+    web_search_options: Any = None
+    search_parameters: Any = None
+    plugins: Any = None
+    agent_id: Any = None
+    documents: Any = None
+
+
+_body = msgspec.json.Decoder(Body).decode
+_items = msgspec.json.Decoder(list[Item]).decode
+_tools = msgspec.json.Decoder(list[Tool]).decode
+_parts = msgspec.json.Decoder(list[Part]).decode
+_texts = msgspec.json.Decoder(list[Any]).decode
+_QUOTE, _BRACKET, _BRACE, _NULL = b'"[{n'
+_CLOSED = (_QUOTE, _NULL)
+
+
+def read_body(body: bytes) -> Body | str:
+    """The members of a body; a sentence where it can't be read."""
+    try:
+        return _body(body)
+    except (ValueError, RecursionError):
+        # half a surrogate pair, a number beyond 64 bits: JSON that other parsers take
+        document = parse_tolerant(body)
+    if document is None:
+        return "The request body is not valid JSON."
+    if not isinstance(document, dict):
+        return "The request body must be a JSON object."
+    fields = Body()
+    for name in Body.__struct_fields__:
+        value = document.get(name)
+        if isinstance(getattr(fields, name), msgspec.Raw):
+            setattr(fields, name, msgspec.Raw(b"null" if value is None else b"{}"))
+        else:
+            setattr(fields, name, value)
+    return fields
+
+
+class Extent(msgspec.Struct):
+    """What bounds the input: whether it is all text of the body, and what is added around it."""
+
+    open: bool = False
+    overhead: int = OVERHEAD_TOKENS
+    images: int = 0
+
+
+def extent(fields: Body) -> Extent:
+    """Extent of a request with messages, input items or a prompt."""
+    found = Extent()
+    if (
+        fields.previous_response_id is not None
+        or fields.conversation is not None
+        or fields.web_search_options is not None
+        or fields.search_parameters is not None
+        or fields.plugins is not None
+        or fields.agent_id is not None
+        or fields.documents is not None
+    ):
+        found.open = True
+    try:
+        if fields.messages is not NONE:
+            _items_in(fields.messages, found)
+        if fields.input is not NONE:
+            _items_in(fields.input, found)
+        if fields.prompt is not NONE and memoryview(fields.prompt)[0] not in (_QUOTE, _NULL, _BRACKET):
+            # not a text but a reference to a stored one
+            found.open = True
+        if not _absent(fields.tools):
+            found.overhead += TOOLS_TOKENS
+            found.open = found.open or any(tool.type not in CLIENT_TOOLS for tool in _tools(fields.tools))
+    except (ValueError, RecursionError):
+        found.open = True
+    return found
+
+
+def _absent(raw: msgspec.Raw) -> bool:
+    return raw is NONE or memoryview(raw)[0] == _NULL
+
+
+def _items_in(raw: msgspec.Raw, found: Extent) -> None:
+    view = memoryview(raw)
+    if view[0] in _CLOSED:
+        return
+    if view[0] != _BRACKET:
+        found.open = True
+        return
+    if view[1] != _BRACE:
+        second = bytes(view[1:64]).lstrip()[:1]
+        if second and second != b"{":
+            # texts, or lists of token numbers: each takes a byte of the body at least
+            return
+    items = _items(raw)
+    found.overhead += MESSAGE_TOKENS * len(items)
+    for item in items:
+        if item.type and item.type not in TEXT_ITEMS:
+            found.open = True
+        content = item.content
+        if memoryview(content)[0] not in _CLOSED:
+            _parts_in(content, found)
+        if item.output is not NONE and memoryview(item.output)[0] not in _CLOSED:
+            _parts_in(item.output, found)
+        if not (_absent(item.audio) and _absent(item.file_ids) and _absent(item.attachments)):
+            found.open = True
+
+
+def _parts_in(raw: msgspec.Raw, found: Extent) -> None:
+    for part in _parts(raw):
+        if part.type not in TEXT_PARTS:
+            found.open = True
+            found.images += part.type in ("image_url", "input_image", "image")
+
+
+def prompts(fields: Body) -> int:
+    """How many prompts a completion request holds: each is answered on its own."""
+    raw = fields.prompt
+    if raw is NONE or memoryview(raw)[0] != _BRACKET:
+        return 1
+    try:
+        found = _texts(raw)
+    except (ValueError, RecursionError):
+        return 1
+    return len(found) if found and isinstance(found[0], str | list) else 1
+
+
+def choices(api: str, fields: Body) -> int:
+    """How many answers are asked for, at most."""
+    asked = max(count(fields.n) or 1, count(fields.best_of) or 1, 1)
+    return asked * prompts(fields) if api == "completions" else asked
+
+
+def characters(fields: Body, body: bytes) -> int:
+    """Characters of the text to be spoken."""
+    try:
+        text = msgspec.json.decode(fields.input)
+    except (ValueError, RecursionError):
+        return len(body)
+    return len(text) if isinstance(text, str) else len(body)

@@ -1,0 +1,322 @@
+"""What OpenAI's API and the many that follow it have in common; each provider's dialect says what differs.
+
+Sources: OpenAI API reference (chat/object, chat/streaming, responses/object, responses/streaming, embeddings, audio,
+images, completions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
+from gateway.wire.facts import UNLIMITED, Facts
+from gateway.wire.json_edit import set_inner, set_value
+from gateway.wire.json_read import parse
+from gateway.wire.meter import JsonMeter, Reader, SilentMeter, SseMeter, StrippingSseMeter, header
+from gateway.wire.multipart import form_field
+from gateway.wire.numbers import count, text
+from gateway.wire.openai_request import Body, characters, choices, extent, read_body
+from gateway.wire.openai_strip import strip_usage
+from gateway.wire.openai_usage import milliseconds, read_usage
+from gateway.wire.paths import plain_path
+from gateway.wire.refusals import openai_error, retry_headers
+from gateway.wire.usage import Reading, Usage
+
+__all__ = ["OpenAIReader", "OpenAIShape", "read_usage", "retry_headers", "strip_usage"]
+
+NEEDLES = (b'"usage"', b'"error"', b"[DONE]")
+RESPONSE_NEEDLES = (b'"response.completed"', b'"response.incomplete"', b'"response.failed"', b'"error"', b'"usage"')
+DOCUMENT_KEYS = ("usage", "model", "error", "service_tier", "duration", "usage_info", "x_groq", "timings", "status")
+ENDS = {
+    "response.completed": False,
+    "response.incomplete": False,
+    "response.failed": True,
+    "transcript.text.done": False,
+    "speech.audio.done": False,
+    "image_generation.completed": False,
+    "image_edit.completed": False,
+    "transcription.done": False,
+    "conversation.response.done": False,
+    "conversation.response.error": True,
+}
+"""Types of the last event of a stream → the call failed."""
+MAX_CHOICES = 128
+"""OpenAI answers with this many choices at most."""
+
+
+class OpenAIReader:
+    """Reads documents and chunks of chat completions, completions, embeddings, images, audio and responses."""
+
+    def __init__(self, dialect: OpenAIShape, facts: Facts, status: int) -> None:
+        self.reading = Reading()
+        self.terminal = False
+        self._dialect = dialect
+        self._facts = facts
+        self._ok = status < 300
+
+    def frame(self, data: bytes) -> None:
+        if data == b"[DONE]":
+            self.terminal = True
+            self.reading.complete = True
+            return
+        try:
+            document = self._dialect.partial(data)
+        except (ValueError, RecursionError):
+            document = parse(data)
+        if isinstance(document, dict):
+            self.document(document)
+
+    def document(self, document: dict[str, Any]) -> None:
+        """A whole answer, a chunk, or an event that wraps an answer."""
+        reading = self.reading
+        kind = document.get("type")
+        failed = ENDS.get(kind) if isinstance(kind, str) else None
+        if failed is not None:
+            self.terminal = reading.complete = True
+            reading.failed = reading.failed or failed
+        if document.get("error") or kind == "error":
+            reading.failed = True
+        inner = document.get("response")
+        if isinstance(inner, dict):
+            document = inner
+            if document.get("error"):
+                reading.failed = True
+        model = document.get("model")
+        if isinstance(model, str) and model:
+            reading.model = model[:200]
+        tier = document.get("service_tier")
+        if isinstance(tier, str):
+            reading.service_tier = tier[:40]
+        usage = self._dialect.usage_of(document)
+        if isinstance(usage, dict):
+            into = reading.usage or Usage()
+            if self._dialect.take_usage(usage, document, into, reading):
+                reading.usage = into
+                reading.source = "response"
+
+    def done(self) -> None:
+        reading, facts = self.reading, self._facts
+        made = facts.units_bound.get("output_images")
+        if made and self._ok and not reading.failed:
+            # pictures are billed by the piece where no tokens are reported; the answer holds as many as were asked for
+            reading.usage = reading.usage or Usage()
+            reading.usage.output_images = made
+            reading.source = "response"
+        if not facts.stream and reading.usage is not None:
+            reading.complete = True
+
+
+class OpenAIShape:
+    """A dialect in OpenAI's shape. Subclasses change the class attributes, or a method where a provider differs."""
+
+    kind: ClassVar[str] = ""
+    price_as: ClassVar[str] = ""
+    base_url: ClassVar[str] = ""
+    auth: ClassVar[Auth] = Auth()
+    operations: ClassVar[dict[str, str]] = {
+        "/chat/completions": "chat",
+        "/responses": "responses",
+        "/responses/compact": "responses-compact",
+        "/completions": "completions",
+        "/embeddings": "embeddings",
+        "/moderations": "moderations",
+        "/audio/speech": "speech",
+        "/audio/transcriptions": "transcriptions",
+        "/audio/translations": "translations",
+        "/images/generations": "images",
+        "/images/edits": "images",
+        "/images/variations": "images",
+        "/responses/input_tokens": "count_tokens",
+    }
+    """How a path ends → the operation."""
+    free: ClassVar[frozenset[str]] = frozenset(("count_tokens", "moderations", "other"))
+    outputless: ClassVar[frozenset[str]] = frozenset(("embeddings", "moderations", "rerank"))
+    asks: ClassVar[frozenset[str]] = frozenset(("chat", "completions"))
+    """Operations whose streams report usage only when ``stream_options.include_usage`` asks for it."""
+
+    # the request
+
+    def operation(self, method: bytes, path: str) -> str:
+        """The operation of a path; ``other`` where it is none that costs."""
+        if method != b"POST":
+            return "other"
+        path = path.lower()
+        last = path.rfind("/")
+        second = path.rfind("/", 0, last)
+        found = self.operations.get(path[second:]) if second >= 0 else None
+        return found or self.operations.get(path[last:], "other")
+
+    def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
+        api = self.operation(method, plain_path(target))
+        if api == "other":
+            return Facts(api=api)
+        if content_type[:19].lower() == b"multipart/form-data":
+            return self._read_form(api, content_type, body)
+        fields = read_body(body)
+        if isinstance(fields, str):
+            return Facts(api=api, billable=api not in self.free, malformed=fields)
+        stream = fields.stream is True
+        limit = self.limit_of(fields)
+        options = fields.stream_options
+        asked = isinstance(options, dict) and options.get("include_usage") is True
+        reach = extent(fields)
+        return Facts(
+            api=api,
+            model=text(fields.model),
+            stream=stream,
+            billable=api not in self.free,
+            input_bytes=len(body),
+            input_overhead=reach.overhead,
+            input_open=reach.open,
+            image_count=reach.images,
+            max_output=UNLIMITED if limit is None else limit,
+            choices=choices(api, fields),
+            output_free=api in self.outputless,
+            units_bound=_units(api, fields, body),
+            asks_usage=not stream or asked or api not in self.asks,
+            service_tier=text(fields.service_tier, 40),
+        )
+
+    def limit_of(self, fields: Body) -> int | None:
+        """The output limit of one choice that the request sets; of several the largest."""
+        found = None
+        for value in (fields.max_completion_tokens, fields.max_output_tokens, fields.max_tokens):
+            number = count(value) if value is not None else None
+            if number is not None and (found is None or number > found):
+                found = number
+        return found
+
+    def _read_form(self, api: str, content_type: bytes, body: bytes) -> Facts:
+        fields = {name: form_field(content_type, body, name) for name in (b"model", b"stream", b"n")}
+        choices = int(fields[b"n"]) if fields[b"n"].isdigit() and len(fields[b"n"]) < 4 else 1
+        return Facts(
+            api=api,
+            model=fields[b"model"].decode("utf-8", "replace")[:200],
+            stream=fields[b"stream"] == b"true",
+            billable=api not in self.free,
+            input_bytes=len(body),
+            input_open=True,
+            choices=max(choices, 1),
+        )
+
+    def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:
+        return set_inner(body, b"stream_options", b"include_usage", b"true")
+
+    def clamp(self, facts: Facts, body: bytes, max_output: int) -> bytes | None:
+        value = b"%d" % max_output
+        if facts.api in ("responses", "responses-compact"):
+            return set_value(body, b"max_output_tokens", value)
+        if facts.api == "completions":
+            return set_value(body, b"max_tokens", value)
+        if facts.api != "chat":
+            return None
+        fields = read_body(body)
+        if isinstance(fields, str):
+            return None
+        named = [
+            key
+            for key, old in (
+                (b"max_completion_tokens", fields.max_completion_tokens),
+                (b"max_tokens", fields.max_tokens),
+            )
+            if old is not None
+        ]
+        for key in named or [self.limit_key]:
+            body = set_value(body, key, value)
+        return body
+
+    limit_key: ClassVar[bytes] = b"max_tokens"
+
+    def rename_model(self, facts: Facts, target: bytes, body: bytes, model: str) -> tuple[bytes, bytes]:
+        return target, set_value(body, b"model", msgspec.json.encode(model))
+
+    # the response
+
+    document_keys: ClassVar[tuple[str, ...]] = ()
+    """Members of an answer that ``usage_of`` and ``take_usage`` need, besides the usual ones."""
+
+    def __init__(self) -> None:
+        keys = ("type", "response", *DOCUMENT_KEYS, *self.document_keys)
+        inner = msgspec.defstruct("Answer", [(key, Any, None) for key in keys[2:]])
+        outer = msgspec.defstruct(
+            "Answer", [("response", inner | None, None), *((k, Any, None) for k in keys if k != "response")]
+        )
+        self._decode_partial = msgspec.json.Decoder(outer).decode
+
+    def partial(self, data: bytes) -> dict[str, Any]:
+        """The members of an answer that matter. Raises ``ValueError`` where they are of another form."""
+        document = _members(self._decode_partial(data))
+        inner = document.get("response")
+        if inner is not None:
+            document["response"] = _members(inner)
+        return document
+
+    def usage_of(self, document: dict[str, Any]) -> Any:
+        """Where a document holds its usage."""
+        usage = document.get("usage")
+        if usage is None and milliseconds(document.get("duration")) is not None:
+            # a transcription in verbose form that states the recording's length alone
+            return {"seconds": document["duration"]}
+        return usage
+
+    def take_usage(self, usage: dict[str, Any], document: dict[str, Any], into: Usage, reading: Reading) -> bool:
+        """Take a usage object's numbers in this provider's meaning; False where it reports nothing."""
+        return read_usage(usage, into)
+
+    def reader(self, facts: Facts, status: int, headers: Sequence[Header]) -> Reader:
+        return OpenAIReader(self, facts, status)
+
+    def needles(self, facts: Facts) -> tuple[bytes, ...]:
+        return RESPONSE_NEEDLES if facts.api == "responses" else NEEDLES
+
+    def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
+        reader = self.reader(facts, status, headers)
+        if is_stream(headers):
+            if not facts.asks_usage and status < 300:
+                return StrippingSseMeter(reader, headers, self.needles(facts), strip_usage)
+            return SseMeter(reader, headers, self.needles(facts))
+        if b"json" in header(headers, b"content-type"):
+            return JsonMeter(reader, headers, DOCUMENT_KEYS)
+        return SilentMeter(reader, headers)
+
+    # the gateway's own answers
+
+    def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
+        return openai_error(refusal)
+
+    def cut(self, facts: Facts, reading: Reading) -> bytes | None:
+        if facts.api not in ("chat", "completions"):
+            return None
+        end: dict[str, Any] = {"delta": {}} if facts.api == "chat" else {"text": ""}
+        ends = [
+            {"index": index, **end, "finish_reason": "length", "logprobs": None}
+            for index in range(min(facts.choices, MAX_CHOICES))
+        ]
+        kind = "chat.completion.chunk" if facts.api == "chat" else "text_completion"
+        model = reading.model or facts.model
+        chunk = {"id": "chatcmpl-cut", "object": kind, "created": 0, "model": model, "choices": ends}
+        return b"data: " + msgspec.json.encode(chunk) + b"\n\ndata: [DONE]\n\n"
+
+
+def is_stream(headers: Sequence[Header]) -> bool:
+    return header(headers, b"content-type")[:17].lower() == b"text/event-stream"
+
+
+def _members(struct: Any) -> dict[str, Any]:
+    found = {}
+    for name in struct.__struct_fields__:
+        value = getattr(struct, name)
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def _units(api: str, fields: Body, body: bytes) -> dict[str, int]:
+    if api == "images":
+        return {"output_images": count(fields.n) or 1}
+    if api == "speech":
+        return {"input_characters": characters(fields, body)}
+    return {}

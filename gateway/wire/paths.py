@@ -1,0 +1,29 @@
+"""Paths as providers route them: without the query, percent-decoded once, without empty or dot segments at the end."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from urllib.parse import unquote_to_bytes
+
+
+@lru_cache(maxsize=2048)
+def plain_path(target: bytes) -> str:
+    """The path of a target as text, for matching only: what is sent stays as it came."""
+    path = unquote_to_bytes(target.partition(b"?")[0]).decode("utf-8", "replace")
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            if parts:
+                parts.pop()
+        elif part and part != ".":
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
+def query_value(target: bytes, name: bytes) -> bytes:
+    """The first value of a query parameter, as it came; empty where it is absent."""
+    for pair in target.partition(b"?")[2].split(b"&"):
+        key, _, value = pair.partition(b"=")
+        if key == name:
+            return value
+    return b""

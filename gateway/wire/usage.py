@@ -1,0 +1,65 @@
+"""What a call used: one meaning for all providers.
+
+Every number is an integer. ``input_tokens_total`` holds all input, cached parts included;
+``output_tokens_total`` all output, reasoning included. The other token fields are parts of
+these two and may overlap across dimensions (a cached token may also be an audio token).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Usage(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """Units by which providers bill one call. A part that is absent is 0."""
+
+    input_tokens_total: int = 0
+    output_tokens_total: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    """The part of ``cache_write_tokens`` with a one-hour lifetime."""
+    reasoning_tokens: int = 0
+    input_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    output_audio_tokens: int = 0
+    output_image_tokens: int = 0
+    cache_read_audio_tokens: int = 0
+    """The part of ``cache_read_tokens`` that is audio."""
+    web_search_requests: int = 0
+    search_units: int = 0
+    input_characters: int = 0
+    """Speech synthesis billed by the character."""
+    audio_milliseconds: int = 0
+    """Transcription billed by the length of the recording."""
+    output_images: int = 0
+    """Pictures made, where they are billed by the piece."""
+    pages: int = 0
+    """Document pages read (OCR)."""
+
+
+class Reading(msgspec.Struct, kw_only=True):
+    """What a response said about itself once it ended (or so far: a checkpoint)."""
+
+    usage: Usage | None = None
+    """None: nothing was reported."""
+    source: str = "none"
+    """``response``, ``headers`` or ``none``."""
+    model: str = ""
+    """The model that the response names; empty where it names none."""
+    service_tier: str = ""
+    """The tier that the response confirms (``flex``, ``priority``, ``batch``…)."""
+    reported_cost_nanousd: int | None = None
+    """What the provider itself says the call cost (OpenRouter)."""
+    complete: bool = False
+    """The provider's own terminal event or the end of a whole JSON body was seen."""
+    failed: bool = False
+    """An error object came inside a successful status."""
+    region: str = ""
+    """Where it was served (Anthropic's ``inference_geo``), when the response says so."""
+    sample: bytes = b""
+    """The first decoded bytes of an answer that reported no usage: material for an estimate."""
+    decoded_bytes: int = 0
+    """All decoded response bytes, so that an estimate can be scaled from the sample."""
+    frames: int = 0
+    """Frames seen in a stream."""

@@ -1,0 +1,252 @@
+"""The command line as somebody types it: what it prints, where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from support.gateway import Gateway
+
+CONFIG = """
+[providers.openai]
+kind = "openai"
+api_key = "env:NOT_IN_THIS_SHELL"
+[[keys]]
+id = "configured"
+secret = "sk-demo-1234"
+team = "search"
+workflow = "ranking"
+tags = { env = "demo" }
+[[prices]]
+provider = "openai"
+model = "house-model"
+input_per_mtok = 2.0
+output_per_mtok = 8.0
+cache_read_per_mtok = 1.0
+"""
+COMMANDS = (
+    "check",
+    "keys create",
+    "keys list",
+    "keys revoke",
+    "ledger backup",
+    "ledger export",
+    "ledger reprice",
+    "ledger restore",
+    "ledger verify",
+    "price",
+    "report",
+    "serve",
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "config.toml").write_text(CONFIG)
+    return tmp_path
+
+
+def spendgate(folder: Path, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SPENDGATE_")}
+    return subprocess.run(
+        [sys.executable, "-m", "gateway.cli.main", *words],
+        cwd=folder,
+        env={**clean, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line of an error."""
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str, folder: Path) -> None:
+    done = spendgate(folder, *command.split(), "--help")
+    assert done.returncode == 0
+    assert f"example: spendgate {command}" in " ".join(done.stdout.split())
+    assert "--config" in done.stdout
+
+
+def test_all_commands_stand_in_the_overview(folder: Path) -> None:
+    done = spendgate(folder, "--help")
+    for command in COMMANDS:
+        assert re.search(rf"^\s+{command.split()[0]}\s", done.stdout, re.MULTILINE)
+    assert re.fullmatch(r"spendgate \d+\.\d+\S*\n", spendgate(folder, "--version").stdout)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), "the following arguments are required: COMMAND"),
+        (("chek",), "invalid choice: 'chek'"),
+        (("keys",), "the following arguments are required: ACTION"),
+        (("keys", "create", "--team", "t"), "required: --workflow"),
+        (("keys", "create", "--team", "", "--workflow", "w"), "must be 1 to 128 printable characters"),
+        (("keys", "create", "--team", "t", "--workflow", "w", "--tag", "env"), "must be NAME=VALUE"),
+        (("keys", "create", "--team", "t", "--workflow", "w", "--expires", "soon"), "is no date or time"),
+        (("keys", "create", "--team", "t", "--workflow", "w", "--expires", "2020-01-01"), "is in the past"),
+        (("keys", "revoke", "nobody"), 'no key has the id "nobody"'),
+        (("keys", "revoke", "configured"), "stands in config.toml"),
+        (("price", "gpt-4o", "--input", "many"), '"many" is no whole number'),
+        (("price", "gpt-4o", "--input", "-5"), '"-5" is no whole number'),
+        (("price", "gpt-4oo"), 'no price is known for "gpt-4oo". Did you mean "gpt-4o'),
+        (("price", "gpt-4o", "--provider", "opnai"), 'there is no price list "opnai". Did you mean "openai"?'),
+        (("report", "--since", "yesterday"), "is no date or time"),
+        (("report", "--config", "none.toml"), "1 problem in none.toml"),
+    ],
+)
+def test_a_mistake_is_one_line_and_an_exit_code(words: tuple[str, ...], expected: str, folder: Path) -> None:
+    done = spendgate(folder, *words)
+    assert done.returncode in (1, 2)
+    assert expected in (said(done) if "none.toml" not in words else done.stderr)
+
+
+def test_check_tells_every_problem_and_their_number(folder: Path) -> None:
+    (folder / "config.toml").write_text(
+        '[server]\nlisten = 5\n[provider.x]\n[[quotas]]\nname = "q"\nusd = -1\nwindow = "dy"\n'
+    )
+    done = spendgate(folder, "check")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "config.toml:2: server.listen: must be text in quotes.",
+        'config.toml:3: provider: unknown key. Did you mean "providers"?',
+        "config.toml:6: quotas[0].usd: must not be below zero.",
+        "config.toml:7: quotas[0].window: must be one of minute, hour, day, week, month, total, or rolling with a "
+        'length, like "rolling 24h". Did you mean "day"?',
+        "spendgate: 4 problems in config.toml",
+    ]
+    assert spendgate(folder, "serve").stderr == done.stderr
+
+
+def test_check_says_what_is_fine_and_what_is_left_out(folder: Path) -> None:
+    text = CONFIG.replace("[[keys]]", "optional = true\n[[keys]]")
+    (folder / "config.toml").write_text(text)
+    done = spendgate(folder, "check")
+    assert done.returncode == 0, done.stderr
+    assert 'provider "openai" is left out: the environment variable NOT_IN_THIS_SHELL is not set' in done.stdout
+    assert "config.toml: fine: 0 providers, 1 key, 0 quotas, 1 price, 0 routes" in done.stdout
+    assert re.search(r"price book: 1 of your own, [\d,]+ models of genai-prices", done.stdout)
+
+
+def test_check_finds_a_discount_on_nothing(folder: Path) -> None:
+    entry = '[[prices]]\nprovider = "openai"\nmodel = "no-such-model"\ndiscount_percent = 10\n'
+    (folder / "config.toml").write_text(entry)
+    assert 'prices[0]: leaves "no-such-model" without a price' in spendgate(folder, "check").stderr
+
+
+def test_the_configuration_is_named_by_option_then_environment_then_the_folder(folder: Path) -> None:
+    (folder / "other.toml").write_text("[server]\nbad = 1\n")
+    assert "other.toml:2" in spendgate(folder, "check", "--config", "other.toml").stderr
+    assert "other.toml:2" in spendgate(folder, "check", env={"SPENDGATE_CONFIG": "other.toml"}).stderr
+    both = spendgate(folder, "keys", "list", "--config", "config.toml", env={"SPENDGATE_CONFIG": "other.toml"})
+    assert both.returncode == 0
+
+
+def test_a_key_is_made_listed_and_revoked_and_its_secret_shown_once(folder: Path) -> None:
+    made = spendgate(
+        folder, "keys", "create", "--team", "search", "--workflow", "nightly", "--tag", "env=prod", "--name", "a note"
+    )
+    assert made.returncode == 0, made.stderr
+    match = re.search(r"id:\s+(key_\w+)\nsecret:\s+(sk-sg-[\w-]{43})\n", made.stdout)
+    assert match is not None
+    key_id, secret = match.groups()
+    listed = spendgate(folder, "keys", "list").stdout
+    assert secret not in listed
+    assert re.search(rf"{key_id}\s+a note\s+search\s+nightly\s+env=prod\s+active", listed)
+    assert re.search(r"configured\s+search\s+ranking\s+env=demo\s+active\s+configuration", listed)
+    assert spendgate(folder, "keys", "revoke", key_id).stdout == f"{key_id} is revoked\n"
+    assert said(spendgate(folder, "keys", "revoke", key_id)) == f"spendgate: {key_id} is revoked already"
+    keys = json.loads(spendgate(folder, "keys", "list", "--format", "json").stdout)
+    assert {key["id"]: key["state"] for key in keys} == {"configured": "active", key_id: "revoked"}
+
+
+def test_a_price_is_explained_with_its_source(folder: Path) -> None:
+    done = spendgate(folder, "price", "house-model", "--input", "1_000", "--output", "500", "--cache-read", "200")
+    assert done.returncode == 0, done.stderr
+    assert 'config prices[0] "house-model"' in done.stdout
+    # 800 × $2 + 200 × $1 + 500 × $8 a million
+    assert "total    $0.0058" in done.stdout
+    found = json.loads(spendgate(folder, "price", "openai/house-model", "--input", "1", "--format", "json").stdout)
+    assert found["bill"]["lines"][0]["nanousd"] == 2000
+
+
+def test_a_price_needs_no_configuration(tmp_path: Path) -> None:
+    done = spendgate(tmp_path, "price", "gpt-4o-mini", "--input", "1000000", "--at", "2026-01-01")
+    assert done.returncode == 0, done.stderr
+    assert "total    $0.15" in done.stdout
+    assert spendgate(tmp_path, "price", "gpt-4o-mini", "--config", "none.toml").returncode == 1
+
+
+def test_a_reader_that_stops_reading_causes_no_noise(folder: Path) -> None:
+    command = f"{sys.executable} -m gateway.cli.main price gpt-4o --format json | head -c 1"
+    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+
+
+def test_a_port_in_use_is_one_line(folder: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        (folder / "config.toml").write_text(f'[server]\nlisten = "127.0.0.1:{port}"\nadmin_listen = "127.0.0.1:0"\n')
+        line = said(spendgate(folder, "serve"))
+    assert "address already in use" in line.lower()
+    assert str(port) in line
+
+
+def test_a_data_directory_that_can_not_be_made_is_one_line(folder: Path) -> None:
+    (folder / "file").write_text("")
+    (folder / "config.toml").write_text(
+        '[server]\nlisten = "127.0.0.1:0"\nadmin_listen = "127.0.0.1:0"\ndata_dir = "file/data"\n'
+    )
+    assert "file" in said(spendgate(folder, "serve"))
+    assert "file" in said(spendgate(folder, "keys", "list"))
+
+
+def test_a_file_that_is_no_ledger_is_one_line(folder: Path) -> None:
+    (folder / "data").mkdir()
+    (folder / "data" / "ledger.db").write_bytes(b"this is no database" * 100)
+    assert "ledger.db" in said(spendgate(folder, "keys", "list"))
+    assert "ledger.db" in said(spendgate(folder, "report"))
+
+
+def test_keys_work_while_the_gateway_runs_and_it_knows_them_at_once(tmp_path: Path) -> None:
+    def call(gateway: Gateway, secret: str) -> int:
+        request = urllib.request.Request(
+            f"{gateway.url}/simulated/v1/chat/completions",
+            data=b'{"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}',
+            headers={"Authorization": f"Bearer {secret}", "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    config = '[providers.simulated]\nkind = "simulated"\nfirst_token_seconds = 0\ntoken_seconds = 0\n'
+    with Gateway(tmp_path, config) as gateway:
+        made = json.loads(gateway.cli("keys", "create", "--team", "t", "--workflow", "w", "--format", "json").stdout)
+        assert call(gateway, made["secret"]) == 200
+        assert gateway.records()[0]["key_id"] == made["id"]
+        gateway.cli("keys", "revoke", made["id"])
+        time.sleep(1.1)
+        assert call(gateway, made["secret"]) == 401

@@ -1,0 +1,480 @@
+"""Every mistake in a configuration is told at once: where it stands, what is wrong, what was probably meant."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.config.check_quotas import quota_remarks
+from gateway.config.load import load, load_all, parse
+from gateway.config.problems import ConfigErrors, Problem
+
+
+def problems_of(text: str, environ: dict[str, str] | None = None, base: Path = Path(".")) -> list[Problem]:
+    with pytest.raises(ConfigErrors) as caught:
+        parse(dedent(text), "config.toml", environ or {}, base)
+    return caught.value.problems
+
+
+def only(text: str, environ: dict[str, str] | None = None) -> Problem:
+    found = problems_of(text, environ)
+    assert len(found) == 1, [str(problem) for problem in found]
+    return found[0]
+
+
+def outcome(text: str) -> list[Problem]:
+    """What is wrong; empty: nothing."""
+    try:
+        parse(text, "c", {}, Path("."))
+    except ConfigErrors as error:
+        return error.problems
+    return []
+
+
+PROVIDER = """
+[providers.openai]
+kind = "openai"
+"""
+QUOTA = """
+[[quotas]]
+name = "q"
+"""
+
+
+def test_an_unknown_key_is_told_with_its_line_and_the_near_spelling() -> None:
+    problem = only('[server]\nlisten = "127.0.0.1:1"\nmax_body_byte = 5\n')
+    assert (problem.key, problem.line, problem.message) == ("server.max_body_byte", 3, "unknown key")
+    assert problem.hint == 'Did you mean "max_body_bytes"?'
+    assert str(problem) == 'config.toml:3: server.max_body_byte: unknown key. Did you mean "max_body_bytes"?'
+
+
+def test_an_unknown_table_is_told_with_the_near_spelling() -> None:
+    problem = only('[provider.openai]\nkind = "openai"\n')
+    assert (problem.key, problem.line, problem.hint) == ("provider", 1, 'Did you mean "providers"?')
+
+
+def test_an_unknown_key_inside_a_named_table_and_a_list_is_told() -> None:
+    found = problems_of(
+        """
+        [providers.openai]
+        kind = "openai"
+        base_ur = "https://x.example"
+        [[quotas]]
+        name = "a"
+        usd = 1.0
+        window = "day"
+        [[quotas]]
+        name = "b"
+        usd = 1.0
+        windw = "day"
+        """
+    )
+    assert [(p.key, p.line, p.hint) for p in found] == [
+        ("providers.openai.base_ur", 4, 'Did you mean "base_url"?'),
+        ("quotas[1].windw", 12, 'Did you mean "window"?'),
+    ]
+
+
+def test_all_problems_come_at_once_in_the_order_of_the_file() -> None:
+    found = problems_of(
+        """
+        [server]
+        listen = 8080
+        [providers.openai]
+        kind = "opnai"
+        api_key = "env:NOT_THERE"
+        [[keys]]
+        id = "k"
+        secret = "sk-12345678"
+        team = "t"
+        workflow = "w"
+        providers = ["anthropic"]
+        [[quotas]]
+        name = "q"
+        usd = -1
+        window = "fortnight"
+        [[routes]]
+        model = "*"
+        provider = "opena"
+        """
+    )
+    assert [(p.key, p.line) for p in found] == [
+        ("server.listen", 3),
+        ("providers.openai.kind", 5),
+        ("providers.openai.api_key", 6),
+        ("keys[0].providers", 12),
+        ("quotas[0].usd", 15),
+        ("quotas[0].window", 16),
+        ("routes[0].provider", 19),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "message"),
+    [
+        ('[server]\nmax_body_bytes = "5"', "server.max_body_bytes", "must be a whole number"),
+        ("[server]\nmax_body_bytes = 1.5", "server.max_body_bytes", "must be a whole number"),
+        ("[server]\nmax_body_bytes = true", "server.max_body_bytes", "must be a whole number"),
+        ("[server]\nmax_body_bytes = 0", "server.max_body_bytes", "must be above zero"),
+        ("[server]\ndrain_seconds = -1", "server.drain_seconds", "must be above 0 and at most 86400 seconds"),
+        ("[server]\ndrain_seconds = nan", "server.drain_seconds", "must be a number, like 2.5 (without quotes)"),
+        ('[server]\nlisten = "8080"', "server.listen", 'must be "host:port", like "127.0.0.1:8080"'),
+        ('[server]\nlisten = "127.0.0.1:99999"', "server.listen", 'must be "host:port", like "127.0.0.1:8080"'),
+        ('[attribution]\nrequire_key = "yes"', "attribution.require_key", "must be true or false"),
+        ("server = 1", "server", "must be a table"),
+        ("keys = 1", "keys", 'must be a list, like ["a", "b"]'),
+        ('[on_disconnect]\npolicy = "dran"', "on_disconnect.policy", 'must be "drain" or "cancel"'),
+        (QUOTA + 'usd = "5"\nwindow="day"', "quotas[0].usd", "must be a number, like 2.5 (without quotes)"),
+        (QUOTA + 'usd = -0.5\nwindow="day"', "quotas[0].usd", "must not be below zero"),
+        (QUOTA + 'usd = 1e30\nwindow="day"', "quotas[0].usd", "must be at most 1000000000 dollars"),
+        (QUOTA + 'requests = -5\nwindow="day"', "quotas[0].requests", "must not be below zero"),
+        (QUOTA + "usd = 5", "quotas[0]", 'a quota over time needs a window, like window = "month"'),
+        (QUOTA + 'window="day"', "quotas[0]", "a quota needs a limit"),
+        (QUOTA + 'usd = 1\nwindow = "rolling 0h"', "quotas[0].window", "a rolling window is between 1 minute"),
+        (QUOTA + 'usd = 1\nwindow = "monthly"', "quotas[0].window", "must be one of minute, hour, day"),
+        (QUOTA + 'usd=1\nwindow="day"\ntimezone="Europe/Berlim"', "quotas[0].timezone", "is no IANA timezone"),
+        (QUOTA + 'usd=1\nwindow="day"\nmatch={team="a["}', "quotas[0].match.team", "is no pattern"),
+        (QUOTA + 'usd=1\nwindow="day"\nmatch={tean="a"}', "quotas[0].match.tean", "must be one of team, workflow"),
+        (QUOTA + 'usd=1\nwindow="day"\nper=["tag."]', "quotas[0].per[0]", "names a tag that can't be"),
+        (QUOTA + 'usd=1\nwindow="day"\nmatch={"tag.Env"="x"}', "quotas[0].match.tag.Env", "names a tag that can't be"),
+        (QUOTA + 'usd=1\nwindow="day"\nwarn_at=[80]', "quotas[0].warn_at[0]", "must be a share of the limit"),
+        (
+            QUOTA + 'usd=1\nwindow="day"\naction="warn"\nclamp=true',
+            "quotas[0].clamp",
+            "no effect on a rule that only warns",
+        ),
+        (
+            QUOTA + 'requests=1\nwindow="day"\nclamp=true',
+            "quotas[0].clamp",
+            "needs a limit on output_tokens, tokens, usd",
+        ),
+        (QUOTA + 'usd=1\nwindow="day"\nqueue_seconds=3', "quotas[0].queue_seconds", "can only wait for concurrent"),
+        (QUOTA + 'usd=1\nwindow="day"\nper=["team","team"]', "quotas[0].per", "names a dimension twice"),
+        (
+            QUOTA + 'usd=1\nwindow="day"\noverrides=[{tokens=5, until=2026-12-01}]',
+            "quotas[0].overrides[0].tokens",
+            "raises a limit that the quota does not have",
+        ),
+        (
+            QUOTA + 'usd=1\nwindow="day"\noverrides=[{usd=5, until="2026-12-01"}]',
+            "quotas[0].overrides[0].until",
+            "must be a date or a time",
+        ),
+        ('[ledger]\nurl = "mysql://x"', "ledger.url", "must be sqlite:/// and a path"),
+        (
+            '[server]\nlisten = "127.0.0.1:80"\nadmin_listen = "127.0.0.1:80"',
+            "server.admin_listen",
+            "is the data plane's address too",
+        ),
+        ('[server]\nadmin_listen = "0.0.0.0:8081"', "server.admin_listen", "reachable from other machines"),
+        ('[providers.v1]\nkind = "openai"', "providers.v1", "is a path of the gateway itself"),
+        ('[providers."a b"]\nkind = "openai"', "providers.a b", "must be 1 to 63 letters"),
+        ('[providers.x]\nkind = "openai"\nbase_url = "api.x"', "providers.x.base_url", "must begin with http"),
+        ('[providers.x]\nkind="openai"\nbase_url="https://u:p@x"', "providers.x.base_url", "must hold no user"),
+        ('[providers.x]\nkind = "openai"\nproxy = "socks5://h"', "providers.x.proxy", "must begin with http"),
+        ("[providers.x]", "providers.x.kind", "is missing"),
+        (
+            '[providers.x]\nkind="openai"\nunpriced_models="alow"',
+            "providers.x.unpriced_models",
+            'must be "allow" or "block"',
+        ),
+        (
+            '[providers.x]\nkind="openai"\nunpriced_models={price_s="x"}',
+            "providers.x.unpriced_models.price_as",
+            "is missing",
+        ),
+        (
+            '[providers.x]\nkind="openai"\napi_key="k"\n[providers.x.google]\n',
+            "providers.x.google",
+            "is a second credential beside api_key",
+        ),
+        (
+            '[[prices]]\nprovider="opnai"\nmodel="m"\ninput_per_mtok=1',
+            "prices[0].provider",
+            "no provider has the price list",
+        ),
+        ('[[prices]]\nprovider="openai"\nmodel="m"', "prices[0]", "sets no price"),
+        (
+            '[[prices]]\nprovider="openai"\nmodel="m"\nfrom="2026-01-01"\ninput_per_mtok=1',
+            "prices[0].from",
+            "must be a date or a time",
+        ),
+        (
+            '[[prices]]\nprovider="openai"\nmodel="m"\nfrom=2026-02-01\nuntil=2026-01-01\ninput_per_mtok=1',
+            "prices[0]",
+            "is not after from",
+        ),
+        ('[[models]]\nprovider="openai"\nmodel="m"', "models[0]", "sets nothing"),
+        ('[[webhooks]]\nurl="ftp://x"', "webhooks[0].url", "must begin with http"),
+        ('[[webhooks]]\nurl="http://x"\nevents=["exhaust"]', "webhooks[0].events", 'unknown event "exhaust"'),
+    ],
+)
+def test_a_wrong_value_is_told_by_key(text: str, key: str, message: str) -> None:
+    found = [problem for problem in problems_of(text) if problem.key == key]
+    assert len(found) == 1, [str(problem) for problem in problems_of(text)]
+    assert message in found[0].message
+    assert found[0].line is not None
+
+
+def test_bad_toml_is_told_with_its_line() -> None:
+    problem = only('[server]\nlisten = "x\n')
+    assert problem.line == 2
+    assert problem.message.startswith("not valid TOML: ")
+    assert only("[server]\na = 1\na = 2\n").line == 3
+    assert only("[server\n").line == 1
+    assert only('x = """abc\n').line == 2
+
+
+def test_a_missing_environment_variable_is_an_error_that_names_it() -> None:
+    problem = only('[server]\nadmin_token = "env:ADMIN_TOKN"\n', {"ADMIN_TOKEN": "x"})
+    assert problem.message == "the environment variable ADMIN_TOKN is not set"
+    assert problem.hint == 'Did you mean "ADMIN_TOKEN"?'
+    assert only('[server]\nadmin_token = "env:T"\n', {"T": ""}).message == "the environment variable T is empty"
+
+
+def test_a_missing_variable_in_place_of_a_table_is_told_too() -> None:
+    assert {problem.key for problem in problems_of('providers = "env:X"\nkeys = ["env:Y"]\n')} == {
+        "providers",
+        "keys[0]",
+    }
+
+
+def test_a_value_may_stand_in_a_file_beside_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("s3cret\n")
+    config = parse('[server]\nadmin_token = "file:token"\n', "c", {}, tmp_path)
+    assert config.server.admin_token == "s3cret"
+    problem = problems_of('[server]\nadmin_token = "file:nowhere"\n', {}, tmp_path)[0]
+    assert problem.message == "the file nowhere can't be read: No such file or directory"
+    (tmp_path / "empty").write_text("\n")
+    assert problems_of('[server]\nadmin_token = "file:empty"\n', {}, tmp_path)[0].message == "the file empty is empty"
+
+
+def test_files_that_providers_name_start_at_the_configurations_folder_and_must_be_there(tmp_path: Path) -> None:
+    text = PROVIDER + 'ca_file = "ca.pem"\n'
+    problem = problems_of(text, {}, tmp_path)[0]
+    assert (problem.key, problem.line) == ("providers.openai.ca_file", 4)
+    assert problem.message == "the file ca.pem can't be read: No such file or directory"
+    (tmp_path / "ca.pem").write_text("")
+    assert parse(text, "c", {}, tmp_path).providers["openai"].ca_file == str(tmp_path / "ca.pem")
+
+
+def test_a_file_that_is_absent_or_no_text_is_one_clear_problem(tmp_path: Path) -> None:
+    with pytest.raises(ConfigErrors, match="can't be read: No such file or directory"):
+        load(tmp_path / "none.toml", {})
+    with pytest.raises(ConfigErrors, match="can't be read: Is a directory"):
+        load(tmp_path, {})
+    (tmp_path / "latin.toml").write_bytes(b"[server]\n# \xe9\n")
+    with pytest.raises(ConfigErrors, match=r"latin\.toml:2: is not UTF-8 text"):
+        load(tmp_path / "latin.toml", {})
+
+
+def test_windows_line_ends_and_a_byte_order_mark_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_bytes(b'\xef\xbb\xbf[server]\r\nlisten = "127.0.0.1:9"\r\n')
+    assert load(tmp_path / "c.toml", {}).server.listen == "127.0.0.1:9"
+
+
+KEY = '[[keys]]\nid = "{id}"\n{secret}\nteam = "t"\nworkflow = "w"\n'
+
+
+def test_two_keys_may_not_share_an_id_or_a_secret() -> None:
+    one = KEY.format(id="a", secret='secret = "sk-12345678"')
+    assert only(one + KEY.format(id="a", secret='secret = "sk-87654321"')).key == "keys[1].id"
+    same = only(one + KEY.format(id="b", secret='secret = "sk-12345678"'))
+    assert (same.key, same.message) == ("keys[1].secret", 'is the secret of key "a" too')
+    hashed = "sha256:" + hashlib.sha256(b"sk-12345678").hexdigest()
+    assert only(one + KEY.format(id="b", secret=f'hash = "{hashed}"')).key == "keys[1].hash"
+
+
+def test_a_key_needs_exactly_one_of_secret_and_hash() -> None:
+    assert only(KEY.format(id="a", secret="")).message == "needs either secret or hash"
+    assert "sha256" in only(KEY.format(id="a", secret='hash = "md5:0"')).message
+
+
+def test_a_virtual_key_may_not_be_a_providers_own_key() -> None:
+    text = PROVIDER + 'api_key = "sk-12345678"\n' + KEY.format(id="a", secret='secret = "sk-12345678"')
+    problem = only(text)
+    assert problem.key == "keys[0].secret"
+    assert "sk-12345678" not in str(problem)
+
+
+def test_two_quotas_may_not_share_a_name() -> None:
+    quota = '[[quotas]]\nname = "q"\nusd = 1.0\nwindow = "{}"\n'
+    assert only(quota.format("day") + quota.format("month")).key == "quotas[1].name"
+
+
+def test_a_quota_that_never_refuses_because_a_stricter_one_has_its_scope_is_remarked() -> None:
+    quota = '[[quotas]]\nname = "{}"\nmatch = {{ team = "a" }}\nusd = {}\nwindow = "day"\n'
+    for first, second, silent in ((5, 9, "quotas[1]"), (9, 5, "quotas[0]")):
+        config = parse(quota.format("x", first) + quota.format("y", second), "c", {}, Path("."))
+        remarks = list(quota_remarks(config.quotas))
+        assert len(remarks) == 1
+        assert remarks[0].startswith(f"{silent} never refuses a call")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('[server.tls]\ncert = "c"\nkey = "k"', "server.tls"),
+        ("[server]\nworkers = 2", "server.workers"),
+        ('[[webhooks]]\nurl = "https://x.example"', "webhooks"),
+        (QUOTA + 'usd = 1\nwindow = "day"\nextend = true', "quotas[0].extend"),
+    ],
+)
+def test_what_this_version_can_not_do_is_refused_rather_than_ignored(text: str, key: str) -> None:
+    problem = only(text)
+    assert (problem.key, problem.message) == (key, "is not supported by this version")
+
+
+def test_a_route_behind_a_wider_one_is_told() -> None:
+    route = '[[routes]]\nmodel = "{}"\nprovider = "openai"\n'
+    problem = only(PROVIDER + route.format("gpt-*") + route.format("gpt-4o"))
+    assert (problem.key, problem.message) == ("routes[1].model", 'is never reached: "gpt-*" stands before it')
+
+
+def test_a_price_that_an_earlier_one_covers_is_told() -> None:
+    price = '[[prices]]\nprovider = "openai"\nmodel = "m"\ninput_per_mtok = {}\n'
+    assert only(PROVIDER + price.format(1) + price.format(2)).key == "prices[1]"
+    parse(PROVIDER + price.format(1) + "from = 2026-01-01\n" + price.format(2), "c", {}, Path("."))
+
+
+def test_a_reference_to_no_provider_has_the_near_spelling() -> None:
+    text = PROVIDER + QUOTA + 'usd = 1.0\nwindow = "day"\nmatch = { provider = "openia" }\n'
+    problem = only(text)
+    assert (problem.key, problem.hint) == ("quotas[0].match.provider", 'Did you mean "openai"?')
+
+
+OPTIONAL = """
+[providers.openai]
+kind = "openai"
+api_key = "env:OPENAI_API_KEY"
+optional = true
+[[routes]]
+model = "gpt-*"
+provider = "openai"
+[[quotas]]
+name = "q"
+match = { provider = "openai" }
+usd = 1.0
+window = "day"
+[[keys]]
+id = "k"
+secret = "sk-12345678"
+team = "t"
+workflow = "w"
+providers = ["openai"]
+"""
+
+
+def test_an_optional_provider_is_left_out_while_its_key_is_missing_and_references_to_it_stand() -> None:
+    config = parse(OPTIONAL, "c", {}, Path("."))
+    assert not config.providers
+    assert not config.routes
+    config = parse(OPTIONAL, "c", {"OPENAI_API_KEY": "k"}, Path("."))
+    assert config.providers["openai"].api_key == "k"
+    assert len(config.routes) == 1
+
+
+def test_an_optional_provider_that_is_left_out_is_still_checked() -> None:
+    assert only(OPTIONAL.replace("optional", 'bse_url = "http://x"\noptional')).key == "providers.openai.bse_url"
+
+
+def test_what_is_left_out_is_told_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(OPTIONAL)
+    loaded = load_all(tmp_path / "c.toml", {})
+    assert loaded.inactive == {"openai": "the environment variable OPENAI_API_KEY is not set"}
+
+
+def test_commands_that_call_nobody_need_no_secrets_but_everything_else(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(PROVIDER + 'api_key = "env:NONE"\n')
+    load(path, {}, need_secrets=False)
+    path.write_text(PROVIDER + 'base_url = "env:NONE"\n')
+    with pytest.raises(ConfigErrors, match="NONE is not set"):
+        load(path, {}, need_secrets=False)
+
+
+@given(secret=st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), min_size=12, max_size=40))
+def test_no_problem_ever_shows_a_secret(secret: str) -> None:
+    secret = f"s3cr3t~{secret}"
+    environ = {"S": secret, "T": secret}
+    text = """
+    [server]
+    admin_token = "env:S"
+    listen = "x"
+    [providers.a]
+    kind = "opena"
+    api_key = "env:S"
+    bad = 1
+    [providers.a.aws]
+    region = 5
+    secret_access_key = "env:S"
+    [[keys]]
+    id = "a"
+    secret = "env:S"
+    hash = "env:S"
+    team = "t"
+    workflow = "w"
+    [[keys]]
+    id = "b"
+    secret = "env:T"
+    team = "t"
+    workflow = "w"
+    expires = "env:S"
+    """
+    for problem in problems_of(text, environ):
+        assert secret not in str(problem)
+
+
+@given(st.text(max_size=300))
+def test_any_text_gives_a_configuration_or_problems_never_another_error(text: str) -> None:
+    assert all(problem.message for problem in outcome(text))
+
+
+WORDS = st.sampled_from(
+    [
+        "server",
+        "providers",
+        "openai",
+        "keys",
+        "quotas",
+        "prices",
+        "routes",
+        "models",
+        "match",
+        "kind",
+        "usd",
+        "x",
+        "tiers",
+    ]
+)
+VALUES = st.recursive(
+    st.sampled_from([1, -1, 2.5, True, "openai", "env:X", "", "*"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+    return str(value)
+
+
+@given(st.dictionaries(WORDS, VALUES, max_size=4))
+def test_any_well_formed_toml_gives_a_configuration_or_problems_with_keys(data: dict[str, object]) -> None:
+    text = "\n".join(f"{key} = {_toml(value)}" for key, value in data.items())
+    for problem in outcome(text):
+        assert problem.line is not None, str(problem)
+        assert re.match(r"[a-z]", problem.key), str(problem)

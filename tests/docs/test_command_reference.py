@@ -1,0 +1,53 @@
+"""The command line's reference names every command and option, and its examples can be typed."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.cli.main import parser
+
+TEXT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))
+EXAMPLES = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
+
+
+def commands(top: argparse.ArgumentParser, words: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Every command that can be run, with its words."""
+    below = [action for action in top._actions if isinstance(action, argparse._SubParsersAction)]
+    if not below:
+        yield words, top
+    for action in below:
+        for name, inner in action.choices.items():
+            yield from commands(inner, f"{words} {name}".strip())
+
+
+COMMANDS = dict(commands(parser([])))
+
+
+def test_every_command_has_a_section() -> None:
+    assert set(SECTIONS) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_has_an_entry(command: str) -> None:
+    options = {word for action in COMMANDS[command]._actions for word in action.option_strings} - {"-h", "--help"}
+    told = re.findall(r"^\| `(--[a-z0-9-]+)", SECTIONS[command], re.MULTILINE)
+    assert set(told) == options
+    for action in COMMANDS[command]._actions:
+        if action.choices:
+            row = re.search(rf"^\| `{action.option_strings[0]}.*$", SECTIONS[command], re.MULTILINE)
+            assert row is not None
+            assert all(f"`{choice}`" in row[0] for choice in action.choices)
+
+
+@pytest.mark.parametrize("line", EXAMPLES)
+def test_every_example_can_be_typed(line: str) -> None:
+    words = shlex.split(line)
+    assert words[0] == "spendgate"
+    parser(words[1:]).parse_args(words[1:])

@@ -1,0 +1,162 @@
+"""Many calls of random true cost against a small budget: what the provider counts never passes the limit."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+import aiohttp
+import pytest
+from support.gateway import Gateway
+from support.upstream import LAST_CHUNK, RESET, Seen, Step, Upstream, answer, chunk, chunked_head
+
+INPUT, OUTPUT = 150, 600
+"""Nanodollars a token, of the price below."""
+BUDGET_NANOUSD = 6_000_000
+CONFIG = """
+[providers.openai]
+kind = "openai"
+base_url = "{url}"
+api_key = "sk-real"
+
+[[keys]]
+id = "k"
+secret = "sk-test-never-over"
+team = "t"
+workflow = "w"
+
+[[prices]]
+provider = "openai"
+model = "*"
+input_per_mtok = 0.15
+output_per_mtok = 0.6
+
+[[quotas]]
+name = "budget"
+match = {{ team = "t" }}
+usd = 0.006
+window = "total"
+clamp = {clamp}
+
+[[quotas]]
+name = "{extra}"
+usd = 1000.0
+window = "day"
+
+[on_disconnect]
+policy = "cancel"
+"""
+HEADERS = {"Authorization": "Bearer sk-test-never-over", "Content-Type": "application/json"}
+
+
+class Provider:
+    """Counts what it would charge for every call that it has taken."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.charged = 0
+
+    def script(self, seen: Seen) -> Iterable[Step]:
+        body = json.loads(seen.body)
+        limit = body.get("max_completion_tokens", body.get("max_tokens", 0))
+        used = self.rng.randint(1, limit)
+        tokens_in = max(1, len(body["messages"][0]["content"]) // 4)
+        if self.rng.random() < 0.05:
+            yield RESET
+            return
+        self.charged += tokens_in * INPUT + used * OUTPUT
+        usage = {"prompt_tokens": tokens_in, "completion_tokens": used, "total_tokens": tokens_in + used}
+        if not body.get("stream"):
+            yield self.rng.random() * 0.05
+            yield answer(json.dumps({"model": "m", "choices": [], "usage": usage}).encode())
+            return
+        yield chunked_head("text/event-stream")
+        words = {"model": "m", "choices": [{"index": 0, "delta": {"content": "words " * used}}]}
+        yield chunk(b"data: " + json.dumps(words).encode() + b"\n\n")
+        yield self.rng.random() * 0.05
+        last = b"data: " + json.dumps({"model": "m", "choices": [], "usage": usage}).encode() + b"\n\ndata: [DONE]\n\n"
+        yield chunk(last) + LAST_CHUNK
+
+
+async def call(session: aiohttp.ClientSession, gateway: Gateway, rng: random.Random) -> int:
+    body = {
+        "model": "gpt-4o-mini",
+        "messages": [{"role": "user", "content": "x" * rng.randint(1, 60)}],
+        "max_tokens": rng.randint(5, 60),
+        "stream": rng.random() < 0.5,
+    }
+    patience = aiohttp.ClientTimeout(total=rng.uniform(0.01, 0.2) if rng.random() < 0.05 else 60)
+    try:
+        url = gateway.url + "/openai/v1/chat/completions"
+        async with session.post(url, json=body, headers=HEADERS, timeout=patience) as response:
+            await response.read()
+            return response.status
+    except (aiohttp.ClientError, TimeoutError, ConnectionError):
+        return 0
+
+
+async def rush(gateway: Gateway, calls: int, rng: random.Random) -> list[int]:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=400)) as session:
+        return await asyncio.gather(*(call(session, gateway, rng) for _ in range(calls)))
+
+
+def gauge(gateway: Gateway, name: str) -> float:
+    line = next(
+        x for x in gateway.metrics().splitlines() if x.startswith(name + '{bucket="",quota="budget",unit="usd"}')
+    )
+    return float(line.rsplit(" ", 1)[1])
+
+
+async def one_round(tmp_path: Path, seed: int, calls: int, *, clamp: bool, kill: bool) -> None:
+    rng, provider = random.Random(seed), Provider(seed)
+    with Upstream(provider.script) as upstream:
+        text = CONFIG.replace("{url}", upstream.url).replace("{clamp}", "true" if clamp else "false")
+        text = text.replace("{{", "{").replace("}}", "}")
+        gateway = Gateway(tmp_path, text.replace("{extra}", "first")).start()
+        rushing = asyncio.create_task(rush(gateway, calls, rng))
+        await asyncio.sleep(0.3)
+        gateway.write(text.replace("{extra}", "second"))
+        gateway.reload()
+        if kill:
+            await asyncio.sleep(0.2)
+            gateway.kill()
+            await rushing
+            gateway.start()
+            rushing = asyncio.create_task(rush(gateway, calls, rng))
+        statuses = await rushing
+        assert provider.charged <= BUDGET_NANOUSD
+        # what is left is used up, call by call
+        for _ in range(60):
+            before = gauge(gateway, "spendgate_quota_used")
+            statuses += await rush(gateway, 50, rng)
+            if gauge(gateway, "spendgate_quota_used") == before:
+                break
+        assert provider.charged <= BUDGET_NANOUSD
+        assert 429 in statuses
+        assert 200 in statuses
+        assert gauge(gateway, "spendgate_quota_reserved") == 0
+        used = round(gauge(gateway, "spendgate_quota_used") * 1e9)
+        assert used <= BUDGET_NANOUSD
+        if clamp and not kill:
+            assert used >= BUDGET_NANOUSD * 0.98
+        gateway.stop()
+        # after a restart the counters are the ledger's again
+        gateway.start()
+        assert round(gauge(gateway, "spendgate_quota_used") * 1e9) == used
+        gateway.stop()
+
+
+@pytest.mark.parametrize(("clamp", "kill"), [(False, False), (True, False), (False, True)])
+async def test_a_budget_is_never_passed_by_a_rush(tmp_path: Path, clamp: bool, kill: bool) -> None:
+    await one_round(tmp_path, 5, 600, clamp=clamp, kill=kill)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("seed", range(20))
+async def test_prove_twenty_rounds_of_two_thousand_calls(tmp_path: Path, seed: int, prove: bool) -> None:
+    if not prove:
+        pytest.skip("runs in make prove")
+    await one_round(tmp_path, seed, 2000, clamp=seed % 2 == 0, kill=seed % 3 == 0)

@@ -1,0 +1,192 @@
+"""OpenAI's realtime API through the gateway: bytes both ways, a record for each response, quotas in between."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from support.gateway import Gateway
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.sync.server import Server, ServerConnection, serve
+
+KEY = "sk-test-sockets"
+CONFIG = """
+[providers.openai]
+kind = "openai"
+base_url = "http://127.0.0.1:{port}"
+api_key = "sk-real-openai"
+
+[[models]]
+provider = "openai"
+model = "gpt-realtime*"
+context_window = 1000
+max_output = 1000
+
+[[keys]]
+id = "k"
+secret = "sk-test-sockets"
+team = "t"
+workflow = "w"
+
+[[keys]]
+id = "few"
+secret = "sk-test-sockets-few"
+team = "few"
+workflow = "w"
+
+[[quotas]]
+name = "few-tokens"
+match = {{ team = "few" }}
+tokens = 2100
+window = "total"
+"""
+USAGE = {
+    "total_tokens": 253,
+    "input_tokens": 132,
+    "output_tokens": 121,
+    "input_token_details": {"text_tokens": 119, "audio_tokens": 13, "cached_tokens": 64},
+    "output_token_details": {"text_tokens": 30, "audio_tokens": 91},
+}
+seen: list[dict[str, str]] = []
+
+
+def converse(connection: ServerConnection) -> None:
+    assert connection.request is not None
+    seen.append({name.lower(): value for name, value in connection.request.headers.raw_items()})
+    model = "gpt-realtime"
+    connection.send(json.dumps({"type": "session.created", "session": {"model": model}}))
+    for message in connection:
+        event = json.loads(message)
+        if event["type"] == "echo":
+            connection.send(message)
+        if event["type"] == "hang":
+            connection.send(json.dumps({"type": "response.created", "response": {"id": "r"}}))
+            connection.send(json.dumps({"type": "response.output_text.delta", "delta": "one two three four"}))
+        if event["type"] == "response.create":
+            connection.send(json.dumps({"type": "response.created", "response": {"id": "r"}}))
+            connection.send(json.dumps({"type": "response.output_audio.delta", "delta": "A" * 100_000}))
+            done = {"id": "r", "object": "realtime.response", "status": "completed", "output": [], "usage": USAGE}
+            connection.send(json.dumps({"type": "response.done", "response": done}))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serve(converse, "127.0.0.1", 0) as running:
+        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread.start()
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterator[Gateway]:
+    directory: Path = tmp_path_factory.mktemp("sockets")
+    with Gateway(directory, CONFIG.format(port=server.socket.getsockname()[1])) as running:
+        yield running
+
+
+def url(gateway: Gateway) -> str:
+    return f"ws://127.0.0.1:{gateway.port}/openai/v1/realtime?model=gpt-realtime"
+
+
+def records(gateway: Gateway, team: str, api: str, count: int) -> list[dict[str, Any]]:
+    deadline = time.monotonic() + 5
+    while True:
+        found = [record for record in gateway.records(team=team) if record["api"] == api]
+        if len(found) >= count or time.monotonic() > deadline:
+            return found
+        time.sleep(0.02)
+
+
+def until_closed(connection: ClientConnection) -> Iterator[str]:
+    while True:
+        try:
+            yield str(connection.recv())
+        except ConnectionClosed:
+            return
+
+
+def test_each_response_of_a_realtime_session_is_a_record(gateway: Gateway) -> None:
+    before = len(records(gateway, "t", "realtime", 0))
+    client = openai.OpenAI(api_key=KEY, base_url=gateway.url + "/openai/v1")
+    types = []
+    with client.realtime.connect(model="gpt-realtime") as connection:
+        for _ in range(3):
+            connection.response.create()
+            for event in connection:
+                types.append(event.type)
+                if event.type == "response.done":
+                    break
+    assert types.count("response.done") == 3
+    assert seen[-1]["authorization"] == "Bearer sk-real-openai"
+    assert "sec-websocket-extensions" not in seen[-1]
+    found = records(gateway, "t", "realtime", before + 3)
+    assert len(found) == before + 3
+    assert found[0]["usage"] == {
+        "input_tokens_total": 132,
+        "output_tokens_total": 121,
+        "cache_read_tokens": 64,
+        "input_audio_tokens": 13,
+        "output_audio_tokens": 91,
+    }
+    assert found[0]["usage_source"] == "response"
+    assert found[0]["cost_nanousd"] > 0
+    assert sum(line["nanousd"] for line in found[0]["cost_lines"]) == found[0]["cost_nanousd"]
+    sessions = records(gateway, "t", "realtime_session", 1)
+    assert sessions[0]["cost_nanousd"] == 0
+
+
+def test_messages_pass_unchanged_in_both_directions(gateway: Gateway) -> None:
+    with connect(url(gateway), additional_headers={"Authorization": f"Bearer {KEY}"}) as connection:
+        assert json.loads(connection.recv())["type"] == "session.created"
+        for size in (0, 1, 125, 126, 65_535, 65_536, 90_000):
+            text = json.dumps({"type": "echo", "pad": "ü" * size})
+            connection.send(text)
+            assert connection.recv() == text
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_response_is_estimated(gateway: Gateway) -> None:
+    before = len(records(gateway, "t", "realtime", 0))
+    with connect(url(gateway), additional_headers={"Authorization": f"Bearer {KEY}"}) as connection:
+        connection.recv()
+        connection.send(json.dumps({"type": "hang"}))
+        connection.recv()
+        connection.recv()
+    found = records(gateway, "t", "realtime", before + 1)
+    assert len(found) == before + 1
+    assert found[0]["usage_source"] == "estimated"
+    assert found[0]["usage"]["output_tokens_total"] >= 4
+
+
+def test_a_session_ends_when_the_quota_has_no_room_for_another_response(gateway: Gateway) -> None:
+    headers = {"Authorization": "Bearer sk-test-sockets-few"}
+    with connect(url(gateway), additional_headers=headers) as connection:
+        connection.recv()
+        connection.send(json.dumps({"type": "response.create"}))
+        kinds = [json.loads(message)["type"] for message in until_closed(connection)]
+        assert connection.close_code == 1008
+        assert "few-tokens" in (connection.close_reason or "")
+    assert kinds[-1] == "response.done"
+    assert len(records(gateway, "few", "realtime", 1)) == 1
+    with pytest.raises(InvalidStatus) as refused:
+        connect(url(gateway), additional_headers=headers)
+    assert refused.value.response.status_code == 429
+
+
+def test_other_upgrades_are_refused_with_501(gateway: Gateway) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        connect(f"ws://127.0.0.1:{gateway.port}/openai/v1/other", additional_headers={"Authorization": f"Bearer {KEY}"})
+    assert refused.value.response.status_code == 501
+
+
+def test_an_unknown_key_is_refused_before_the_upgrade(gateway: Gateway) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        connect(url(gateway), additional_headers={"Authorization": "Bearer sk-wrong"})
+    assert refused.value.response.status_code == 401

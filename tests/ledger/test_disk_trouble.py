@@ -1,0 +1,149 @@
+"""When the disk is the problem: nothing is sent that can't be written, and service returns by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import book
+import pytest
+
+from gateway.ledger.record import OpenEntry
+from gateway.ledger.schema import LedgerCorrupt, migrate
+from gateway.ledger.single import AlreadyRunning, DirectoryLock
+from gateway.ledger.sqlite import SqliteLedger
+from gateway.ledger.store import LedgerFull, LedgerUnavailable
+
+
+def entry(number: int) -> OpenEntry:
+    one = book.record(number)
+    return OpenEntry(
+        request_id=one.request_id, started_ns=one.started_ns, team="t", workflow="w", key_id="k", tags={},
+        provider="p", api="chat", method="POST", path="/", model_requested="m", stream=False,
+    )  # fmt: skip
+
+
+async def opened(ledger: SqliteLedger, number: int) -> Exception | None:
+    future: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+    ledger.open(entry(number), future.set_result)
+    return await asyncio.wait_for(future, 20)
+
+
+async def settled(ledger: SqliteLedger, number: int) -> Exception | None:
+    future: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+    ledger.settle(book.record(number), future.set_result)
+    return await asyncio.wait_for(future, 20)
+
+
+async def healthy(ledger: SqliteLedger) -> None:
+    for _ in range(200):
+        if not ledger.reason:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(ledger.reason)
+
+
+def fill(path: Path) -> None:
+    """Take all the room that is left."""
+    out = os.open(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        while os.write(out, bytes(4096)):
+            pass
+    except OSError:
+        os.close(out)
+
+
+async def test_a_locked_database_refuses_calls_and_service_returns_with_what_was_kept(tmp_path: Path) -> None:
+    path = tmp_path / "l.db"
+    migrate(path)
+    ledger = SqliteLedger(path, asyncio.get_running_loop())
+    ledger.start()
+    assert await opened(ledger, 1) is None
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    kept = asyncio.create_task(settled(ledger, 1))
+    error = await opened(ledger, 2)
+    assert isinstance(error, LedgerUnavailable)
+    assert "locked" in ledger.reason
+    with pytest.raises(LedgerUnavailable):
+        ledger.open(entry(3), lambda _: None)
+    other.execute("ROLLBACK")
+    assert await kept is None
+    await healthy(ledger)
+    assert await opened(ledger, 4) is None
+    ledger.close()
+    rows = other.execute("SELECT request_id FROM requests").fetchall()
+    assert rows == [(book.record(1).request_id,)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+async def test_a_full_disk_refuses_calls_and_service_returns_when_there_is_room(tmp_path: Path) -> None:
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small file system can't be mounted here")
+    try:
+        path = tmp_path / "l.db"
+        migrate(path)
+        ledger = SqliteLedger(path, asyncio.get_running_loop())
+        ledger.start()
+        assert await opened(ledger, 0) is None
+        filler = tmp_path / "filler"
+        fill(filler)
+        number, error = 1, None
+        while error is None and number < 500:
+            try:
+                error = await opened(ledger, number)
+            except LedgerUnavailable as full:
+                error = full
+            number += 1
+        assert isinstance(error, LedgerUnavailable)
+        assert "full" in str(error)
+        filler.unlink()
+        await healthy(ledger)
+        assert await opened(ledger, number) is None
+        assert await settled(ledger, 0) is None
+        ledger.close()
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=False)
+
+
+async def test_a_full_queue_refuses_calls_but_never_a_settlement(tmp_path: Path) -> None:
+    path = tmp_path / "l.db"
+    migrate(path)
+    ledger = SqliteLedger(path, asyncio.get_running_loop(), queue_rows=2)
+    ledger.open(entry(1), lambda _: None)
+    ledger.open(entry(2), lambda _: None)
+    with pytest.raises(LedgerFull):
+        ledger.open(entry(3), lambda _: None)
+    ledger.settle(book.record(1))
+    ledger.start()
+    ledger.close()
+    assert sqlite3.connect(path).execute("SELECT count(*) FROM requests").fetchone() == (1,)
+
+
+def test_a_file_that_is_no_ledger_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "l.db"
+    path.write_bytes(b"this is no database" * 1000)
+    with pytest.raises(LedgerCorrupt, match="damaged or no ledger"):
+        migrate(path)
+
+
+def test_a_second_gateway_on_the_directory_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from gateway.ledger.single import DirectoryLock; "
+        f"DirectoryLock(Path({str(tmp_path)!r})).acquire(); print('held', flush=True); time.sleep(30)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    with pytest.raises(AlreadyRunning, match=str(holder.pid)):
+        DirectoryLock(tmp_path).acquire()
+    holder.kill()
+    holder.wait()
+    lock = DirectoryLock(tmp_path)
+    lock.acquire()
+    lock.release()

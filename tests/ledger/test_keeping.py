@@ -1,0 +1,158 @@
+"""Copies, deletion, checks and corrections lose nothing and agree to the nanodollar."""
+
+from __future__ import annotations
+
+import sqlite3
+from decimal import Decimal
+from pathlib import Path
+
+import book
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.ledger.keeping import DAY_NS, backup, forget, restore
+from gateway.ledger.reprice import adjustments, book_adjustments
+from gateway.ledger.schema import connect, connect_reader, migrate
+from gateway.ledger.verify import verify
+from gateway.ledger.view import SqliteView
+from gateway.reports.spend import spend
+from pricing.book import PriceBook
+from pricing.catalogue import load
+from pricing.entry import PriceEntry
+
+FOREVER = 1 << 62
+RECORDS = [book.record(number) for number in range(500)]
+
+
+def reader(path: Path) -> sqlite3.Connection:
+    connection = connect_reader(path)
+    connection.row_factory = None
+    return connection
+
+
+def total(path: Path) -> int:
+    return sum(row.cost_nanousd for row in spend(reader(path), [], 0, FOREVER))
+
+
+def test_an_honest_ledger_is_found_in_agreement(tmp_path: Path) -> None:
+    assert verify(reader(book.ledger(tmp_path / "l.db", RECORDS))) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (
+            "UPDATE requests SET cost_nanousd = cost_nanousd + 1 WHERE request_id = '{id}'",
+            "lines sum",
+        ),
+        ("DELETE FROM requests WHERE request_id = '{id}'", "its records sum"),
+        ("UPDATE rollups SET held_nanousd = held_nanousd - 1", "held_nanousd is"),
+        ("DELETE FROM rollups WHERE team = 'search'", "is missing"),
+        ("INSERT INTO open_requests VALUES ('{id}', 'x')", "open and settled"),
+    ],
+)
+def test_every_disagreement_is_told(tmp_path: Path, damage: str, told: str) -> None:
+    path = book.ledger(tmp_path / "l.db", RECORDS)
+    connection = connect(path)
+    connection.execute(damage.format(id=book.id_of(7)))
+    connection.close()
+    assert any(told in finding for finding in verify(reader(path)))
+
+
+def test_a_copy_holds_everything_and_puts_back_what_is_lost_once(tmp_path: Path) -> None:
+    path = book.ledger(tmp_path / "l.db", RECORDS)
+    before = total(path)
+    backup(path, tmp_path / "copy.db")
+    with pytest.raises(FileExistsError):
+        backup(path, tmp_path / "copy.db")
+    lost = book.ledger(tmp_path / "new.db", RECORDS[:100])
+    assert restore(tmp_path / "copy.db", lost)["records"] == 400
+    assert restore(tmp_path / "copy.db", lost)["records"] == 0
+    assert total(lost) == before
+    assert verify(reader(lost)) == []
+
+
+def test_old_records_go_in_slices_and_their_sums_stay(tmp_path: Path) -> None:
+    path = book.ledger(tmp_path / "l.db", RECORDS)
+    before = total(path)
+    connection = connect(path)
+    now_ns = book.START_NS + 5 * DAY_NS
+    forgotten = forget(connection, 5, now_ns + 3 * book.HOUR_NS)
+    connection.close()
+    assert 0 < forgotten < len(RECORDS)
+    assert reader(path).execute("SELECT count(*) FROM requests").fetchone()[0] == len(RECORDS) - forgotten
+    hour = 3_600_000_000_000
+    whole = book.START_NS // hour * hour
+    assert sum(row.cost_nanousd for row in spend(reader(path), [], whole, FOREVER)) == before
+    assert verify(reader(path)) == []
+
+
+def prices(usd: int) -> PriceBook:
+    return PriceBook(
+        [
+            PriceEntry(
+                provider="openai", model="gpt-4o-mini*", input_per_mtok=Decimal(usd), output_per_mtok=Decimal(usd)
+            )
+        ],
+        load(),
+    )
+
+
+def reprice(path: Path, prices_now: PriceBook) -> int:
+    found = list(adjustments(connect_reader(path), prices_now, lambda name: name, 0, FOREVER))
+    connection = connect(path)
+    book_adjustments(connection, found, book.START_NS, "tester", "test")
+    connection.close()
+    return len(found)
+
+
+def test_pricing_again_twice_is_pricing_again_once_and_records_stay(tmp_path: Path) -> None:
+    path = book.ledger(tmp_path / "l.db", RECORDS)
+    records = reader(path).execute("SELECT * FROM requests").fetchall()
+    assert reprice(path, prices(3)) == len(RECORDS)
+    expected = sum((r.usage.input_tokens_total + r.usage.output_tokens_total) * 3000 for r in RECORDS)
+    assert total(path) == expected
+    assert reprice(path, prices(3)) == 0
+    assert total(path) == expected
+    assert reprice(path, prices(5)) > 0
+    assert total(path) == expected // 3 * 5
+    assert reader(path).execute("SELECT * FROM requests").fetchall() == records
+    assert verify(reader(path)) == []
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(numbers=st.lists(st.integers(0, 5000), min_size=1, max_size=60, unique=True), data=st.data())
+def test_rollups_equal_records_for_any_records_in_any_order(
+    tmp_path_factory: pytest.TempPathFactory, numbers: list[int], data: st.DataObject
+) -> None:
+    records = [book.record(number) for number in numbers]
+    shuffled = data.draw(st.permutations(records))
+    path = book.ledger(tmp_path_factory.mktemp("l") / "l.db", shuffled)
+    assert verify(reader(path)) == []
+    assert total(path) == sum(one.cost_nanousd for one in records)
+    since = book.START_NS + data.draw(st.integers(0, 5000)) * 60_000_000_000
+    broken = ("client_disconnected", "upstream_error", "upstream_timeout")
+    held = sum(
+        max(one.cost_nanousd, one.reserved_nanousd)
+        if one.outcome == "recovered" or (one.usage_source == "estimated" and one.outcome in broken)
+        else one.cost_nanousd
+        for one in records
+        if one.started_ns >= since
+    )
+    assert sum(spent.nanousd for spent in SqliteView(path).spent(since, FOREVER)) == held
+    part = sum(row.cost_nanousd for row in spend(reader(path), ["team", "tag.env"], since, FOREVER))
+    assert part == sum(one.cost_nanousd for one in records if one.started_ns >= since)
+
+
+def test_an_older_ledger_is_copied_before_it_is_changed(tmp_path: Path) -> None:
+    path = book.ledger(tmp_path / "l.db", RECORDS[:10])
+    connection = connect(path)
+    connection.execute("DROP TABLE facts")
+    connection.execute("DELETE FROM _sqlite_migrations WHERE name = 'keeping'")
+    connection.close()
+    copy = migrate(path)
+    assert copy is not None
+    assert copy.exists()
+    assert migrate(path) is None
+    assert verify(reader(path)) == []

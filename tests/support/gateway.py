@@ -1,0 +1,138 @@
+"""A gateway in a process of its own, started and stopped as an operator would."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port: int = s.getsockname()[1]
+        return port
+
+
+@dataclass
+class Gateway:
+    """``with Gateway(directory, config_text) as gateway``. ``config`` may use {port}, {admin} and {dir}."""
+
+    directory: Path
+    config: str
+    env: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        self.port, self.admin_port = free_port(), free_port()
+        self.path = self.directory / "config.toml"
+        self.write(self.config)
+
+    def write(self, config: str) -> None:
+        """Put the configuration down (again); ``reload`` makes it count."""
+        server = (
+            f'[server]\nlisten = "127.0.0.1:{self.port}"\nadmin_listen = "127.0.0.1:{self.admin_port}"\n'
+            f'data_dir = "{self.directory / "data"}"\n'
+        )
+        ledger = f'[ledger]\nurl = "sqlite:///{self.directory / "data" / "ledger.db"}"\n'
+        text = config
+        if "[server]" in text:
+            text = text.replace("[server]\n", server)
+        else:
+            text = server + text
+        if "[ledger]" in text:
+            text = text.replace("[ledger]\n", ledger)
+        else:
+            text += "\n" + ledger
+        self.path.write_text(text)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def admin(self) -> str:
+        return f"http://127.0.0.1:{self.admin_port}"
+
+    def start(self) -> Self:
+        log = (self.directory / "gateway.log").open("ab")
+        env = {**os.environ, **self.env}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gateway.cli.main", "serve", "--config", str(self.path)],
+            stdout=log,
+            stderr=log,
+            env=env,
+        )
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the gateway ended with {self.process.returncode}:\n{self.log()}")
+            try:
+                with urllib.request.urlopen(self.url + "/readyz", timeout=1):
+                    return self
+            except OSError:
+                time.sleep(0.03)
+        raise RuntimeError(f"the gateway is not ready:\n{self.log()}")
+
+    def stop(self, timeout: float = 30) -> int:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
+
+    def reload(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
+    def log(self) -> str:
+        return (self.directory / "gateway.log").read_text(errors="replace")
+
+    def get(self, path: str) -> Any:
+        """A JSON answer of the admin port."""
+        with urllib.request.urlopen(self.admin + path, timeout=10) as answer:
+            return json.load(answer)
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(self.admin + "/metrics", timeout=10) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    def records(self, **query: str | int) -> list[dict[str, Any]]:
+        """All records, newest first, through the API's pages."""
+        out: list[dict[str, Any]] = []
+        cursor = ""
+        while True:
+            parts = [f"{k}={v}" for k, v in query.items()] + ["limit=1000"] + ([f"cursor={cursor}"] if cursor else [])
+            page = self.get("/api/requests?" + "&".join(parts))
+            out += page["requests"]
+            cursor = page["cursor"]
+            if not cursor:
+                return out
+
+    def cli(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command of spendgate against this gateway's configuration."""
+        command = [sys.executable, "-m", "gateway.cli.main", *args, "--config", str(self.path)]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **self.env}, timeout=60)
+        if check and done.returncode:
+            raise RuntimeError(f"{args}: exit {done.returncode}: {done.stderr}")
+        return done
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
