@@ -107,8 +107,10 @@ class ClientConnection(asyncio.Protocol):
         self._write_paused = True
         self._stall_size = self._transport.get_write_buffer_size() if self._transport is not None else 0
         self.deadline = self._plane.now() + self._plane.limits.write_seconds
-        # comes from inside a write of the exchange: it hears of it in a turn of its own
-        self._plane.loop.call_soon(self._tell_paused)
+        # at once, though inside a write: a loop may read megabytes of the answer before it comes to a turn of its own
+        if self._exchange is not None and not self._told_paused:
+            self._told_paused = True
+            self._exchange.client_paused()
 
     def resume_writing(self) -> None:
         self._write_paused = False
@@ -119,11 +121,6 @@ class ClientConnection(asyncio.Protocol):
                 self._exchange.client_resumed()
         elif self._current is None:
             self._next()
-
-    def _tell_paused(self) -> None:
-        if self._write_paused and not self._told_paused and self._exchange is not None:
-            self._told_paused = True
-            self._exchange.client_paused()
 
     def data_received(self, data: bytes) -> None:
         if self._stopped:

@@ -59,6 +59,7 @@ class UpstreamCall:
 
     def abort(self) -> None:
         self.to = None
+        self.body = b""
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.drop()
@@ -235,7 +236,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _switch(self, call: UpstreamCall, rest: bytes) -> None:
         """101: bytes in both directions from here on, if that is what was asked for."""
-        if b"upgrade: websocket" not in call.head.lower():
+        self._fresh_head = False
+        if b"\r\nupgrade: websocket\r\n" not in call.head.lower():
             self._protocol_error("it switched protocols unasked")
             return
         self._raw = True

@@ -253,8 +253,12 @@ async def test_a_client_that_takes_nothing_of_its_answer_is_cut_off() -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b"POST / HTTP/1.1\r\nHost", b"POST / HTTP/1.1\r\nHost: g\r\nContent-Length: 5\r\n\r\nab", b"POST / HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"],
-)  # fmt: skip
+    [
+        b"POST / HTTP/1.1\r\nHost",
+        b"POST / HTTP/1.1\r\nHost: g\r\nContent-Length: 5\r\n\r\nab",
+        b"POST / HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+    ],
+)
 @both_loops
 async def test_a_request_that_does_not_come_to_an_end_times_out(raw: bytes) -> None:
     async with Play(OK, limits=Limits(head_seconds=0.1, body_seconds=0.1)) as play:

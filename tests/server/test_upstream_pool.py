@@ -32,7 +32,7 @@ async def test_a_connection_that_closed_while_idle_is_not_used() -> None:
 
     async with Play(script) as play:
         client = await play.connect()
-        for n in range(3):
+        for _ in range(3):
             client.send(post())
             assert (await client.answer()).body == b"ok"
             await play.provider.lost.wait()
@@ -115,13 +115,29 @@ async def test_an_abandoned_call_leaves_no_connection_behind() -> None:
         await reader.read()
 
     async with Play(script) as play:
-        for _ in range(20):
+        for sent in range(1, 21):
             client = await play.connect()
             client.send(post())
-            await play.until(lambda: len(play.provider.requests) == len(play.calls) > 0)
+            await play.until(lambda sent=sent: len(play.provider.requests) == sent)  # type: ignore[misc]
             client.writer.close()
         await play.until(lambda: play.upstreams.counts() == (0, 0))  # type: ignore[attr-defined]
         await play.until(lambda: play.provider.open == 0)
+
+
+@both_loops
+async def test_a_call_abandoned_before_it_is_sent_is_never_sent_and_its_connection_serves_the_next() -> None:
+    async with Play(OK) as play:
+        client = await play.connect()
+        client.send(post())
+        await play.until(lambda: bool(play.calls) and "body" in play.calls[0].events)
+        play.calls[0].client_gone()
+        await play.until(lambda: play.upstreams.counts() == (1, 1))  # type: ignore[attr-defined]
+        assert play.provider.requests == []
+        second = await play.connect()
+        second.send(post(target=b"/second"))
+        assert (await second.answer()).body == b"ok"
+        assert len(play.provider.requests) == play.provider.connections == 1
+        client.writer.close()
 
 
 @pytest.fixture(scope="module")
@@ -216,10 +232,9 @@ async def test_a_tls_provider_is_reached_through_a_proxy_that_sees_no_request(
             client.send(post(b"secret body"))
             assert (await client.answer()).body == b"ok"
         assert play.provider.connections == 1
-        assert proxy.heads == [
-            b"CONNECT localhost:%d HTTP/1.1\r\nHost: localhost:%d\r\nProxy-Authorization: Basic bWU6c2UgY3JldA==\r\n\r\n"
-            % (play.endpoint.port, play.endpoint.port)
-        ]
+        target = b"localhost:%d" % play.endpoint.port
+        credential = b"Proxy-Authorization: Basic bWU6c2UgY3JldA=="
+        assert proxy.heads == [b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n%b\r\n\r\n" % (target, target, credential)]
     server.close()
 
 
@@ -277,16 +292,18 @@ async def test_with_a_client_authority_only_its_certificates_are_served(authorit
     async with Play(OK, tls=tls.server_context(pem, pem, directory / "ca.pem")) as play:
         bare = tls.upstream_context(directory / "ca.pem")
         with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
-            reader, writer = await asyncio.open_connection(
-                "127.0.0.1", play.port, ssl=bare, server_hostname="localhost"
-            )
-            writer.write(post())
-            await reader.readuntil(b"\r\n\r\n")
+            await first_answer(play, bare)
         known = tls.upstream_context(directory / "ca.pem")
         known.load_cert_chain(directory / "other.test.pem")
-        reader, writer = await asyncio.open_connection("127.0.0.1", play.port, ssl=known, server_hostname="localhost")
-        writer.write(post())
-        assert await reader.readuntil(b"\r\n\r\n")
-        writer.close()
+        assert await first_answer(play, known)
         play.errors.clear()
         assert len(play.calls) == 1
+
+
+async def first_answer(play: Play, context: ssl.SSLContext) -> bytes:
+    """The head of the first answer over TLS."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", play.port, ssl=context, server_hostname="localhost")
+    writer.write(post())
+    head = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    return head
