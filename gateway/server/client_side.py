@@ -12,72 +12,43 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from gateway.ports import Exchange, Header, RequestHead
-from gateway.server.incoming import REASONS, Incoming, answer_head, fields
-from gateway.server.strict import BadRequest, check_head, error_body, only_h2c
+from gateway.ports import Header, RequestHead
+from gateway.server.client_answers import Answers
+from gateway.server.incoming import Incoming
+from gateway.server.strict import BadRequest, check_head, only_h2c
 
 if TYPE_CHECKING:
     from gateway.server.plane import DataPlane
 
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _VERSIONS = {"1.1": b"1.1", "1.0": b"1.0"}
 DISCARD_BYTES = 262_144
 """The rest of a refused request's body that is read and dropped to keep its connection."""
-LINGER_SECONDS = 2.0
 MAX_AHEAD = 16
 AHEAD_BYTES = 65_536
 OVERHEAD_BYTES = 65_536
 OVERHEAD_FACTOR = 16
 """A chunked body may cost this many framing bytes for each byte of its own, beside ``OVERHEAD_BYTES``."""
-JOIN_BYTES = 65_536
 
 
 class _Stop(Exception):  # noqa: N818 - no error: nothing more of this connection is parsed
     pass
 
 
-class ClientConnection(asyncio.Protocol):
-    """One accepted connection; the ``ClientPort`` of the exchange it is serving."""
+class ClientConnection(Answers):
+    """One accepted connection, as asyncio and llhttp drive it."""
 
-    __slots__ = (
-        "_broken", "_current", "_exchange", "_head_bytes", "_headers", "_held", "_held_bytes", "_incoming",
-        "_lingering", "_parser", "_plane", "_queue", "_raw", "_read_paused", "_stall_size", "_stopped",
-        "_told_paused", "_transport", "_url", "_write_paused", "closed", "deadline", "peer",
-    )  # fmt: skip
+    __slots__ = ("_head_bytes", "_headers", "_parser", "_url")
 
     def __init__(self, plane: DataPlane) -> None:
-        self._plane = plane
+        super().__init__(plane)
         self._parser = httptools.HttpRequestParser(self)
-        self._transport: asyncio.Transport | None = None
-        self._queue: deque[Incoming] = deque()
-        self._incoming: Incoming | None = None
-        self._current: Incoming | None = None
-        self._exchange: Exchange | None = None
         self._headers: list[Header] = []
         self._url = b""
         self._head_bytes = 0
-        self._held: list[bytes] = []
-        self._held_bytes = 0
-        self._broken: BadRequest | None = None
-        """What to say once the answers before it are out."""
-        self._stopped = False
-        """Nothing more is read."""
-        self._lingering = False
-        self._raw = False
-        """Protocols were switched, or are about to be: bytes are no HTTP any more."""
-        self._read_paused = False
-        self._write_paused = False
-        self._told_paused = False
-        self._stall_size = 0
-        self.closed = False
-        self.deadline = math.inf
-        self.peer = ""
 
     # asyncio.Protocol
 
@@ -132,12 +103,6 @@ class ClientConnection(asyncio.Protocol):
             self._hold(data)
         else:
             self._feed(data)
-
-    def _outstanding(self) -> bool:
-        """True while answers are due before what comes now may be read."""
-        if self._current is not None:
-            return self._incoming is not self._current
-        return self._write_paused or bool(self._queue)
 
     def _hold(self, data: bytes) -> None:
         self._held.append(data)
@@ -296,288 +261,3 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = math.inf
         if rest and self._exchange is not None:
             self._exchange.client_data(rest)
-
-    # one request after the other
-
-    def _begin(self, incoming: Incoming) -> None:
-        """It is this request's turn."""
-        self._current = incoming
-        plane = self._plane
-        plane.in_flight += 1
-        exchange = self._exchange = plane.factory(self)
-        exchange.request_head(incoming.head)
-        if self._exchange is not exchange:
-            return
-        if incoming.too_large:
-            incoming.discard = True
-            incoming.keep_alive = False
-            exchange.request_too_large()
-        elif not exchange.wants_body:
-            incoming.discard = True
-            incoming.parts = []
-        elif incoming.complete:
-            body, incoming.parts = incoming.body(), []
-            exchange.request_body(body)
-        elif incoming.expects and self._transport is not None:
-            incoming.expects = False
-            self._transport.write(_CONTINUE)
-
-    def _end(self) -> Exchange | None:
-        """The current request is over."""
-        if self._current is not None:
-            self._current = None
-            self._plane.in_flight -= 1
-        exchange, self._exchange = self._exchange, None
-        self._told_paused = False
-        return exchange
-
-    def _answered(self, incoming: Incoming) -> None:
-        """The answer is written: go on to the next request, or close."""
-        self._end()
-        incoming.answered = True
-        if not incoming.keep_alive or self._plane.draining:
-            self._close_after(incoming)
-        elif incoming.complete:
-            self._next()
-        else:
-            incoming.discard = True
-            incoming.parts = []
-            self._patience()
-
-    def _next(self) -> None:
-        """Go on with what came ahead, in a turn of its own: this may be inside a call of the exchange."""
-        if self._write_paused or self.closed:
-            return
-        if self._queue or self._held or self._broken is not None:
-            self._plane.loop.call_soon(self._go_on)
-        self._patience()
-
-    def _go_on(self) -> None:
-        if self.closed or self._current is not None or self._write_paused or self._lingering:
-            return
-        if self._queue:
-            incoming = self._queue.popleft()
-            self._begin(incoming)
-            self._patience()
-        elif self._broken is not None:
-            self._say(self._broken)
-        if self._held and not self._outstanding():
-            data = b"".join(self._held)
-            self._held.clear()
-            self._held_bytes = 0
-            if self._read_paused and self._transport is not None:
-                self._read_paused = False
-                self._transport.resume_reading()
-            self.data_received(data)
-
-    def _patience(self) -> None:
-        """Set how long the client may take for what is expected of it now."""
-        if self._write_paused:
-            return
-        plane, limits = self._plane, self._plane.limits
-        incoming, current = self._incoming, self._current
-        if current is not None and (incoming is not current or current.complete or self._stopped):
-            self.deadline = math.inf
-        elif incoming is None:
-            self.deadline = plane.now() + limits.idle_seconds
-        elif not incoming.seen_head:
-            self.deadline = incoming.began_at + limits.head_seconds
-        else:
-            now = plane.now()
-            incoming.body_at = incoming.body_at or now
-            self.deadline = now + limits.body_seconds
-            if limits.body_bytes_per_second:
-                slowest = incoming.body_at + limits.body_seconds + incoming.size / limits.body_bytes_per_second
-                self.deadline = min(self.deadline, slowest)
-
-    # ends of a connection
-
-    def _close_after(self, incoming: Incoming) -> None:
-        """Close once the answer is out. A client that still sends is not reset under its answer."""
-        self._stopped = True
-        if incoming.complete and not self._read_paused:
-            self._shut()
-        else:
-            self._linger()
-
-    def _shut(self) -> None:
-        """Close when all is written; a client that does not take it is cut off by ``expire``."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._stall_size = self._transport.get_write_buffer_size()
-            self.deadline = self._plane.now() + self._plane.limits.write_seconds
-            self._transport.close()
-
-    def _linger(self) -> None:
-        """Send what is written, say that no more comes, drop what still arrives for a moment."""
-        transport = self._transport
-        if self._lingering or transport is None or transport.is_closing():
-            return
-        self._lingering = self._stopped = True
-        self._queue.clear()
-        self._held.clear()
-        if self._read_paused:
-            self._read_paused = False
-            transport.resume_reading()
-        if transport.can_write_eof():
-            self._stall_size = transport.get_write_buffer_size()
-            self.deadline = self._plane.now() + LINGER_SECONDS
-            transport.write_eof()
-        else:
-            self._shut()
-
-    def _malformed(self, why: BadRequest) -> None:
-        """The bytes are no request: say why, in order behind what is being answered, and close."""
-        if self._stopped:
-            return
-        self._stopped = True
-        self._plane.malformed += 1
-        incoming, current = self._incoming, self._current
-        if incoming is not None and incoming.answered:
-            self._linger()
-        elif current is not None and incoming is current:
-            self._give_up(current, why)
-        elif current is None and not self._queue:
-            self._say(why)
-        else:
-            if self._queue and self._queue[-1] is incoming:
-                self._queue.pop()
-            self._broken = why
-
-    def _give_up(self, current: Incoming, why: BadRequest) -> None:
-        """The current request will never be complete."""
-        exchange = self._end()
-        if exchange is not None:
-            exchange.client_gone()
-        if current.began:
-            self.break_off()
-        else:
-            self._say(why)
-
-    def _say(self, why: BadRequest) -> None:
-        transport = self._transport
-        if transport is None or self._lingering or transport.is_closing():
-            return
-        body = error_body(why)
-        head = b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
-        transport.write(head % (why.status, REASONS.get(why.status, b"Error"), len(body)) + body)
-        self._linger()
-
-    def expire(self) -> None:
-        """The deadline passed: a slow head or body, an idle connection, a client that takes nothing."""
-        self.deadline = math.inf
-        transport = self._transport
-        if transport is None:
-            return
-        incoming, current = self._incoming, self._current
-        if self._write_paused or self._lingering or transport.is_closing():
-            self._check_stall(transport)
-        elif incoming is not None and incoming.answered:
-            self._linger()
-        elif current is not None and incoming is current:
-            self._stopped = True
-            self._give_up(current, BadRequest(408, "the request's body did not arrive in time"))
-        elif current is None and incoming is not None:
-            self._stopped = True
-            self._say(BadRequest(408, "the request did not arrive in time"))
-        elif current is None:
-            self._shut()
-
-    def _check_stall(self, transport: asyncio.Transport) -> None:
-        """As long as the client takes something, it has time."""
-        size = transport.get_write_buffer_size()
-        if 0 < size < self._stall_size:
-            self._stall_size = size
-            self.deadline = self._plane.now() + self._plane.limits.write_seconds
-        else:
-            transport.abort()
-
-    def drain(self) -> None:
-        """Shutting down: an idle connection closes now, a busy one after its answer."""
-        if self._current is None and self._incoming is None and not self._queue and not self._held:
-            self._shut()
-
-    def break_off(self) -> None:
-        """Close at once, whatever is in flight."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    # gateway.ports.ClientPort
-
-    def interim(self, status: int, headers: Sequence[Header]) -> None:
-        current = self._current
-        if current is None or current.head.version == b"1.0" or self._transport is None or current.began:
-            return
-        self._transport.write(b"HTTP/1.1 %d \r\n%b\r\n" % (status, fields(headers)))
-
-    def reply(self, status: int, reason: bytes, headers: Sequence[Header], body: bytes) -> None:
-        incoming, transport = self._current, self._transport
-        if incoming is None or transport is None:
-            return
-        draining = self._plane.draining
-        if status == 204 or status == 304 or incoming.head.method == b"HEAD":
-            transport.write(answer_head(incoming, status, reason, headers, None, draining=draining))
-        else:
-            out = answer_head(incoming, status, reason, headers, len(body), draining=draining)
-            if len(body) <= JOIN_BYTES:
-                transport.write(out + body)
-            else:
-                transport.writelines((out, body))
-        self._answered(incoming)
-
-    def start(self, status: int, reason: bytes, headers: Sequence[Header], length: int | None) -> None:
-        incoming, transport = self._current, self._transport
-        if incoming is None or transport is None:
-            return
-        incoming.began = True
-        transport.write(answer_head(incoming, status, reason, headers, length, draining=self._plane.draining))
-
-    def write(self, data: bytes) -> None:
-        incoming, transport = self._current, self._transport
-        if incoming is None or transport is None or not data:
-            return
-        if incoming.chunked:
-            if len(data) <= JOIN_BYTES:
-                transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-            else:
-                transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
-        else:
-            if incoming.left is not None:
-                incoming.left -= len(data)
-                assert incoming.left >= 0, "more was written than declared"
-            transport.write(data)
-
-    def finish(self, trailers: Sequence[Header] = ()) -> None:
-        incoming, transport = self._current, self._transport
-        if incoming is None or transport is None:
-            return
-        if incoming.chunked:
-            transport.write(b"0\r\n%b\r\n" % fields(trailers) if trailers else b"0\r\n\r\n")
-        elif incoming.left:
-            self.abort()
-            return
-        self._answered(incoming)
-
-    def switch(self, status: int, reason: bytes, headers: Sequence[Header]) -> None:
-        current, transport = self._current, self._transport
-        if current is None or transport is None:
-            return
-        current.began = True
-        current.chunked = False
-        current.left = None
-        transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, fields(headers)))
-
-    def close(self) -> None:
-        self._end()
-        self._stopped = True
-        self._shut()
-
-    def abort(self) -> None:
-        incoming, transport = self._current, self._transport
-        self._end()
-        self._stopped = True
-        if transport is None:
-            return
-        if incoming is not None and (incoming.chunked or incoming.left):
-            self._shut()
-        else:
-            transport.abort()

@@ -16,7 +16,8 @@ from collections.abc import Callable
 
 from gateway.ports import Clock, Endpoint, Exchange, Failure, UpstreamPort
 from gateway.server.connect import Connector, via_proxy
-from gateway.server.upstream_side import UpstreamCall, UpstreamConnection
+from gateway.server.upstream_call import UpstreamCall
+from gateway.server.upstream_side import UpstreamConnection
 
 IDLE_SECONDS = 50.0
 """Below the 60 seconds after which common load balancers close."""

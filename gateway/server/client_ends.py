@@ -1,0 +1,196 @@
+"""How a client's connection ends, and how long it may take for what is expected of it: the state that all sides of one
+connection share, its deadlines, and every way to close it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from typing import TYPE_CHECKING
+
+from gateway.ports import Exchange
+from gateway.server.incoming import REASONS, Incoming
+from gateway.server.strict import BadRequest, error_body
+
+if TYPE_CHECKING:
+    from gateway.server.plane import DataPlane
+
+LINGER_SECONDS = 2.0
+
+
+class Ends(asyncio.Protocol):
+    """The state of one accepted connection, and its ends."""
+
+    __slots__ = (
+        "_broken", "_current", "_exchange", "_held", "_held_bytes", "_incoming", "_lingering", "_plane", "_queue",
+        "_raw", "_read_paused", "_stall_size", "_stopped", "_told_paused", "_transport", "_write_paused", "closed",
+        "deadline", "peer",
+    )  # fmt: skip
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+        self._transport: asyncio.Transport | None = None
+        self._queue: deque[Incoming] = deque()
+        """Requests parsed ahead of their turn."""
+        self._incoming: Incoming | None = None
+        """What is being read."""
+        self._current: Incoming | None = None
+        """What is being answered."""
+        self._exchange: Exchange | None = None
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._broken: BadRequest | None = None
+        """What to say once the answers before it are out."""
+        self._stopped = False
+        """Nothing more is read."""
+        self._lingering = False
+        self._raw = False
+        """Protocols were switched, or are about to be: bytes are no HTTP any more."""
+        self._read_paused = False
+        self._write_paused = False
+        self._told_paused = False
+        self._stall_size = 0
+        self.closed = False
+        self.deadline = math.inf
+        self.peer = ""
+
+    def _end(self) -> Exchange | None:
+        """The current request is over."""
+        if self._current is not None:
+            self._current = None
+            self._plane.in_flight -= 1
+        exchange, self._exchange = self._exchange, None
+        self._told_paused = False
+        return exchange
+
+    def _patience(self) -> None:
+        """Set how long the client may take for what is expected of it now."""
+        if self._write_paused:
+            return
+        plane, limits = self._plane, self._plane.limits
+        incoming, current = self._incoming, self._current
+        if current is not None and (incoming is not current or current.complete or self._stopped):
+            self.deadline = math.inf
+        elif incoming is None:
+            self.deadline = plane.now() + limits.idle_seconds
+        elif not incoming.seen_head:
+            self.deadline = incoming.began_at + limits.head_seconds
+        else:
+            now = plane.now()
+            incoming.body_at = incoming.body_at or now
+            self.deadline = now + limits.body_seconds
+            if limits.body_bytes_per_second:
+                slowest = incoming.body_at + limits.body_seconds + incoming.size / limits.body_bytes_per_second
+                self.deadline = min(self.deadline, slowest)
+
+    def expire(self) -> None:
+        """The deadline passed: a slow head or body, an idle connection, a client that takes nothing."""
+        self.deadline = math.inf
+        transport = self._transport
+        if transport is None:
+            return
+        incoming, current = self._incoming, self._current
+        if self._write_paused or self._lingering or transport.is_closing():
+            self._check_stall(transport)
+        elif incoming is not None and incoming.answered:
+            self._linger()
+        elif current is not None and incoming is current:
+            self._stopped = True
+            self._give_up(current, BadRequest(408, "the request's body did not arrive in time"))
+        elif current is None and incoming is not None:
+            self._stopped = True
+            self._say(BadRequest(408, "the request did not arrive in time"))
+        elif current is None:
+            self._shut()
+
+    def _check_stall(self, transport: asyncio.Transport) -> None:
+        """As long as the client takes something, it has time."""
+        size = transport.get_write_buffer_size()
+        if 0 < size < self._stall_size:
+            self._stall_size = size
+            self.deadline = self._plane.now() + self._plane.limits.write_seconds
+        else:
+            transport.abort()
+
+    # closing
+
+    def drain(self) -> None:
+        """Shutting down: an idle connection closes now, a busy one after its answer."""
+        if self._current is None and self._incoming is None and not self._queue and not self._held:
+            self._shut()
+
+    def break_off(self) -> None:
+        """Close at once, whatever is in flight."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _close_after(self, incoming: Incoming) -> None:
+        """Close once the answer is out. A client that still sends is not reset under its answer."""
+        self._stopped = True
+        if incoming.complete and not self._read_paused:
+            self._shut()
+        else:
+            self._linger()
+
+    def _shut(self) -> None:
+        """Close when all is written; a client that does not take it is cut off by ``expire``."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._stall_size = self._transport.get_write_buffer_size()
+            self.deadline = self._plane.now() + self._plane.limits.write_seconds
+            self._transport.close()
+
+    def _linger(self) -> None:
+        """Send what is written, say that no more comes, drop what still arrives for a moment."""
+        transport = self._transport
+        if self._lingering or transport is None or transport.is_closing():
+            return
+        self._lingering = self._stopped = True
+        self._queue.clear()
+        self._held.clear()
+        if self._read_paused:
+            self._read_paused = False
+            transport.resume_reading()
+        if transport.can_write_eof():
+            self._stall_size = transport.get_write_buffer_size()
+            self.deadline = self._plane.now() + LINGER_SECONDS
+            transport.write_eof()
+        else:
+            self._shut()
+
+    def _malformed(self, why: BadRequest) -> None:
+        """The bytes are no request: say why, in order behind what is being answered, and close."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self._plane.malformed += 1
+        incoming, current = self._incoming, self._current
+        if incoming is not None and incoming.answered:
+            self._linger()
+        elif current is not None and incoming is current:
+            self._give_up(current, why)
+        elif current is None and not self._queue:
+            self._say(why)
+        else:
+            if self._queue and self._queue[-1] is incoming:
+                self._queue.pop()
+            self._broken = why
+
+    def _give_up(self, current: Incoming, why: BadRequest) -> None:
+        """The current request will never be complete."""
+        exchange = self._end()
+        if exchange is not None:
+            exchange.client_gone()
+        if current.began:
+            self.break_off()
+        else:
+            self._say(why)
+
+    def _say(self, why: BadRequest) -> None:
+        transport = self._transport
+        if transport is None or self._lingering or transport.is_closing():
+            return
+        body = error_body(why)
+        head = b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+        transport.write(head % (why.status, REASONS.get(why.status, b"Error"), len(body)) + body)
+        self._linger()
