@@ -9,6 +9,7 @@ import msgspec
 from gateway.tokens.text import request_text
 from gateway.tokens.vocabulary import Vocabularies, encoding_name
 from gateway.wire.facts import Facts
+from gateway.wire.json_read import parse
 
 MAX_BYTES = 2 * 1024 * 1024
 """A longer request keeps its byte bound: counting it would take too long."""
@@ -31,10 +32,7 @@ class Counter:
         name = encoding_name(model)
         if name is None or facts.input_open or len(body) > MAX_BYTES:
             return None
-        try:
-            document = msgspec.json.decode(body)
-        except (msgspec.DecodeError, RecursionError):
-            return None
+        document = parse(body)
         if not isinstance(document, dict):
             return None
         total = PRIMING + self._vocabularies.count(name, request_text(body))

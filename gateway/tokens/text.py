@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
+from gateway.wire.json_read import parse
 
 TEXT_KEYS = frozenset(
     (
@@ -24,15 +24,11 @@ _NEVER = frozenset(
     ("id", "model", "object", "type", "role", "usage", "signature", "data", "url", "embedding", "obfuscation")
 )
 _SSE_DATA = re.compile(rb"^data:[ ]?(.*?)\r?$", re.MULTILINE)
-_decode = msgspec.json.decode
 
 
 def request_text(body: bytes) -> str:
     """All text of a JSON request: messages, system, tools. Empty where it is no JSON."""
-    try:
-        return "\n".join(_strings(_decode(body), 0))
-    except (msgspec.DecodeError, RecursionError):
-        return ""
+    return "\n".join(_strings(parse(body), 0))
 
 
 def answer_text(sample: bytes) -> str:
@@ -48,22 +44,15 @@ def _documents(sample: bytes) -> Iterator[Any]:
     if stripped.startswith((b"data:", b"event:", b":", b"id:", b"retry:")):
         sources = [match[1] for match in _SSE_DATA.finditer(sample)]
     else:
-        whole = _try(stripped)
+        whole = parse(stripped)
         if whole is not None:
             yield whole
             return
         sources = stripped.strip(b"[],\r\n ").split(b"\n")
     for source in sources:
-        document = _try(source.strip().strip(b","))
+        document = parse(source.strip().strip(b","))
         if document is not None:
             yield document
-
-
-def _try(source: bytes) -> Any:
-    try:
-        return _decode(source)
-    except (msgspec.DecodeError, RecursionError):
-        return None
 
 
 def _strings(value: Any, depth: int) -> Iterator[str]:

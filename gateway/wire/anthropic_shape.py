@@ -12,6 +12,7 @@ import msgspec
 
 from gateway.wire.dialect import Header, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
+from gateway.wire.json_read import parse, read_fields
 from gateway.wire.numbers import count, part, text
 from gateway.wire.usage import Reading, Usage
 
@@ -33,17 +34,13 @@ class MessageBody(msgspec.Struct):
 
 
 _BODY: msgspec.json.Decoder[MessageBody] = msgspec.json.Decoder(MessageBody)
-_decode = msgspec.json.decode
 
 
 def read_message(api: str, model: str, body: bytes, *, stream: bool | None = None) -> Facts:
     """Facts of a messages request; ``model`` and ``stream`` where the path says them (Vertex, Bedrock)."""
-    try:
-        fields = _BODY.decode(body)
-    except msgspec.ValidationError:
-        return Facts(api=api, malformed="The request body must be a JSON object.")
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        return Facts(api=api, malformed=f"The request body is not valid JSON ({error}).")
+    fields = read_fields(_BODY, body)
+    if isinstance(fields, str):
+        return Facts(api=api, malformed=fields)
     limit = count(fields.max_tokens)
     if limit is None:
         limit = count(fields.max_tokens_to_sample)
@@ -94,10 +91,7 @@ class MessageReader:
         self._raw: dict[str, int] = {}
 
     def frame(self, data: bytes) -> None:
-        try:
-            document = _decode(data)
-        except (msgspec.DecodeError, RecursionError):
-            return
+        document = parse(data)
         if isinstance(document, dict):
             self.document(document)
 

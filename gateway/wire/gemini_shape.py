@@ -16,6 +16,7 @@ from gateway.wire.dialect import Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.json_array import Elements
 from gateway.wire.json_edit import set_value
+from gateway.wire.json_read import parse, read_fields
 from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, header
 from gateway.wire.numbers import count, table
 from gateway.wire.usage import Reading, Usage
@@ -47,7 +48,6 @@ class GenerateBody(msgspec.Struct):
 
 
 _BODY: msgspec.json.Decoder[GenerateBody] = msgspec.json.Decoder(GenerateBody)
-_decode = msgspec.json.decode
 
 
 def read_generate(operation: str, model: str, body: bytes) -> Facts:
@@ -55,12 +55,9 @@ def read_generate(operation: str, model: str, body: bytes) -> Facts:
     api = OPERATIONS.get(operation, "other")
     if api == "other":
         return Facts(model=model)
-    try:
-        fields = _BODY.decode(body)
-    except msgspec.ValidationError:
-        return Facts(api=api, malformed="The request body must be a JSON object.")
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        return Facts(api=api, malformed=f"The request body is not valid JSON ({error}).")
+    fields = read_fields(_BODY, body)
+    if isinstance(fields, str):
+        return Facts(api=api, malformed=fields)
     config = table(fields.generationConfig) or table(fields.generation_config)
     limit = count(config.get("maxOutputTokens", config.get("max_output_tokens")))
     choices = count(config.get("candidateCount", config.get("candidate_count"))) or 1
@@ -137,10 +134,7 @@ class GeminiReader:
         self._raw: dict[str, int] = {}
 
     def frame(self, data: bytes) -> None:
-        try:
-            document = _decode(data)
-        except (msgspec.DecodeError, RecursionError):
-            return
+        document = parse(data)
         if isinstance(document, list):
             for item in document:
                 if isinstance(item, dict):
@@ -191,7 +185,7 @@ def clamp(facts: Facts, body: bytes, max_output: int) -> bytes | None:
     """The body with ``generationConfig.maxOutputTokens`` set."""
     if facts.api != "generate_content":
         return None
-    document = table(_decode(body))
+    document = table(parse(body))
     key = "generation_config" if "generation_config" in document else "generationConfig"
     config = {k: v for k, v in table(document.get(key)).items() if k not in ("maxOutputTokens", "max_output_tokens")}
     return set_value(body, key.encode(), msgspec.json.encode({**config, "maxOutputTokens": max_output}))

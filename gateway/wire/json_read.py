@@ -7,9 +7,11 @@ UTF-8, numbers beyond 64 bits. The standard library's parser takes over there.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 _decode = msgspec.json.decode
 _BOM = b"\xef\xbb\xbf"
@@ -29,3 +31,17 @@ def parse_tolerant(data: bytes) -> Any:
         return json.loads(data.removeprefix(_BOM).decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None
+
+
+def read_fields(decoder: msgspec.json.Decoder[T], body: bytes) -> T | str:
+    """The members that ``decoder`` wants of a request body, of any type each; a sentence where it is no object."""
+    try:
+        return decoder.decode(body)
+    except (ValueError, RecursionError):
+        document = parse_tolerant(body)
+    if document is None:
+        return "The request body is not valid JSON."
+    if not isinstance(document, dict):
+        return "The request body must be a JSON object."
+    fields: T = msgspec.convert(document, decoder.type)
+    return fields

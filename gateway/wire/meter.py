@@ -212,16 +212,14 @@ class LongEvent:
 
     def __init__(self) -> None:
         self._scan = JsonScan(SCANNED)
-        self._head = b""
         self._started = False
 
     def feed(self, piece: bytes) -> None:
         if not self._started:
-            self._head += piece
-            start = self._head.find(b"{")
+            start = piece.find(b"{")
             if start < 0:
                 return
-            piece, self._head, self._started = self._head[start:], b"", True
+            piece, self._started = piece[start:], True
         self._scan.feed(piece)
 
     def document(self) -> bytes:

@@ -19,34 +19,39 @@ from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import Facts
 from gateway.wire.framing.ndjson import Lines
 from gateway.wire.json_edit import set_value
+from gateway.wire.json_read import parse
 from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, header
+from gateway.wire.numbers import table
 from gateway.wire.paths import plain_path
-from gateway.wire.usage import Reading
+from gateway.wire.usage import Reading, Usage
 
 
-class BatchReader(MessageReader):
+class BatchReader:
     """Results of a batch, one a line: the sum of what its messages used, at the batch tier."""
 
     def __init__(self, facts: Facts) -> None:
-        super().__init__(facts)
-        self._done: dict[str, int] = {}
+        self.reading = Reading(service_tier="batch")
+        self.terminal = False
+        self._facts = facts
 
     def frame(self, data: bytes) -> None:
-        before = dict(self._raw)
-        self._raw.clear()
-        try:
-            line = msgspec.json.decode(data)
-        except (msgspec.DecodeError, RecursionError):
-            line = None
-        result = line.get("result") if isinstance(line, dict) else None
-        message = result.get("message") if isinstance(result, dict) else None
-        if isinstance(message, dict):
-            self.document(message)
-        for name, value in before.items():
-            self._raw[name] = self._raw.get(name, 0) + value
-        if self.reading.usage is not None:
-            self.take({})
-        self.reading.service_tier = "batch"
+        result = table(parse(data)).get("result")
+        if not isinstance(result, dict):
+            return
+        line = MessageReader(self._facts)
+        line.document(table(result.get("message")))
+        found, total = line.reading, self.reading
+        total.model = found.model or total.model
+        total.region = found.region or total.region
+        if total.usage is None:
+            # requests that failed, expired or were cancelled report nothing and cost nothing
+            total.usage, total.source = Usage(), "response"
+        if found.usage is not None:
+            for name in Usage.__struct_fields__:
+                setattr(total.usage, name, getattr(total.usage, name) + getattr(found.usage, name))
+
+    def done(self) -> None:
+        self.reading.complete = self.reading.usage is not None
 
 
 class Anthropic:
@@ -82,7 +87,7 @@ class Anthropic:
     def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
         content_type = header(headers, b"content-type")
         if facts.api == "batch_results" and status < 300:
-            return FrameMeter(BatchReader(facts), headers, Lines(), (b'"usage"',))
+            return FrameMeter(BatchReader(facts), headers, Lines(), (b'"result"',))
         reader = MessageReader(facts)
         if content_type.startswith(b"text/event-stream"):
             return SseMeter(reader, headers, NEEDLES)

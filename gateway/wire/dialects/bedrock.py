@@ -6,7 +6,6 @@ TokenUsage), Bedrock user guide (inference request parameters by model family).
 
 from __future__ import annotations
 
-import binascii
 import re
 from base64 import b64decode
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.aws_eventstream import EventStream, Message, encode
 from gateway.wire.json_edit import set_value
+from gateway.wire.json_read import parse, read_fields
 from gateway.wire.meter import Base, JsonMeter, SilentMeter, header
 from gateway.wire.numbers import count, part, table
 from gateway.wire.openai_shape import read_usage
@@ -41,7 +41,6 @@ METRICS = "amazon-bedrock-invocationMetrics"
 DOCUMENT_KEYS = ("usage", "model", "inputTextTokenCount", "results", "prompt_token_count", "generation_token_count",
                  "type", "meta", "inputTokenCount", METRICS)  # fmt: skip
 _MODEL_ID = re.compile(r"[a-z0-9._:/-]*")
-_decode = msgspec.json.decode
 
 
 class InvokeBody(msgspec.Struct):
@@ -74,10 +73,7 @@ class BedrockReader:
         """A usage object was seen; what families report beside their answer gives way to the headers."""
 
     def frame(self, data: bytes) -> None:
-        try:
-            document = _decode(data)
-        except (msgspec.DecodeError, RecursionError):
-            return
+        document = parse(data)
         if isinstance(document, dict):
             self.document(document)
 
@@ -220,12 +216,9 @@ class Bedrock:
             return Facts()
         model, operation = _model_id(match[1][:400]), match[2]
         api = _APIS[operation]
-        try:
-            fields = _BODY.decode(body)
-        except msgspec.ValidationError:
-            return Facts(api=api, model=model, malformed="The request body must be a JSON object.")
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            return Facts(api=api, model=model, malformed=f"The request body is not valid JSON ({error}).")
+        fields = read_fields(_BODY, body)
+        if isinstance(fields, str):
+            return Facts(api=api, model=model, malformed=fields)
         limit = _limit(fields)
         return Facts(
             api=api,
@@ -247,10 +240,10 @@ class Bedrock:
 
     def clamp(self, facts: Facts, body: bytes, max_output: int) -> bytes | None:
         if facts.api == "converse":
-            config = table(table(_decode(body)).get("inferenceConfig"))
+            config = table(table(parse(body)).get("inferenceConfig"))
             return set_value(body, b"inferenceConfig", msgspec.json.encode({**config, "maxTokens": max_output}))
         if facts.api == "invoke":
-            document = table(_decode(body))
+            document = table(parse(body))
             for name in LIMITS:
                 if name in document:
                     return set_value(body, name.encode(), b"%d" % max_output)
@@ -320,9 +313,8 @@ def _event(name: str, payload: bytes) -> bytes:
 def _chunk(payload: bytes) -> bytes:
     """The family's own event inside a ``chunk`` event."""
     try:
-        wrapped = _decode(payload)
-        return b64decode(wrapped["bytes"], validate=True)
-    except (msgspec.DecodeError, RecursionError, KeyError, TypeError, ValueError, binascii.Error):
+        return b64decode(table(parse(payload)).get("bytes", b""), validate=True)
+    except (TypeError, ValueError):
         return b""
 
 

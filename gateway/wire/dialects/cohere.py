@@ -15,6 +15,7 @@ from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.ndjson import Lines
 from gateway.wire.json_edit import set_value
+from gateway.wire.json_read import parse, read_fields
 from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, header
 from gateway.wire.numbers import count, table, text
 from gateway.wire.openai_shape import OpenAIShape, retry_headers
@@ -72,10 +73,7 @@ class CohereReader:
         if data == b"[DONE]":
             self.terminal = self.reading.complete = True
             return
-        try:
-            document = msgspec.json.decode(data)
-        except (msgspec.DecodeError, RecursionError):
-            return
+        document = parse(data)
         if isinstance(document, dict):
             self.document(document)
 
@@ -123,12 +121,9 @@ class Cohere:
         api = OPERATIONS.get(path[max(0, path.rfind("/", 0, path.rfind("/"))) :], "other")
         if method != b"POST" or api == "other":
             return Facts()
-        try:
-            fields = _BODY.decode(body)
-        except msgspec.ValidationError:
-            return Facts(api=api, malformed="The request body must be a JSON object.")
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            return Facts(api=api, malformed=f"The request body is not valid JSON ({error}).")
+        fields = read_fields(_BODY, body)
+        if isinstance(fields, str):
+            return Facts(api=api, malformed=fields)
         limit = count(fields.max_tokens)
         documents = len(fields.documents) if isinstance(fields.documents, list) else 1
         units = -(-max(documents, len(body) // 500) // DOCUMENTS_PER_UNIT) + 1

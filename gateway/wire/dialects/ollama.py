@@ -11,6 +11,7 @@ from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.ndjson import Lines
 from gateway.wire.json_edit import set_value
+from gateway.wire.json_read import parse, read_fields
 from gateway.wire.meter import FrameMeter, SilentMeter, header
 from gateway.wire.numbers import count, table, text
 from gateway.wire.openai_shape import OpenAIShape, retry_headers
@@ -53,10 +54,7 @@ class OllamaReader:
         self._facts = facts
 
     def frame(self, data: bytes) -> None:
-        try:
-            document = msgspec.json.decode(data)
-        except (msgspec.DecodeError, RecursionError):
-            return
+        document = parse(data)
         if not isinstance(document, dict):
             return
         reading = self.reading
@@ -96,12 +94,9 @@ class Ollama:
             return OPENAI.read(method, target, content_type, body)
         if method != b"POST":
             return Facts()
-        try:
-            fields = _BODY.decode(body)
-        except msgspec.ValidationError:
-            return Facts(api=api, malformed="The request body must be a JSON object.")
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            return Facts(api=api, malformed=f"The request body is not valid JSON ({error}).")
+        fields = read_fields(_BODY, body)
+        if isinstance(fields, str):
+            return Facts(api=api, malformed=fields)
         limit = count(table(fields.options).get("num_predict"))
         return Facts(
             api=api,
@@ -124,7 +119,7 @@ class Ollama:
             return OPENAI.clamp(facts, body, max_output)
         if facts.output_free:
             return None
-        options = table(table(msgspec.json.decode(body)).get("options"))
+        options = table(table(parse(body)).get("options"))
         return set_value(body, b"options", msgspec.json.encode({**options, "num_predict": max_output}))
 
     def rename_model(self, facts: Facts, target: bytes, body: bytes, model: str) -> tuple[bytes, bytes]:
