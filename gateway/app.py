@@ -22,6 +22,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from gateway import assembly
+from gateway.admin import quotas as quotas_api
 from gateway.admin.app import is_loopback, make_app
 from gateway.admin.services import Services
 from gateway.config.load import load
@@ -29,6 +30,7 @@ from gateway.config.problems import ConfigErrors
 from gateway.config.schema import Config
 from gateway.config.values import split_address
 from gateway.credentials.keeper import Keeper
+from gateway.desk import QuotaDesk
 from gateway.exchange import Exchange
 from gateway.identity.ring import KeyRing
 from gateway.identity.store import SqliteKeyStore
@@ -44,7 +46,10 @@ from gateway.log import set_up
 from gateway.metrics import Metrics, QuotaSample
 from gateway.parts import Parts
 from gateway.ports import ClientPort
+from gateway.quota.changes import changed_rules
 from gateway.quota.engine import Quotas
+from gateway.quota.replay import load as load_quotas
+from gateway.quota.replay import new_rules
 from gateway.quota.rule import UNITS
 from gateway.quota.waiting import WaitingLine
 from gateway.server.plane import DataPlane
@@ -54,6 +59,7 @@ from gateway.tokens.counter import Counter
 from gateway.tokens.estimate import Estimator
 from gateway.tokens.vocabulary import Vocabularies
 from gateway.watch import Watch
+from gateway.webhooks import Webhooks
 from pricing.catalogue import load as load_catalogue
 from pricing.money import NANO
 
@@ -108,6 +114,7 @@ class App:
         self._build(loop, path)
         self.ledger.start()
         await self.keeper.start()
+        await self.webhooks.start(config.webhooks)
         plane = self.plane = DataPlane(self._exchange, self.clock, loop, assembly.limits_of(config))
         runner = None
         try:
@@ -125,6 +132,7 @@ class App:
             if runner is not None:
                 await runner.cleanup()
             self.keeper.stop()
+            await self.webhooks.stop()
             self.pool.close()
             await asyncio.to_thread(self.ledger.close)
             self._executor.shutdown(wait=False, cancel_futures=True)
@@ -132,8 +140,12 @@ class App:
 
     def _build(self, loop: asyncio.AbstractEventLoop, path: Path) -> None:
         config, clock = self.config, self.clock
-        quotas = Quotas(assembly.rules_of(config), max_counters=config.max_quota_counters, observe=self.watch.quota)
-        quotas.load(self.view, clock.now_ns())
+        self.desk = QuotaDesk(self.ledger, clock, self.log, lambda: self.parts.quotas)
+        self.webhooks = Webhooks(self.ledger, clock, self.log)
+        self.desk.told.append(self.webhooks.wake)
+        quotas = Quotas(assembly.rules_of(config), max_counters=config.max_quota_counters, observe=self.desk.note)
+        load_quotas(quotas, self.view, clock.now_ns())
+        self.desk.start(quotas)
         line = WaitingLine(clock)
         quotas.on_freed(line.pump)
         vocabularies = Vocabularies()
@@ -166,7 +178,13 @@ class App:
             raise assembly.AssemblyError(
                 "server.admin_listen is reachable from other machines: set server.admin_token, or listen on 127.0.0.1"
             )
-        services = Services(token=token, not_ready=self.not_ready, registry=self._registry(), reader=self.reader)
+        services = Services(
+            token=token,
+            not_ready=self.not_ready,
+            registry=self._registry(),
+            reader=self.reader,
+            routes=[quotas_api.routes(self.desk, lambda: self.parts.quotas, self.clock.now_ns)],
+        )
         runner = web.AppRunner(make_app(services), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, admin_host, admin_port).start()
@@ -211,6 +229,7 @@ class App:
         self.parts = parts
         self.config = config
         await self.keeper.start()
+        await self.webhooks.start(config.webhooks)
         self.log.info("reloaded")
         return []
 
@@ -229,7 +248,7 @@ class App:
     async def _reloaded(self, config: Config) -> Parts:
         old = self.parts
         rules = assembly.rules_of(config)
-        quotas = Quotas(rules, max_counters=config.max_quota_counters, observe=self.watch.quota)
+        quotas = Quotas(rules, max_counters=config.max_quota_counters, observe=self.desk.note)
         router = assembly.router_of(config, self.pool, self.clock, self.keeper)
         keys = KeyRing(
             config.keys,
@@ -240,12 +259,15 @@ class App:
         book = assembly.book_of(config, self.catalogue)
         models = assembly.models_of(config, self.catalogue)
         now_ns = self.clock.now_ns()
-        quotas.adopt(old.quotas, now_ns)
-        new = quotas.new_rules(old.quotas)
+        quotas.succeed(old.quotas, now_ns)
+        new = new_rules(quotas, old.quotas)
         if new:
             # on the writer: what was settled before this moment is in the ledger then, what comes after is counted live
-            await self.ledger.execute(lambda _: quotas.load(self.view, now_ns, new))
+            await self.ledger.execute(lambda _: load_quotas(quotas, self.view, now_ns, new))
         quotas.on_freed(old.line.pump)
+        self.desk.succeed(quotas)
+        for event in changed_rules(old.quotas.rules, rules, now_ns):
+            self.desk.note(event)
         return msgspec.structs.replace(
             old,
             router=router,

@@ -118,6 +118,7 @@ class Near:
     def _refuse(self) -> None:
         if not self._cancelled:
             now_ns = self._parts.clock.now_ns()
+            self._parts.quotas.refused(self._shortage, now_ns)
             self._done(refusal_of(self._shortage, now_ns), self._shortage.quota)
 
 

@@ -6,7 +6,6 @@ import logging
 
 from gateway.ledger.record import Record
 from gateway.metrics import Metrics
-from gateway.quota.engine import Event
 
 
 class Watch:
@@ -36,8 +35,3 @@ class Watch:
         self._metrics.failed(request_id, provider, failure, detail)
         fields = {"request_id": request_id, "provider": provider, "failure": failure, "detail": detail}
         self._log.warning("a call failed", extra={"fields": fields})
-
-    def quota(self, event: Event) -> None:
-        """A quota's event."""
-        fields = {"quota": event.quota, "bucket": event.bucket, "unit": event.unit, "limit": event.limit}
-        self._log.warning(f"quota {event.kind}", extra={"fields": {**fields, "used": event.used, "at": event.detail}})

@@ -82,6 +82,15 @@ def keeping(db: Any) -> None:
     db.execute("CREATE TABLE facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID")
 
 
+@MIGRATIONS()
+def quota_marks(db: Any) -> None:
+    """Which events about a quota were told, so that each is told once."""
+    db.execute(
+        "CREATE TABLE quota_marks (quota TEXT NOT NULL, bucket TEXT NOT NULL, unit TEXT NOT NULL, mark TEXT NOT NULL, "
+        "window_ns INTEGER NOT NULL, PRIMARY KEY (quota, bucket, unit, mark)) WITHOUT ROWID"
+    )
+
+
 class LedgerCorrupt(Exception):  # noqa: N818 - said in one line to a person
     """The file is no database, or a damaged one."""
 

@@ -28,7 +28,7 @@ class Counter:
     unit, add to the current span.
     """
 
-    __slots__ = ("base", "bucket", "exhausted", "parts", "rule", "span", "warned")
+    __slots__ = ("base", "bucket", "parts", "rule", "span", "warned")
 
     def __init__(self, rule: Rule, bucket: str, now_ns: int) -> None:
         self.rule = rule
@@ -39,7 +39,6 @@ class Counter:
         """Earlier parts of a rolling window that still count."""
         self.warned = 0
         """How many of the rule's thresholds were crossed in this window."""
-        self.exhausted = False
 
     def current(self, now_ns: int) -> Span:
         """The span that holds ``now_ns``. A clock that was set back stays in the newest one."""
@@ -56,7 +55,6 @@ class Counter:
             self._forget(now_ns)
         else:
             self.warned = 0
-            self.exhausted = False
         for position, unit in enumerate(rule.units):
             if unit == CONCURRENT:
                 span.reserved[position] = old.reserved[position]

@@ -7,126 +7,30 @@ call is charged to the window in which it was reserved. All amounts are integers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-import msgspec
-
-from gateway.ledger.view import Spent, UsageView
 from gateway.quota.counter import Counter, Span
-from gateway.quota.matcher import Matcher, bucket_of
-from gateway.quota.rule import CONCURRENT, UNITS, Rule, Subject
-from gateway.quota.windows import FOREVER, ROLLING_PARTS
+from gateway.quota.counters import Counters, Plan
+from gateway.quota.rule import CONCURRENT, UNITS, Raise, Rule, Subject
+from gateway.quota.terms import Amounts, Event, Observe, Reservation, Room, Shortage, Vector
+from gateway.quota.windows import FOREVER
 
 __all__ = ["Amounts", "Event", "Quotas", "Reservation", "Room", "Shortage", "Subject"]
-
-MAX_PLANS = 20_000
-OTHER = "other"
-"""The bucket in which counters past the bound are counted together, where a rule says so."""
-Vector = tuple[int, int, int, int, int, int]
-
-
-class Amounts(msgspec.Struct, frozen=True):
-    """What a call may use at most, or did use."""
-
-    nanousd: int
-    input_tokens: int
-    output_tokens: int
-    requests: int = 1
-
-    def vector(self) -> Vector:
-        """In the order of ``UNITS``."""
-        tokens_in, tokens_out = self.input_tokens, self.output_tokens
-        return (self.nanousd, tokens_in, tokens_out, tokens_in + tokens_out, self.requests, 1)
-
-
-class Reservation:
-    """What one call holds, and where."""
-
-    __slots__ = ("call_id", "quotas", "reserved_ns", "spans", "subject", "vector")
-
-    def __init__(
-        self, call_id: str, subject: Subject, vector: Vector, spans: list[Span], quotas: tuple[str, ...], now_ns: int
-    ) -> None:
-        self.call_id = call_id
-        self.subject = subject
-        self.vector = vector
-        self.spans = spans
-        self.quotas = quotas
-        self.reserved_ns = now_ns
-
-
-class Shortage(msgspec.Struct, frozen=True, kw_only=True):
-    """A quota that has no room for a call."""
-
-    quota: str
-    bucket: str
-    unit: str
-    limit: int
-    used: int
-    reserved: int
-    wanted: int
-    resets_ns: int | None
-    """When room comes back by the passing of time; None: never."""
-    hopeless: bool
-    """The call alone is larger than the limit: waiting can't help."""
-    clamp: bool
-    """Every rule that is short allows a smaller output limit."""
-    extend: bool
-    rule: Rule
-
-
-class Room(msgspec.Struct, kw_only=True):
-    """What is left for a subject: the least over all blocking rules. None: no rule limits it."""
-
-    nanousd: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    tokens: int | None = None
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something about a quota that somebody wants to know, once."""
-
-    kind: str
-    """``threshold``, ``exhausted``, ``reopened``, ``rule_changed``, ``granted``."""
-    quota: str
-    bucket: str = ""
-    unit: str = ""
-    limit: int = 0
-    used: int = 0
-    at_ns: int = 0
-    detail: str = ""
-
-
-class Plan:
-    """The counters that hold for one subject."""
-
-    __slots__ = ("counters", "names")
-
-    def __init__(self, counters: list[Counter]) -> None:
-        self.counters = counters
-        self.names = tuple(counter.rule.name for counter in counters)
 
 
 class Quotas:
     """All rules and their counters, in one process. ``observe`` hears of events; it must not call back."""
 
-    def __init__(
-        self,
-        rules: Sequence[Rule],
-        *,
-        max_counters: int = 100_000,
-        observe: Callable[[Event], None] | None = None,
-    ) -> None:
+    def __init__(self, rules: Sequence[Rule], *, max_counters: int = 100_000, observe: Observe | None = None) -> None:
         self.rules = tuple(rules)
-        self._matcher = Matcher(rules)
-        self._max_counters = max_counters
+        self.counters = Counters(rules, max_counters)
+        self._plans = self.counters.plans
         self._observe = observe
-        self._counters: dict[tuple[str, str], Counter] = {}
-        self._plans: dict[Subject, Plan] = {}
         self._live: dict[str, Reservation] = {}
         self._freed: list[Callable[[], None]] = []
         """Who wants to know that something was given back: calls waiting in line."""
+        self._exhausted: dict[Counter, tuple[int, int]] = {}
+        """Counters that refuse calls → which unit, and how much the call that told of it wanted."""
 
     # the request path
 
@@ -134,13 +38,13 @@ class Quotas:
         """Hold ``bound`` in every quota that matches, or in none."""
         plan = self._plans.get(subject)
         if plan is None:
-            plan = self._plan(subject, now_ns)
+            plan = self.counters.plan(subject, now_ns)
         vector = bound.vector()
         spans: list[Span] = []
         for counter in plan.counters:
             span = counter.span
             if now_ns >= span.end_ns:
-                span = self._roll(counter, now_ns)
+                span = counter.roll(now_ns)
             rule = counter.rule
             if rule.blocking:
                 raises = rule.raises
@@ -177,31 +81,31 @@ class Quotas:
         """Give everything back: the call was never sent."""
         self._return(held, (0, 0, 0, 0, 0, 0))
 
-    def grow(self, held: Reservation, more: Amounts, now_ns: int) -> bool:
-        """Hold more for a call that goes on, in the windows in which it was reserved; False, and nothing, where one
-        has no room."""
+    def grow(self, held: Reservation, more: Amounts, now_ns: int) -> Rule | None:
+        """Hold more for a call that goes on, in the windows in which it was reserved. Answers the rule that has no
+        room for it, in which case nothing changes."""
         vector = (more.nanousd, more.input_tokens, more.output_tokens, more.input_tokens + more.output_tokens, 0, 0)
         for span in held.spans:
             counter = span.counter
             rule = counter.rule
-            if rule.blocking:
-                for position, unit in enumerate(rule.units):
-                    taken = (
-                        counter.taken(position)
-                        if span is counter.span or rule.rolling_ns
-                        else span.used[position] + span.reserved[position]
-                    )
-                    if taken + vector[unit] > rule.limit(position, now_ns):
-                        return False
+            if not rule.blocking:
+                continue
+            for position, unit in enumerate(rule.units):
+                if span is counter.span or rule.rolling_ns:
+                    taken = counter.taken(position)
+                else:
+                    taken = span.used[position] + span.reserved[position]
+                if vector[unit] and taken + vector[unit] > rule.limit(position, now_ns):
+                    return rule
         for span in held.spans:
             rule = span.counter.rule
             for position, unit in enumerate(rule.units):
                 span.reserved[position] += vector[unit]
-            if rule.rolling_ns and span is not span.counter.span:
+            if span is not span.counter.span:
                 span.counter.recount()
-        old = held.vector
-        held.vector = tuple(a + b for a, b in zip(old, vector, strict=True))  # type: ignore[assignment]
-        return True
+        a, b, c, d, e, f = held.vector
+        held.vector = (a + vector[0], b + vector[1], c + vector[2], d + vector[3], e, f)
+        return None
 
     def _return(self, held: Reservation, used: Vector) -> None:
         """Turn what is held into what was used."""
@@ -224,65 +128,18 @@ class Quotas:
             for tell in list(self._freed):
                 tell()
 
-    # plans and counters
+    def on_freed(self, tell: Callable[[], None]) -> None:
+        """Call ``tell`` whenever something is given back."""
+        self._freed.append(tell)
 
-    def _plan(self, subject: Subject, now_ns: int) -> Plan:
-        counters = [self._counter(rule, bucket_of(rule, subject), now_ns) for rule in self._matcher.rules_for(subject)]
-        if len(self._plans) >= MAX_PLANS:
-            for known in list(self._plans)[: MAX_PLANS // 10]:
-                del self._plans[known]
-        plan = self._plans[subject] = Plan(counters)
-        return plan
-
-    def _counter(self, rule: Rule, bucket: str, now_ns: int) -> Counter:
-        counter = self._counters.get((rule.name, bucket))
-        if counter is not None:
-            return counter
-        if len(self._counters) >= self._max_counters and rule.per:
-            self._prune(now_ns)
-            if len(self._counters) >= self._max_counters:
-                if rule.shared_overflow and bucket != OTHER:
-                    return self._counter_always(rule, OTHER, now_ns)
-                full = msgspec.structs.replace(rule, limits=(0,) * len(rule.limits), raises=())
-                return Counter(full if rule.blocking else rule, bucket, now_ns)
-        return self._counter_always(rule, bucket, now_ns)
-
-    def _counter_always(self, rule: Rule, bucket: str, now_ns: int) -> Counter:
-        key = (rule.name, bucket)
-        counter = self._counters.get(key)
-        if counter is None:
-            counter = self._counters[key] = Counter(rule, bucket, now_ns)
-        return counter
-
-    def _prune(self, now_ns: int) -> None:
-        """Forget counters whose windows are past and that nothing holds."""
-        for counter in self._counters.values():
-            if now_ns >= counter.span.end_ns:
-                counter.roll(now_ns)
-        gone = [key for key, counter in self._counters.items() if counter.idle]
-        for key in gone:
-            del self._counters[key]
-        if gone:
-            self._plans.clear()
-
-    def _roll(self, counter: Counter, now_ns: int) -> Span:
-        was_exhausted = counter.exhausted
-        span = counter.roll(now_ns)
-        if was_exhausted and not counter.exhausted:
-            self._tell(counter, "reopened", 0, now_ns)
-        return span
-
-    # what is short
+    # what is short, what is left
 
     def _shortage(self, plan: Plan, counter: Counter, position: int, vector: Vector, now_ns: int) -> Shortage:
         rule = counter.rule
-        short = list(self._short(plan, vector, now_ns))
+        short = list(_short(plan, vector, now_ns))
         limit = rule.limit(position, now_ns)
         wanted = vector[rule.units[position]]
         timeless = rule.units[position] == CONCURRENT or counter.span.end_ns >= FOREVER
-        if not counter.exhausted and counter.taken(position) >= limit:
-            counter.exhausted = True
-            self._tell(counter, "exhausted", position, now_ns)
         return Shortage(
             quota=rule.name,
             bucket=counter.bucket,
@@ -298,21 +155,28 @@ class Quotas:
             rule=rule,
         )
 
-    def _short(self, plan: Plan, vector: Vector, now_ns: int) -> Iterator[Rule]:
-        for counter in plan.counters:
-            rule = counter.rule
-            counter.current(now_ns)
-            if rule.blocking and any(
-                counter.taken(position) + vector[unit] > rule.limit(position, now_ns)
-                for position, unit in enumerate(rule.units)
-            ):
-                yield rule
+    def refused(self, short: Shortage, now_ns: int) -> None:
+        """A call was refused for lack of room: the first that would not fit even with nothing held tells that the
+        quota is exhausted."""
+        if short.hopeless or short.unit == "concurrent" or short.used + short.wanted <= short.limit:
+            return
+        counter = self.counters.counter(short.rule, short.bucket, now_ns)
+        if counter not in self._exhausted:
+            position = counter.rule.units.index(UNITS.index(short.unit))
+            self._exhausted[counter] = (position, short.wanted)
+            self._tell(counter, "exhausted", position, now_ns)
+
+    def was_exhausted(self, quota: str, bucket: str, unit: str, now_ns: int) -> None:
+        """At a start: a quota had refused calls before."""
+        for rule in self.rules:
+            if rule.name == quota and UNITS.index(unit) in rule.units:
+                counter = self.counters.counter(rule, bucket, now_ns)
+                self._exhausted[counter] = (rule.units.index(UNITS.index(unit)), 1)
 
     def room(self, subject: Subject, now_ns: int) -> Room:
         """What is left for a subject now."""
-        plan = self._plans.get(subject) or self._plan(subject, now_ns)
         left: dict[int, int] = {}
-        for counter in plan.counters:
+        for counter in self.counters.plan(subject, now_ns).counters:
             rule = counter.rule
             if not rule.blocking:
                 continue
@@ -322,28 +186,30 @@ class Quotas:
                 left[unit] = min(free, left.get(unit, free))
         return Room(nanousd=left.get(0), input_tokens=left.get(1), output_tokens=left.get(2), tokens=left.get(3))
 
-    def on_freed(self, tell: Callable[[], None]) -> None:
-        """Call ``tell`` whenever something is given back."""
-        self._freed.append(tell)
-
     # events
+
+    def look(self, now_ns: int) -> None:
+        """Called now and then: tells of quotas that have room again, and counts thresholds of rolling windows anew."""
+        for counter, (position, wanted) in list(self._exhausted.items()):
+            counter.current(now_ns)
+            if counter.used(position) + wanted <= counter.rule.limit(position, now_ns):
+                del self._exhausted[counter]
+                self._tell(counter, "reopened", position, now_ns)
+        for counter in self.counters:
+            if counter.warned and counter.rule.rolling_ns:
+                counter.current(now_ns)
+                while counter.warned and _crossing(counter, counter.warned - 1, now_ns) is None:
+                    counter.warned -= 1
 
     def _warn(self, counter: Counter, now_ns: int) -> None:
         rule = counter.rule
         while counter.warned < len(rule.warn_at):
-            top, bottom = rule.warn_at[counter.warned]
-            position = next(
-                (
-                    p
-                    for p in range(len(rule.units))
-                    if rule.units[p] != CONCURRENT and counter.used(p) * bottom >= rule.limit(p, now_ns) * top
-                ),
-                None,
-            )
+            position = _crossing(counter, counter.warned, now_ns)
             if position is None:
                 return
+            top, bottom = rule.warn_at[counter.warned]
             counter.warned += 1
-            self._tell(counter, "threshold", position, now_ns, f"{100 * top // bottom} %")
+            self._tell(counter, "threshold", position, now_ns, f"{100 * top / bottom:g} %")
 
     def _tell(self, counter: Counter, kind: str, position: int, now_ns: int, detail: str = "") -> None:
         if self._observe is None:
@@ -357,61 +223,36 @@ class Quotas:
                 unit=UNITS[rule.units[position]],
                 limit=rule.limit(position, now_ns),
                 used=counter.used(position),
+                window_ns=counter.span.start_ns,
                 at_ns=now_ns,
                 detail=detail,
             )
         )
 
-    # the ledger
+    # raises
 
-    def load(self, view: UsageView, now_ns: int, rules: Iterable[Rule] | None = None) -> None:
-        """Set what is used, of all rules or of ``rules``, from the ledger."""
-        by_window: dict[tuple[int, int], list[Rule]] = {}
+    def grant(self, raises: dict[str, list[Raise]]) -> None:
+        """Set the raises that were granted at run time, by rule, beside those of the configuration."""
         for rule in self.rules:
-            if not rule.per:
-                self._counter(rule, "", now_ns)
-        for rule in self.rules if rules is None else rules:
-            for span in _spans(rule, now_ns):
-                by_window.setdefault(span, []).append(rule)
-        for (start_ns, end_ns), group in sorted(by_window.items(), key=lambda item: item[0]):
-            matcher = Matcher(group)
-            for spent in view.spent(start_ns, min(end_ns, FOREVER)):
-                subject = _subject(spent)
-                for rule in matcher.rules_for(subject):
-                    self._add(rule, bucket_of(rule, subject), spent, start_ns, end_ns, now_ns)
+            rule.raises[:] = [*rule.configured_raises, *raises.get(rule.name, ())]
+        for tell in list(self._freed):
+            tell()
 
-    def _add(self, rule: Rule, bucket: str, spent: Spent, start_ns: int, end_ns: int, now_ns: int) -> None:
-        counter = self._counter(rule, bucket, now_ns)
-        span = counter.span
-        if span.start_ns != start_ns:
-            span = next((part for part in counter.parts if part.start_ns == start_ns), span)
-            if span.start_ns != start_ns:
-                span = Span(counter, start_ns, end_ns)
-                counter.parts.append(span)
-        vector = Amounts(spent.nanousd, spent.input_tokens, spent.output_tokens, spent.requests).vector()
-        for position, unit in enumerate(rule.units):
-            if unit != CONCURRENT:
-                span.used[position] += vector[unit]
-        counter.recount()
+    # reloads
 
-    def adopt(self, old: Quotas, now_ns: int) -> None:
+    def succeed(self, old: Quotas, now_ns: int) -> None:
         """At a reload: take over the counters of rules that did not change, and all calls in flight."""
-        kept = {rule.name: rule for rule in self.rules}
-        for key, counter in old._counters.items():
-            rule = kept.get(key[0])
-            if rule is not None and rule.source == counter.rule.source:
-                counter.rule = rule
-                self._counters[key] = counter
+        self.counters.take_over(old.counters)
+        self._exhausted = {counter: at for counter, at in old._exhausted.items() if self.counters.owns(counter)}
         self._live = old._live
         for held in self._live.values():
-            self._move(held, now_ns)
+            self._move(held)
 
-    def _move(self, held: Reservation, now_ns: int) -> None:
+    def _move(self, held: Reservation) -> None:
         """Put a call in flight under the rules that hold for it now, in the windows in which it was reserved."""
-        plan = self._plans.get(held.subject) or self._plan(held.subject, held.reserved_ns)
-        known = {id(span.counter): span for span in held.spans if self._owns(span.counter)}
+        known = {id(span.counter): span for span in held.spans if self.counters.owns(span.counter)}
         spans: list[Span] = []
-        for counter in plan.counters:
+        for counter in self.counters.plan(held.subject, held.reserved_ns).counters:
             span = known.get(id(counter))
             if span is None:
                 span = counter.current(held.reserved_ns)
@@ -420,27 +261,14 @@ class Quotas:
             spans.append(span)
         held.spans = spans
 
-    def _owns(self, counter: Counter) -> bool:
-        return self._counters.get((counter.rule.name, counter.bucket)) is counter
-
-    def new_rules(self, old: Quotas) -> list[Rule]:
-        """Rules that ``old`` did not have in this form: their use must be loaded."""
-        before = {rule.name: rule.source for rule in old.rules}
-        return [rule for rule in self.rules if before.get(rule.name) != rule.source]
-
     # looking
 
     def snapshot(self, now_ns: int) -> Iterator[tuple[Counter, int]]:
         """All counters, each unit of them, rolled to now."""
-        for counter in list(self._counters.values()):
-            if now_ns >= counter.span.end_ns:
-                self._roll(counter, now_ns)
+        for counter in self.counters:
+            counter.current(now_ns)
             for position in range(len(counter.rule.units)):
                 yield counter, position
-
-    def matching(self, subject: Subject, now_ns: int) -> list[Counter]:
-        """The counters that hold for a subject."""
-        return (self._plans.get(subject) or self._plan(subject, now_ns)).counters
 
     @property
     def live(self) -> int:
@@ -448,16 +276,23 @@ class Quotas:
         return len(self._live)
 
 
-def _spans(rule: Rule, now_ns: int) -> Iterator[tuple[int, int]]:
-    """The windows of a rule that count now: one, or the parts of a rolling one."""
-    start, end = rule.window(now_ns)
-    yield start, end
-    if rule.rolling_ns:
-        part = end - start
-        for number in range(1, ROLLING_PARTS + 1):
-            yield start - number * part, end - number * part
+def _short(plan: Plan, vector: Vector, now_ns: int) -> Iterator[Rule]:
+    """All blocking rules that have no room."""
+    for counter in plan.counters:
+        rule = counter.rule
+        counter.current(now_ns)
+        if rule.blocking and any(
+            counter.taken(position) + vector[unit] > rule.limit(position, now_ns)
+            for position, unit in enumerate(rule.units)
+        ):
+            yield rule
 
 
-def _subject(spent: Spent) -> Subject:
-    tags = tuple(sorted(spent.tags.items()))
-    return Subject(spent.team, spent.workflow, spent.key_id, spent.provider, spent.model_requested, tags)
+def _crossing(counter: Counter, threshold: int, now_ns: int) -> int | None:
+    """The first unit of which the share of that threshold is used."""
+    rule = counter.rule
+    top, bottom = rule.warn_at[threshold]
+    for position, unit in enumerate(rule.units):
+        if unit != CONCURRENT and counter.used(position) * bottom >= rule.limit(position, now_ns) * top:
+            return position
+    return None

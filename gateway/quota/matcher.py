@@ -40,6 +40,15 @@ def _holds(tests: tuple[Test, ...], subject: Subject) -> bool:
     return True
 
 
+def failing(rule: Rule, subject: Subject) -> str:
+    """Why a rule does not hold for a subject; empty where it does."""
+    for name, patterns in rule.match:
+        value = dimension(subject, name)
+        if not any(glob(pattern)(value) for pattern in patterns):
+            return f'{name} "{value}" is not {" or ".join(patterns)}'
+    return ""
+
+
 def bucket_of(rule: Rule, subject: Subject) -> str:
     """The name of the subject's counter within a rule: its values of ``per``, joined; empty without ``per``."""
     return "|".join(dimension(subject, name) for name in rule.per)

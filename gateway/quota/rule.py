@@ -56,7 +56,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     queue_seconds: float = 0.0
     queue_length: int = 1000
     shared_overflow: bool = False
-    raises: tuple[Raise, ...] = ()
+    configured_raises: tuple[Raise, ...] = ()
+    raises: list[Raise] = msgspec.field(default_factory=list)
+    """All raises, those granted at run time included. The one thing about a rule that changes while it lives."""
     source: object = None
     """The configuration's table, to tell whether a reload changed it."""
 
@@ -73,6 +75,7 @@ def from_config(config: QuotaConfig) -> Rule:
     """The rule that a ``[[quotas]]`` table describes."""
     units = tuple(index for index, unit in enumerate(UNITS) if getattr(config, unit) is not None)
     spec = config.window or "total"
+    raises = tuple(more for override in config.overrides for more in _raises(override))
     return Rule(
         name=config.name,
         match=tuple((key, (value,) if isinstance(value, str) else tuple(value)) for key, value in config.match.items()),
@@ -89,7 +92,8 @@ def from_config(config: QuotaConfig) -> Rule:
         queue_seconds=config.queue_seconds,
         queue_length=config.queue_length,
         shared_overflow=config.overflow == "shared",
-        raises=tuple(more for override in config.overrides for more in _raises(override)),
+        configured_raises=raises,
+        raises=list(raises),
         source=config,
     )
 

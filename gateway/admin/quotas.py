@@ -1,0 +1,190 @@
+"""``/api/quotas``: how every quota stands, what a call would be told, raises, proof, events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from gateway.admin.problem import problem
+from gateway.admin.requests import when
+from gateway.admin.services import SERVICES
+from gateway.config.values import nanousd
+from gateway.desk import QuotaDesk
+from gateway.ledger.rows import rfc3339
+from gateway.quota import journal
+from gateway.quota.engine import Quotas
+from gateway.quota.explain import explain, shown, standings
+from gateway.quota.grants import Grant
+from gateway.quota.rule import UNITS, Subject
+from gateway.quota.terms import Amounts
+
+MAX_EVENTS = 1000
+MAX_TEXT = 500
+DIMENSIONS = ("team", "workflow", "key", "provider", "model")
+
+
+class QuotaRoutes:
+    """The routes of one gateway's quotas."""
+
+    def __init__(self, desk: QuotaDesk, quotas: Callable[[], Quotas], now_ns: Callable[[], int]) -> None:
+        self._desk = desk
+        self._quotas = quotas
+        self._now_ns = now_ns
+
+    def add(self, app: web.Application) -> None:
+        router = app.router
+        router.add_get("/api/quotas", self.all)
+        router.add_get("/api/quotas/explain", self.explain)
+        router.add_post("/api/quotas/verify", self.verify)
+        router.add_get("/api/quotas/grants", self.grants)
+        router.add_post("/api/quotas/{quota}/grants", self.grant)
+        router.add_delete("/api/quotas/grants/{id}", self.end)
+        router.add_get("/api/events", self.events)
+
+    async def all(self, request: web.Request) -> web.Response:
+        rows = standings(self._quotas(), self._now_ns())
+        wanted = request.query.get("quota")
+        return _json({"quotas": [row for row in rows if wanted is None or row["quota"] == wanted]})
+
+    async def explain(self, request: web.Request) -> web.Response:
+        query = request.query
+        try:
+            amounts = asked(dict(query))
+        except ValueError as error:
+            return problem(400, "Bad query", str(error))
+        tags = tuple(sorted((key[4:], value) for key, value in query.items() if key.startswith("tag.")))
+        team, workflow, key, provider, model = (query.get(name, "") for name in DIMENSIONS)
+        subject = Subject(team, workflow, key, provider, model, tags)
+        return _json(explain(self._quotas(), subject, amounts, self._now_ns()))
+
+    async def verify(self, request: web.Request) -> web.Response:
+        found = await self._desk.verify()
+        rows = [
+            {
+                "quota": each.quota,
+                "bucket": each.bucket,
+                "unit": each.unit,
+                "counted": shown(UNITS.index(each.unit), each.counted),
+                "ledger": shown(UNITS.index(each.unit), each.ledger),
+            }
+            for each in found
+        ]
+        return _json({"counters": len(self._quotas().counters), "differences": rows})
+
+    async def grants(self, request: web.Request) -> web.Response:
+        return _json({"grants": [granted(grant) for grant in self._desk.grants]})
+
+    async def grant(self, request: web.Request) -> web.Response:
+        quota = request.match_info["quota"]
+        rules = {rule.name: rule for rule in self._quotas().rules}
+        if quota not in rules:
+            return problem(404, "No such quota", f'There is no quota "{quota}".')
+        try:
+            grant = grant_of(quota, await _body(request), self._now_ns())
+        except (ValueError, TypeError) as error:
+            return problem(400, "Bad grant", str(error))
+        if UNITS.index(grant.unit) not in rules[quota].units:
+            return problem(400, "Bad grant", f'Quota "{quota}" has no limit on {grant.unit}.')
+        return _json(granted(await self._desk.grant(grant)), status=201)
+
+    async def end(self, request: web.Request) -> web.Response:
+        number = request.match_info["id"]
+        if not (number.isascii() and number.isdigit() and len(number) < 18 and await self._desk.end(int(number))):
+            return problem(404, "No such grant", "No grant with this id holds now.")
+        return web.Response(status=204)
+
+    async def events(self, request: web.Request) -> web.Response:
+        try:
+            after, limit = int(request.query.get("after", "0")), int(request.query.get("limit", "100"))
+        except ValueError:
+            return problem(400, "Bad query", "after and limit are numbers.")
+        if not (0 <= after < 1 << 62 and 1 <= limit <= MAX_EVENTS):
+            return problem(400, "Bad query", f"after is an event's id, limit is between 1 and {MAX_EVENTS}.")
+        reader = request.app[SERVICES].reader
+        found = await asyncio.to_thread(lambda: journal.after(reader.connection(), after, limit))
+        return _json({"events": found, "cursor": found[-1].id if found else after})
+
+
+def routes(
+    desk: QuotaDesk, quotas: Callable[[], Quotas], now_ns: Callable[[], int]
+) -> Callable[[web.Application], None]:
+    """What adds the routes to the admin application."""
+    return QuotaRoutes(desk, quotas, now_ns).add
+
+
+def asked(query: dict[str, str]) -> Amounts:
+    """The amounts of a call that is asked about. Raises ``ValueError``."""
+    tokens = {}
+    for name in ("input_tokens", "output_tokens"):
+        text = query.get(name, "0")
+        if not (text.isascii() and text.isdigit() and len(text) < 16):
+            raise ValueError(f"{name} is a whole number from 0")
+        tokens[name] = int(text)
+    return Amounts(usd(query.get("usd", "0")), tokens["input_tokens"], tokens["output_tokens"])
+
+
+def usd(text: str) -> int:
+    """Nanodollars of a decimal number of dollars. Raises ``ValueError``."""
+    try:
+        amount = Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError(f'usd is a number of dollars, not "{text[:40]}"') from error
+    if not amount.is_finite() or not 0 <= amount < 10**9:
+        raise ValueError("usd is between 0 and a billion")
+    return nanousd(amount)
+
+
+def grant_of(quota: str, said: dict[str, Any], now_ns: int) -> Grant:
+    """A grant from what a caller says: one unit with its amount, ``until``, ``who``, ``why``. Raises ``ValueError``."""
+    units = [unit for unit in UNITS if unit in said]
+    unknown = set(said) - {*UNITS, "from", "until", "who", "why"}
+    if len(units) != 1 or unknown:
+        raise ValueError(f"say one of {', '.join(UNITS)}, until, and who and why; not {', '.join(unknown) or units}")
+    unit = units[0]
+    amount = usd(str(said[unit])) if unit == "usd" else int(said[unit])
+    if not 0 < amount < 1 << 60:
+        raise ValueError(f"{unit} is more than 0")
+    if "until" not in said:
+        raise ValueError("until is missing: a raise ends, like 2026-12-01")
+    until, begin = when(str(said["until"])), when(str(said["from"])) if "from" in said else now_ns
+    if until <= now_ns or until <= begin:
+        raise ValueError("until is in the past, or before from")
+    who, why = str(said.get("who", "")), str(said.get("why", ""))
+    if len(who) > MAX_TEXT or len(why) > MAX_TEXT:
+        raise ValueError(f"who and why are at most {MAX_TEXT} characters")
+    return Grant(
+        quota=quota, unit=unit, amount=amount, from_ns=begin, until_ns=until, who=who, why=why, created_ns=now_ns
+    )
+
+
+def granted(grant: Grant) -> dict[str, Any]:
+    """A grant as JSON."""
+    return {
+        "id": grant.id,
+        "quota": grant.quota,
+        grant.unit: shown(UNITS.index(grant.unit), grant.amount),
+        "from": rfc3339(grant.from_ns),
+        "until": rfc3339(grant.until_ns),
+        "who": grant.who,
+        "why": grant.why,
+        "created_at": rfc3339(grant.created_ns),
+    }
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    try:
+        said = msgspec.json.decode(await request.read())
+    except msgspec.DecodeError as error:
+        raise ValueError(f"the body is no JSON: {error}") from error
+    if not isinstance(said, dict):
+        raise ValueError("the body is a JSON object")
+    return said
+
+
+def _json(value: object, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")

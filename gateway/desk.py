@@ -1,0 +1,133 @@
+"""The quotas' desk: what a gateway does about quotas beside the request path.
+
+Events are written to the ledger first, then told to the log, the metrics and whoever waits for them; grants that
+another process wrote are noticed; counters are compared with the ledger.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable
+
+import msgspec
+
+from gateway.ledger.sqlite import SqliteLedger
+from gateway.ledger.view import SqliteView
+from gateway.ports import Clock
+from gateway.quota import journal
+from gateway.quota.engine import Event, Quotas
+from gateway.quota.grants import Grant, GrantWatch, end_grant, insert_grant, raises_of
+from gateway.quota.replay import Difference, differences, photo
+
+LOOK_SECONDS = 1.0
+MAX_COUNTS = 10_000
+"""Pairs of quota and kind that the counter of events tells apart."""
+
+
+class QuotaDesk:
+    """``quotas`` answers the quotas that hold now; ``told`` hears of each event once it is durable."""
+
+    def __init__(self, ledger: SqliteLedger, clock: Clock, log: logging.Logger, quotas: Callable[[], Quotas]) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._log = log
+        self._quotas = quotas
+        self._view = SqliteView(ledger.path)
+        self._grants = GrantWatch(ledger.path)
+        self.grants: list[Grant] = []
+        self.counts: dict[tuple[str, str], int] = {}
+        """Events by quota and kind."""
+        self.told: list[Callable[[], None]] = []
+
+    def start(self, quotas: Quotas) -> None:
+        """Before the first call: what was granted and what was exhausted before."""
+        now_ns = self._clock.now_ns()
+        connection = sqlite3.connect(self._ledger.path)
+        try:
+            for quota, bucket, unit in journal.exhausted(connection):
+                quotas.was_exhausted(quota, bucket, unit, now_ns)
+        finally:
+            connection.close()
+        self.grants = self._grants.changed(now_ns) or []
+        quotas.grant(raises_of(self.grants))
+        self._clock.after(LOOK_SECONDS, self._look)
+
+    def succeed(self, quotas: Quotas) -> None:
+        """After a reload: the new rules get the raises that were granted."""
+        quotas.grant(raises_of(self.grants))
+
+    def note(self, event: Event) -> None:
+        """Write an event down; then tell of it."""
+        self._ledger.run(
+            lambda connection: journal.write(connection, event), lambda kept, error: self._noted(event, kept, error)
+        )
+
+    def _noted(self, event: Event, kept: journal.Kept | None, error: Exception | None) -> None:
+        if kept is None and error is None:
+            return
+        fields = {"quota": event.quota, "bucket": event.bucket, "unit": event.unit, "limit": event.limit}
+        fields |= {"used": event.used, "detail": event.detail, "who": event.who}
+        self._log.warning(f"quota {event.kind}", extra={"fields": {k: v for k, v in fields.items() if v != ""}})
+        key = (event.quota, event.kind)
+        if key in self.counts or len(self.counts) < MAX_COUNTS:
+            self.counts[key] = self.counts.get(key, 0) + 1
+        for tell in self.told:
+            tell()
+
+    def _look(self) -> None:
+        now_ns = self._clock.now_ns()
+        quotas = self._quotas()
+        self.look_at_grants(quotas, now_ns)
+        quotas.look(now_ns)
+        self._clock.after(LOOK_SECONDS, self._look)
+
+    def look_at_grants(self, quotas: Quotas, now_ns: int) -> None:
+        """Take up grants that were written or ended since the last look."""
+        found = self._grants.changed(now_ns)
+        if found is None:
+            return
+        known = {grant.id for grant in self.grants}
+        self.grants = found
+        quotas.grant(raises_of(found))
+        for grant in found:
+            if grant.id not in known:
+                self.note(_granted(grant))
+
+    async def grant(self, grant: Grant) -> Grant:
+        """Write a grant and let it hold at once."""
+        number: int = await self._ledger.execute(lambda connection: insert_grant(connection, grant))
+        self.look_at_grants(self._quotas(), self._clock.now_ns())
+        return msgspec.structs.replace(grant, id=number)
+
+    async def end(self, grant_id: int) -> bool:
+        """End a grant now; False where none holds."""
+        now_ns = self._clock.now_ns()
+        done: bool = await self._ledger.execute(lambda connection: end_grant(connection, grant_id, now_ns))
+        self.look_at_grants(self._quotas(), self._clock.now_ns())
+        return done
+
+    async def verify(self) -> list[Difference]:
+        """Compare the live counters with the ledger, exactly, while calls go on.
+
+        The counters are read when the comparison joins the ledger's queue: all that was settled before is written by
+        the time it runs, and nothing that is settled later.
+        """
+        quotas, now_ns = self._quotas(), self._clock.now_ns()
+        live = photo(quotas, now_ns)
+        found: list[Difference] = await self._ledger.execute(
+            lambda _: differences(live, quotas.rules, self._view, now_ns)
+        )
+        return found
+
+
+def _granted(grant: Grant) -> Event:
+    return Event(
+        kind="granted",
+        quota=grant.quota,
+        unit=grant.unit,
+        limit=grant.amount,
+        at_ns=grant.created_ns,
+        detail=grant.why,
+        who=grant.who,
+    )

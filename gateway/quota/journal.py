@@ -1,0 +1,105 @@
+"""Quota events in the ledger: each once, also across restarts, told only after it is written."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import msgspec
+
+from gateway.ledger.rows import rfc3339
+from gateway.quota.terms import Event
+from pricing.money import NANO
+
+MARKED = ("threshold", "exhausted", "reopened")
+"""Kinds that are facts about a counter; the others are actions of people, each one new."""
+
+
+DETAILS = ("bucket", "unit", "limit", "used", "detail")
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as the ledger holds it and as webhooks send it. ``limit`` and ``used``: tokens, requests or dollars."""
+
+    id: int
+    at: str
+    kind: str
+    quota: str
+    bucket: str = ""
+    unit: str = ""
+    limit: int | float = 0
+    used: int | float = 0
+    detail: str = ""
+    who: str = ""
+
+
+def write(connection: sqlite3.Connection, event: Event) -> Kept | None:
+    """Write an event, unless the ledger has it already. Runs in the ledger's transaction."""
+    if event.kind in MARKED and not _mark(connection, event):
+        return None
+    kept = Kept(
+        id=0,
+        at=rfc3339(event.at_ns),
+        kind=event.kind,
+        quota=event.quota,
+        bucket=event.bucket,
+        unit=event.unit,
+        limit=_shown(event.unit, event.limit),
+        used=_shown(event.unit, event.used),
+        detail=event.detail,
+        who=event.who,
+    )
+    detail = {name: getattr(kept, name) for name in DETAILS}
+    row = connection.execute(
+        "INSERT INTO events (at_ns, kind, subject, detail, who) VALUES (?, ?, ?, ?, ?) RETURNING id",
+        (event.at_ns, event.kind, event.quota, msgspec.json.encode(detail).decode(), event.who),
+    ).fetchone()
+    return msgspec.structs.replace(kept, id=row[0])
+
+
+def _mark(connection: sqlite3.Connection, event: Event) -> bool:
+    """True where this is news: a threshold counts once a window, ``exhausted`` and ``reopened`` take turns."""
+    where = (event.quota, event.bucket, event.unit)
+    if event.kind == "reopened":
+        gone = connection.execute(
+            "DELETE FROM quota_marks WHERE quota = ? AND bucket = ? AND unit = ? AND mark = 'exhausted'", where
+        )
+        return gone.rowcount > 0
+    mark, window_ns = (event.detail, event.window_ns) if event.kind == "threshold" else ("exhausted", 0)
+    done = connection.execute(
+        "INSERT INTO quota_marks (quota, bucket, unit, mark, window_ns) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET window_ns = excluded.window_ns WHERE window_ns < excluded.window_ns",
+        (*where, mark, window_ns),
+    )
+    return done.rowcount > 0
+
+
+def exhausted(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
+    """Quota, bucket and unit of what was exhausted and has not reopened."""
+    rows = connection.execute("SELECT quota, bucket, unit FROM quota_marks WHERE mark = 'exhausted'")
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def after(connection: sqlite3.Connection, last_id: int, limit: int) -> list[Kept]:
+    """Events after an id, oldest first."""
+    rows = connection.execute(
+        "SELECT id, at_ns, kind, subject, detail, who FROM events WHERE id > ? ORDER BY id LIMIT ?", (last_id, limit)
+    )
+    return [_kept(tuple(row)) for row in rows]
+
+
+def newest(connection: sqlite3.Connection) -> int:
+    """The id of the newest event; 0 where there is none."""
+    found = connection.execute("SELECT max(id) FROM events").fetchone()[0]
+    return int(found or 0)
+
+
+def _kept(row: tuple[int, int, str, str, str, str]) -> Kept:
+    number, at_ns, kind, subject, detail, who = row
+    said = msgspec.json.decode(detail) if (detail or "").startswith("{") else {"detail": detail or ""}
+    known = {name: said[name] for name in DETAILS if name in said}
+    fixed = {"id": number, "at": rfc3339(at_ns), "kind": kind, "quota": subject or "", "who": who or ""}
+    return msgspec.convert({**known, **fixed}, Kept)
+
+
+def _shown(unit: str, amount: int) -> int | float:
+    return amount / NANO if unit == "usd" else amount

@@ -1,0 +1,93 @@
+"""The quotas' words: amounts, reservations, what is short, what is left, what somebody wants to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from gateway.quota.counter import Span
+from gateway.quota.rule import Rule, Subject
+
+Vector = tuple[int, int, int, int, int, int]
+
+
+class Amounts(msgspec.Struct, frozen=True):
+    """What a call may use at most, or did use."""
+
+    nanousd: int
+    input_tokens: int
+    output_tokens: int
+    requests: int = 1
+
+    def vector(self) -> Vector:
+        """In the order of ``UNITS``."""
+        tokens_in, tokens_out = self.input_tokens, self.output_tokens
+        return (self.nanousd, tokens_in, tokens_out, tokens_in + tokens_out, self.requests, 1)
+
+
+class Reservation:
+    """What one call holds, and where."""
+
+    __slots__ = ("call_id", "quotas", "reserved_ns", "spans", "subject", "vector")
+
+    def __init__(
+        self, call_id: str, subject: Subject, vector: Vector, spans: list[Span], quotas: tuple[str, ...], now_ns: int
+    ) -> None:
+        self.call_id = call_id
+        self.subject = subject
+        self.vector = vector
+        self.spans = spans
+        self.quotas = quotas
+        self.reserved_ns = now_ns
+
+
+class Shortage(msgspec.Struct, frozen=True, kw_only=True):
+    """A quota that has no room for a call."""
+
+    quota: str
+    bucket: str
+    unit: str
+    limit: int
+    used: int
+    reserved: int
+    wanted: int
+    resets_ns: int | None
+    """When room comes back by the passing of time; None: never."""
+    hopeless: bool
+    """The call alone is larger than the limit: waiting can't help."""
+    clamp: bool
+    """Every rule that is short allows a smaller output limit."""
+    extend: bool
+    """Every rule that is short allows a reservation that grows with the answer."""
+    rule: Rule
+
+
+class Room(msgspec.Struct, kw_only=True):
+    """What is left for a subject: the least over all blocking rules. None: no rule limits it."""
+
+    nanousd: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    tokens: int | None = None
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something about a quota that somebody wants to know, once."""
+
+    kind: str
+    """``threshold``, ``exhausted``, ``reopened``, ``rule_changed``, ``granted``."""
+    quota: str
+    bucket: str = ""
+    unit: str = ""
+    limit: int = 0
+    """In the unit; ``usd``: nanodollars."""
+    used: int = 0
+    window_ns: int = 0
+    """Start of the window: with the fields above it tells this event from its next occurrence."""
+    at_ns: int = 0
+    detail: str = ""
+    who: str = ""
+
+
+Observe = Callable[[Event], None]
