@@ -6,40 +6,61 @@ Adjustments count in the hour of the call that they correct.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import msgspec
 
 from gateway.ledger.ids import first_id_at
-from gateway.ledger.rows import HOUR_NS, USAGE_FIELDS
+from gateway.ledger.rows import HOUR_NS, TIMES, USAGE_FIELDS
 
-DIMENSIONS = ("team", "workflow", "key", "provider", "model", "hour", "day", "month")
+DIMENSIONS = ("team", "workflow", "key", "provider", "model", "hour", "day", "week", "month")
 _COLUMNS = {"key": "key_id"}
 _HOUR_S = 3600
-COUNTS = ("requests", "rejected", "errors", "estimated", "recovered", "unpriced")
-TOKENS = ("input_tokens_total", "output_tokens_total", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
-SUMS = (*COUNTS, *TOKENS, "cost_nanousd")
+COUNTS = ("requests", "rejected", "errors", "disconnected", "estimated", "recovered", "unpriced")
+SUMS: tuple[str, ...] = (*COUNTS, *TIMES, *USAGE_FIELDS, "cost_nanousd")
+MAX_TAG = 128
 
 
 class UnknownDimensionError(ValueError):
     """A dimension that no report has."""
 
 
-class SpendRow(msgspec.Struct, frozen=True):
-    """One group of calls. ``requests`` counts calls that were not rejected."""
+class SpendRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One group of calls. ``requests`` counts calls that were not rejected; times are microseconds, summed up."""
 
     group: tuple[str, ...]
     requests: int
     rejected: int
     errors: int
+    disconnected: int
     estimated: int
     recovered: int
     unpriced: int
+    latency_us: int
+    """Of all calls, rejected ones included."""
+    gateway_us: int
+    ttft_us: int
+    ttft_count: int
+    """Calls that have a time to first token."""
     input_tokens: int
     output_tokens: int
     cache_read_tokens: int
     cache_write_tokens: int
+    cache_write_1h_tokens: int
     reasoning_tokens: int
+    input_audio_tokens: int
+    input_image_tokens: int
+    output_audio_tokens: int
+    output_image_tokens: int
+    cache_read_audio_tokens: int
+    web_search_requests: int
+    search_units: int
+    input_characters: int
+    audio_milliseconds: int
+    output_images: int
+    pages: int
     cost_nanousd: int
 
 
@@ -50,19 +71,24 @@ def spend(
     until_ns: int,
     filters: Sequence[tuple[str, str]] = (),
 ) -> list[SpendRow]:
-    """Groups of calls started in ``[since_ns, until_ns)``, the dearest first."""
+    """Groups of calls started in ``[since_ns, until_ns)``, the dearest first.
+
+    ``filters``: dimension and value; several values of one dimension are alternatives. Raises
+    ``UnknownDimensionError``.
+    """
+    shown = [_FORMATS.get(dimension, str) for dimension in by]
     groups: dict[tuple[str, ...], list[int]] = {}
     first, last = -(-since_ns // HOUR_NS), until_ns // HOUR_NS
     if first < last:
-        _add(groups, _rollups(connection, by, first, last, filters), len(by))
+        _add(groups, _rollups(connection, by, first, last, filters), shown)
         edges = [(since_ns, first * HOUR_NS), (last * HOUR_NS, until_ns)]
     else:
         edges = [(since_ns, until_ns)]
     for start, end in edges:
         if start < end:
-            _add(groups, _records(connection, by, start, end, filters), len(by))
+            _add(groups, _records(connection, by, start, end, filters), shown)
     for row in _adjustments(connection, by, since_ns, until_ns, filters):
-        key = tuple(str(value) for value in row[: len(by)])
+        key = tuple(show(value) for show, value in zip(shown, row, strict=False))
         groups.setdefault(key, [0] * len(SUMS))[-1] += row[-1]
     rows = []
     for key, sums in groups.items():
@@ -74,9 +100,27 @@ def spend(
     return sorted(rows, key=lambda row: (-row.cost_nanousd, row.group))
 
 
-def _add(groups: dict[tuple[str, ...], list[int]], rows: sqlite3.Cursor, size: int) -> None:
+def _hour(number: int) -> str:
+    return f"{datetime.fromtimestamp(number * _HOUR_S, UTC):%Y-%m-%dT%H:00Z}"
+
+
+def _day(number: int) -> date:
+    return date(1970, 1, 1) + timedelta(days=number)
+
+
+_FORMATS: dict[str, Callable[[int], str]] = {
+    "hour": _hour,
+    "day": lambda number: _day(number).isoformat(),
+    "week": lambda number: (_day(number) - timedelta(days=_day(number).weekday())).isoformat(),
+    "month": lambda number: f"{_day(number):%Y-%m}",
+}
+"""Hours and days since 1970 as text. A week is called by its Monday."""
+
+
+def _add(groups: dict[tuple[str, ...], list[int]], rows: sqlite3.Cursor, shown: Sequence[Callable[[Any], str]]) -> None:
+    size = len(shown)
     for row in rows:
-        key = tuple(str(value) for value in row[:size])
+        key = tuple(show(value) for show, value in zip(shown, row, strict=False))
         known = groups.get(key)
         if known is None:
             groups[key] = list(row[size:])
@@ -84,17 +128,28 @@ def _add(groups: dict[tuple[str, ...], list[int]], rows: sqlite3.Cursor, size: i
             groups[key] = [a + b for a, b in zip(known, row[size:], strict=True)]
 
 
-def _expression(dimension: str, seconds: str) -> str:
-    """SQL of a dimension; ``seconds`` is the SQL of the call's start."""
-    if dimension.startswith("tag.") and len(dimension) > 4:
-        name = dimension[4:].replace('"', "").replace("'", "''")
+def _expression(dimension: str, hour: str) -> str:
+    """SQL of a dimension; ``hour`` is the SQL of the hour in which the call began."""
+    if dimension.startswith("tag.") and 4 < len(dimension) <= MAX_TAG:
+        name = dimension[4:].replace('"', "").replace("'", "''").replace("\\", "")
         return f"coalesce(json_extract(tags, '$.\"{name}\"'), '')"
-    formats = {"hour": "%Y-%m-%dT%H:00Z", "day": "%Y-%m-%d", "month": "%Y-%m"}
-    if dimension in formats:
-        return f"strftime('{formats[dimension]}', {seconds}, 'unixepoch')"
+    if dimension == "hour":
+        return hour
+    if dimension in _FORMATS:
+        return f"{hour} / 24"
     if dimension in DIMENSIONS:
         return _COLUMNS.get(dimension, dimension)
-    raise UnknownDimensionError(f'no report by "{dimension}": use {", ".join(DIMENSIONS)} or tag.NAME')
+    raise UnknownDimensionError(f'no report by "{dimension[:40]}": use {", ".join(DIMENSIONS)} or tag.NAME')
+
+
+def _filter(dimension: str, hour: str) -> str:
+    """SQL that a filter compares with its values."""
+    if dimension in ("hour", "day", "month"):
+        formats = {"hour": "%Y-%m-%dT%H:00Z", "day": "%Y-%m-%d", "month": "%Y-%m"}
+        return f"strftime('{formats[dimension]}', {hour} * {_HOUR_S}, 'unixepoch')"
+    if dimension == "week":
+        raise UnknownDimensionError("week is no filter: use since and until")
+    return _expression(dimension, hour)
 
 
 def _query(
@@ -105,13 +160,16 @@ def _query(
     where: str,
     values: Sequence[object],
     filters: Sequence[tuple[str, str]],
-    seconds: str,
+    hour: str,
 ) -> sqlite3.Cursor:
     conditions = [where]
     bound = list(values)
+    wanted: dict[str, list[str]] = {}
     for dimension, value in filters:
-        conditions.append(f"{_expression(dimension, seconds)} = ?")
-        bound.append(value)
+        wanted.setdefault(dimension, []).append(value)
+    for dimension, allowed in wanted.items():
+        conditions.append(f"{_filter(dimension, hour)} IN ({', '.join('?' * len(allowed))})")
+        bound += allowed
     groups = ", ".join(str(number + 1) for number in range(len(select)))
     sql = f"SELECT {', '.join([*select, *sums])} FROM {source} WHERE {' AND '.join(conditions)}"  # noqa: S608
     return connection.execute(sql + (f" GROUP BY {groups}" if groups else ""), bound)
@@ -120,41 +178,43 @@ def _query(
 def _rollups(
     connection: sqlite3.Connection, by: Sequence[str], first: int, last: int, filters: Sequence[tuple[str, str]]
 ) -> sqlite3.Cursor:
-    seconds = f"hour * {_HOUR_S}"
-    select = [_expression(dimension, seconds) for dimension in by]
+    select = [_expression(dimension, "hour") for dimension in by]
     sums = [f"coalesce(sum({name}), 0)" for name in SUMS]
-    return _query(connection, select, sums, "rollups", "hour >= ? AND hour < ?", (first, last), filters, seconds)
+    return _query(connection, select, sums, "rollups", "hour >= ? AND hour < ?", (first, last), filters, "hour")
 
 
 def _records(
     connection: sqlite3.Connection, by: Sequence[str], since_ns: int, until_ns: int, filters: Sequence[tuple[str, str]]
 ) -> sqlite3.Cursor:
-    seconds = "started_ns / 1000000000"
-    select = [_expression(dimension, seconds) for dimension in by]
+    hour = f"(started_ns / {HOUR_NS})"
+    select = [_expression(dimension, hour) for dimension in by]
     counts = {
         "requests": "count(*)",
         "rejected": "coalesce(sum(outcome = 'rejected'), 0)",
         "errors": "coalesce(sum(outcome IN ('upstream_error', 'upstream_timeout')), 0)",
+        "disconnected": "coalesce(sum(outcome = 'client_disconnected'), 0)",
         "estimated": "coalesce(sum(usage_source = 'estimated'), 0)",
         "recovered": "coalesce(sum(outcome = 'recovered'), 0)",
         "unpriced": "coalesce(sum(NOT priced), 0)",
-        "cost_nanousd": "coalesce(sum(cost_nanousd), 0)",
+        "ttft_count": "count(ttft_us)",
     }
     sums = [
-        f"coalesce(sum(json_extract(usage, '$.{name}')), 0)" if name in USAGE_FIELDS else counts[name] for name in SUMS
+        f"coalesce(sum(json_extract(usage, '$.{name}')), 0)"
+        if name in USAGE_FIELDS
+        else counts.get(name, f"coalesce(sum({name}), 0)")
+        for name in SUMS
     ]
     where = "request_id >= ? AND started_ns >= ? AND started_ns < ?"
     values = (first_id_at(since_ns - HOUR_NS), since_ns, until_ns)
-    return _query(connection, select, sums, "requests", where, values, filters, seconds)
+    return _query(connection, select, sums, "requests", where, values, filters, hour)
 
 
 def _adjustments(
     connection: sqlite3.Connection, by: Sequence[str], since_ns: int, until_ns: int, filters: Sequence[tuple[str, str]]
 ) -> sqlite3.Cursor:
-    seconds = f"hour * {_HOUR_S}"
-    select = [_expression(dimension, seconds) for dimension in by]
+    select = [_expression(dimension, "hour") for dimension in by]
     where = "hour >= ? AND hour < ?"
     bounds = (since_ns // HOUR_NS, -(-until_ns // HOUR_NS))
     return _query(
-        connection, select, ["coalesce(sum(delta_nanousd), 0)"], "adjustments", where, bounds, filters, seconds
+        connection, select, ["coalesce(sum(delta_nanousd), 0)"], "adjustments", where, bounds, filters, "hour"
     )
