@@ -5,7 +5,7 @@ Sources: Anthropic API reference (messages, streaming messages, message batches,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ OUTSIDE = (b'"image"', b'"document"', b'"file_id"', b'"container"', b'"mcp_serve
            b'"code_execution', b'"bash_code', b'"computer_', b'"url"')  # fmt: skip
 OVERHEAD_TOKENS = 1024
 """Tokens around the text: Anthropic states up to 735 for the tool-use system prompt with computer use, 346 without."""
+_BLOCK_INDEX = re.compile(rb'"index":\s*(\d{1,6})')
 
 
 class MessageBody(msgspec.Struct):
@@ -156,15 +157,17 @@ def refuse(refusal: Refusal) -> Reply:
     return Reply(refusal.status, headers, msgspec.json.encode(error))
 
 
-def cut(reading: Reading) -> bytes:
-    """Events that end a message for lack of room."""
-    usage = {"output_tokens": reading.usage.output_tokens_total if reading.usage else 0}
-    delta = {"type": "message_delta", "delta": {"stop_reason": "max_tokens", "stop_sequence": None}, "usage": usage}
-    events: Sequence[dict[str, Any]] = (
-        {"type": "content_block_stop", "index": 0},
-        delta,
+def cut(last: bytes) -> bytes:
+    """Events that end a message for lack of room, the open block first."""
+    delta = {"stop_reason": "max_tokens", "stop_sequence": None}
+    events: list[dict[str, Any]] = [
+        {"type": "message_delta", "delta": delta, "usage": {"output_tokens": 0}},
         {"type": "message_stop"},
-    )
+    ]
+    opened = max(last.rfind(b'"content_block_start"'), last.rfind(b'"content_block_delta"'))
+    if opened > last.rfind(b'"content_block_stop"'):
+        found = _BLOCK_INDEX.findall(last)
+        events.insert(0, {"type": "content_block_stop", "index": int(found[-1]) if found else 0})
     return b"".join(
         b"event: %b\ndata: %b\n\n" % (str(event["type"]).encode(), msgspec.json.encode(event)) for event in events
     )

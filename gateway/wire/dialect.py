@@ -113,7 +113,7 @@ class Dialect(Protocol):
         """The refusal in the shape of the provider's own errors."""
         ...
 
-    def cut(self, facts: Facts, reading: Reading) -> bytes | None:
-        """Valid final bytes of a stream that ends here for lack of budget (finish reason ``length``);
-        None: this operation can't be cut cleanly."""
+    def cut(self, facts: Facts, last: bytes) -> bytes | None:
+        """Valid final bytes of a stream that ends here for lack of budget (finish reason ``length``). ``last``: the
+        whole frames that came last. None: this operation can't be cut cleanly."""
         ...

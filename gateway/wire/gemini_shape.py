@@ -230,10 +230,10 @@ def refuse(refusal: Refusal) -> Reply:
     return Reply(refusal.status, headers, msgspec.json.encode({"error": error}))
 
 
-def cut(facts: Facts, reading: Reading, *, sse: bool) -> bytes | None:
+def cut(facts: Facts, last: bytes) -> bytes | None:
     """A last SSE chunk that says the output limit was reached."""
-    if not sse or facts.api != "generate_content":
+    if not last.lstrip().startswith(b"data:") or facts.api != "generate_content":
         return None
     candidate = {"content": {"parts": [{"text": ""}], "role": "model"}, "finishReason": "MAX_TOKENS", "index": 0}
-    chunk = {"candidates": [candidate], "modelVersion": reading.model or facts.model}
+    chunk = {"candidates": [candidate], "modelVersion": facts.model}
     return b"data: " + msgspec.json.encode(chunk) + b"\r\n\r\n"

@@ -13,6 +13,7 @@ from gateway.wire.framing.json_scan import plain_key
 
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]:,]', re.DOTALL)
 _SPACE = b" \t\r\n"
+_SPACES = re.compile(rb"[ \t\r\n]*+")
 
 
 class Member:
@@ -79,9 +80,19 @@ def insert_first(body: bytes, member: bytes) -> bytes:
 
 def replace_values(body: bytes, found: Iterable[Member], value: bytes) -> bytes:
     """The object with the values of these members replaced by the raw ``value``."""
-    for member in reversed(list(found)):
-        body = body[: member.value_start] + value + body[member.value_end :]
-    return body
+    return _spliced(body, [(member.value_start, member.value_end, value) for member in found])
+
+
+def _spliced(body: bytes, changes: Iterable[tuple[int, int, bytes]]) -> bytes:
+    """The body with other bytes between these positions, in one pass: a hostile body must not cost its square."""
+    parts = []
+    at = 0
+    for start, end, new in changes:
+        parts.append(body[at:start])
+        parts.append(new)
+        at = end
+    parts.append(body[at:])
+    return b"".join(parts)
 
 
 def set_value(body: bytes, key: bytes, value: bytes) -> bytes:
@@ -95,25 +106,33 @@ def set_inner(body: bytes, key: bytes, inner: bytes, value: bytes) -> bytes:
     found = named(body, key)
     if not found:
         return insert_first(body, b'"%b":{"%b":%b}' % (key, inner, value))
-    for member in reversed(found):
+    changes = []
+    for member in found:
         old = body[member.value_start : member.value_end]
         new = set_value(old, inner, value) if old.startswith(b"{") else b'{"%b":%b}' % (inner, value)
-        body = body[: member.value_start] + new + body[member.value_end :]
-    return body
+        changes.append((member.value_start, member.value_end, new))
+    return _spliced(body, changes)
 
 
 def remove(body: bytes, key: bytes) -> bytes:
     """The object without its top-level members called ``key``, and without their commas."""
-    for member in reversed(named(body, key)):
+    changes: list[tuple[int, int, bytes]] = []
+    for member in named(body, key):
         start, end = member.key_start, member.value_end
-        after = body[end:].lstrip(_SPACE)
-        if after.startswith(b","):
-            end = len(body) - len(after) + 1
-            while body[end : end + 1] and body[end] in _SPACE:
-                end += 1
+        after = _SPACES.match(body, end).end()  # type: ignore[union-attr]
+        if body[after : after + 1] == b",":
+            end = _SPACES.match(body, after + 1).end()  # type: ignore[union-attr]
         else:
-            before = body[:start].rstrip(_SPACE)
-            if before.endswith(b","):
-                start = len(before) - 1
-        body = body[:start] + body[end:]
-    return body
+            start = _last_comma(body, start, changes)
+        changes.append((start, end, b""))
+    return _spliced(body, changes)
+
+
+def _last_comma(body: bytes, start: int, changes: list[tuple[int, int, bytes]]) -> int:
+    """Where the last member's cut begins: at the comma before it, which the cuts before it may have reached already."""
+    while True:
+        before = _trim(body, start)
+        if changes and changes[-1][1] >= before:
+            start = changes.pop()[0]
+            continue
+        return before - 1 if body[before - 1 : before] == b"," else start

@@ -87,10 +87,13 @@ class Base:
 
     def _count(self, data: bytes) -> None:
         self._decoded += len(data)
+        if self._sample_room > 0:
+            self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
         room = self._sample_room
-        if room > 0:
-            self._sample.append(data if len(data) <= room else data[:room])
-            self._sample_room = room - len(data)
+        self._sample.append(data if len(data) <= room else data[:room])
+        self._sample_room = room - len(data)
 
     def _take(self, data: bytes) -> None:
         raise NotImplementedError
@@ -136,7 +139,7 @@ class SseMeter(Base):
         super().__init__(reader, headers)
         self._blocks = SseBlocks()
         self._needles = needles
-        self._nulls = tuple(needle + b":null" if needle.endswith(b'"') else b"" for needle in needles)
+        self._nulls = tuple((needle, needle + b":null" if needle.endswith(b'"') else b"") for needle in needles)
         self._opening = FIRST_FRAMES
         """So many more frames are parsed in search of the model."""
         self._calm = False
@@ -144,30 +147,51 @@ class SseMeter(Base):
         self._long: LongEvent | None = None
 
     def feed(self, data: bytes) -> bytes:
+        if self._decoder is not None:
+            return super().feed(data)
         # the usual piece: whole events, none of which can hold anything to know
-        if self._calm and data.endswith(ENDINGS) and self._plain(data):
-            self._frames += 1
-            self._count(data)
-            return data
-        super().feed(data)
-        self._calm = self._decoder is None and not self._opening and self._blocks.at_boundary
+        if self._calm and data.endswith(ENDINGS):
+            find = data.find  # twice as fast as ``in``
+            for needle in self._needles:
+                if find(needle) >= 0:
+                    break
+            else:
+                self._frames += 1
+                self._decoded += len(data)
+                if self._sample_room > 0:
+                    self._keep(data)
+                return data
+            if self._nulls_only(data):
+                self._frames += 1
+                self._count(data)
+                return data
+        self._count(data)
+        self._events(data)
+        self._calm = not self._opening and self._blocks.at_boundary
         return data
 
     def _plain(self, data: bytes) -> bool:
-        """No needle is in ``data``, but as a key that holds null each time (``"usage":null`` in every chunk)."""
-        for needle in self._needles:
-            if needle in data:
-                break
-        else:
-            return True
-        for needle, null in zip(self._needles, self._nulls, strict=True):
-            if needle in data and (not null or data.count(needle) != data.count(null)):
+        """No needle is in ``data``, but as a key that holds null each time."""
+        return not _holds(data, self._needles) or self._nulls_only(data)
+
+    def _nulls_only(self, data: bytes) -> bool:
+        """The needles in ``data`` are keys that hold null each time (``"usage":null`` in every chunk)."""
+        for needle, null in self._nulls:
+            found = data.count(needle)
+            if found and (not null or data.count(null) != found):
                 return False
         return True
 
     def _take(self, data: bytes) -> None:
         if not self._opening and self._blocks.at_boundary and ends_block(data) and self._plain(data):
             self._frames += 1
+        else:
+            self._events(data)
+
+    def _events(self, data: bytes) -> None:
+        if self._calm and data.find(b"\n\n") == len(data) - 2 >= 0 and b"\r" not in data:
+            # one whole event, and nothing is held
+            self._block(data)
             return
         for block in self._blocks.feed(data):
             self._block(block)
@@ -179,7 +203,7 @@ class SseMeter(Base):
         if self._long is not None:
             self._end_long()
         self._frames += 1
-        if not self._opening and not any(needle in block for needle in self._needles):
+        if not self._opening and not _holds(block, self._needles):
             return
         data = data_of(block)
         if data:
@@ -308,13 +332,20 @@ class FrameMeter(Base):
 
     def _frame(self, frame: bytes) -> None:
         self._frames += 1
-        if any(needle in frame for needle in self._needles):
+        if _holds(frame, self._needles):
             self._reader.frame(frame)
 
     def _end(self) -> None:
         rest = self._framer.flush()
         if rest.strip():
             self._frame(rest)
+
+
+def _holds(data: bytes, needles: tuple[bytes, ...]) -> bool:
+    for needle in needles:  # noqa: SIM110 - a generator costs more than the search
+        if data.find(needle) >= 0:
+            return True
+    return False
 
 
 class Framer(Protocol):

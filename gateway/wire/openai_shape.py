@@ -6,6 +6,7 @@ images, completions).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -45,6 +46,12 @@ ENDS = {
 """Types of the last event of a stream → the call failed."""
 MAX_CHOICES = 128
 """OpenAI answers with this many choices at most."""
+_LAST = {
+    "id": re.compile(rb'"id":\s*"([^"\\]{1,200})"').findall,
+    "model": re.compile(rb'"model":\s*"([^"\\]{1,200})"').findall,
+    "created": re.compile(rb'"created":\s*(\d{1,15})').findall,
+}
+"""What the last chunk of a stream shares with those before it."""
 
 
 class OpenAIReader:
@@ -287,7 +294,7 @@ class OpenAIShape:
     def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
         return openai_error(refusal)
 
-    def cut(self, facts: Facts, reading: Reading) -> bytes | None:
+    def cut(self, facts: Facts, last: bytes) -> bytes | None:
         if facts.api not in ("chat", "completions"):
             return None
         end: dict[str, Any] = {"delta": {}} if facts.api == "chat" else {"text": ""}
@@ -296,8 +303,10 @@ class OpenAIShape:
             for index in range(min(facts.choices, MAX_CHOICES))
         ]
         kind = "chat.completion.chunk" if facts.api == "chat" else "text_completion"
-        model = reading.model or facts.model
-        chunk = {"id": "chatcmpl-cut", "object": kind, "created": 0, "model": model, "choices": ends}
+        known = {name: found[-1].decode("utf-8", "replace") for name, find in _LAST.items() if (found := find(last))}
+        created = int(known.get("created", 0))
+        model = known.get("model", facts.model)
+        chunk = {"id": known.get("id", ""), "object": kind, "created": created, "model": model, "choices": ends}
         return b"data: " + msgspec.json.encode(chunk) + b"\n\ndata: [DONE]\n\n"
 
 

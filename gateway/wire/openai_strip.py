@@ -6,11 +6,14 @@ empty and whose ``usage`` is the whole request's; every other chunk has a ``usag
 
 from __future__ import annotations
 
+import re
+
 from gateway.wire.framing.sse import data_of
 from gateway.wire.json_edit import remove
 from gateway.wire.json_read import parse
 
 _NULL_REPORT = b',"usage":null'
+_DATA_LINE = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?|(?<=[\r\n]))data: ?")
 
 
 def strip_usage(block: bytes) -> bytes:
@@ -20,13 +23,14 @@ def strip_usage(block: bytes) -> bytes:
         return block[:at] + block[at + len(_NULL_REPORT) :]
     if b'"usage"' not in block:
         return block
-    document = parse(data_of(block))
-    start = block.find(b"{")
-    end = block.rfind(b"}") + 1
-    if not isinstance(document, dict) or "usage" not in document:
+    data = data_of(block)
+    line = _DATA_LINE.search(block)
+    document = parse(data)
+    if line is None or b"\n" in data or not isinstance(document, dict) or "usage" not in document:
         return block
     usage = document["usage"]
     if usage is None:
+        start, end = line.end(), line.end() + len(data)
         return block[:start] + remove(block[start:end], b"usage") + block[end:]
     return b"" if document.get("choices") == [] else block
 

@@ -98,8 +98,8 @@ class Anthropic:
     def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
         return refuse(refusal)
 
-    def cut(self, facts: Facts, reading: Reading) -> bytes | None:
-        return cut(reading) if facts.api == "messages" else None
+    def cut(self, facts: Facts, last: bytes) -> bytes | None:
+        return cut(last) if facts.api == "messages" else None
 
 
 DIALECT = Anthropic()

@@ -42,6 +42,8 @@ DOCUMENT_KEYS = ("usage", "model", "inputTextTokenCount", "results", "prompt_tok
                  "type", "meta", "inputTokenCount", METRICS)  # fmt: skip
 _MODEL_ID = re.compile(r"[a-z0-9._:/-]*")
 
+_BLOCK_INDEX = re.compile(rb'"contentBlockIndex":\s*(\d{1,6})')
+
 
 class InvokeBody(msgspec.Struct):
     """Where the families keep their output limit."""
@@ -280,22 +282,15 @@ class Bedrock:
         status = 400 if kind == "ServiceQuotaExceededException" else refusal.status
         return Reply(status, headers, msgspec.json.encode({"message": refusal.message}))
 
-    def cut(self, facts: Facts, reading: Reading) -> bytes | None:
+    def cut(self, facts: Facts, last: bytes) -> bytes | None:
         if facts.api != "converse":
             return None
-        usage = reading.usage or Usage()
-        out = usage.output_tokens_total
-        counts = {
-            "inputTokens": usage.input_tokens_total,
-            "outputTokens": out,
-            "totalTokens": usage.input_tokens_total + out,
-        }
+        block = _BLOCK_INDEX.findall(last) if last.rfind(b"contentBlockDelta") > last.rfind(b"contentBlockStop") else []
         events: tuple[tuple[str, dict[str, Any]], ...] = (
-            ("contentBlockStop", {"contentBlockIndex": 0}),
+            ("contentBlockStop", {"contentBlockIndex": int(block[-1])} if block else {}),
             ("messageStop", {"stopReason": "max_tokens"}),
-            ("metadata", {"usage": counts, "metrics": {"latencyMs": 0}}),
         )
-        return b"".join(_event(name, msgspec.json.encode(payload)) for name, payload in events)
+        return b"".join(_event(name, msgspec.json.encode(payload)) for name, payload in events if payload)
 
 
 def _model_id(text: str) -> str:

@@ -168,9 +168,9 @@ class Cohere:
     def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
         return Reply(refusal.status, retry_headers(refusal), msgspec.json.encode({"message": refusal.message}))
 
-    def cut(self, facts: Facts, reading: Reading) -> bytes | None:
+    def cut(self, facts: Facts, last: bytes) -> bytes | None:
         if facts.api != "cohere_v2_chat":
-            return OPENAI.cut(facts, reading) if facts.api in OPENAI_APIS else None
+            return OPENAI.cut(facts, last) if facts.api in OPENAI_APIS else None
         end = {"type": "message-end", "delta": {"finish_reason": "MAX_TOKENS"}}
         return b"event: message-end\ndata: " + msgspec.json.encode(end) + b"\n\n"
 

@@ -10,7 +10,6 @@ from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import Facts
 from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.paths import plain_path
-from gateway.wire.usage import Reading
 
 
 class GeminiOpenAI(OpenAIShape):
@@ -62,10 +61,10 @@ class Gemini:
             return OPENAI.refuse(refusal, facts)
         return gemini_shape.refuse(refusal)
 
-    def cut(self, facts: Facts, reading: Reading) -> bytes | None:
+    def cut(self, facts: Facts, last: bytes) -> bytes | None:
         if facts.api in OPENAI_APIS:
-            return OPENAI.cut(facts, reading)
-        return gemini_shape.cut(facts, reading, sse=b"data:" in reading.sample[:64])
+            return OPENAI.cut(facts, last)
+        return gemini_shape.cut(facts, last)
 
 
 DIALECT = Gemini()

@@ -139,10 +139,10 @@ class Ollama:
             return OPENAI.refuse(refusal, facts)
         return Reply(refusal.status, retry_headers(refusal), msgspec.json.encode({"error": refusal.message}))
 
-    def cut(self, facts: Facts, reading: Reading) -> bytes | None:
+    def cut(self, facts: Facts, last: bytes) -> bytes | None:
         if facts.api in OPENAI_APIS:
-            return OPENAI.cut(facts, reading)
-        said: dict[str, Any] = {"model": reading.model or facts.model, "done": True, "done_reason": "length"}
+            return OPENAI.cut(facts, last)
+        said: dict[str, Any] = {"model": facts.model, "done": True, "done_reason": "length"}
         said |= {"message": {"role": "assistant", "content": ""}} if facts.api == "ollama_chat" else {"response": ""}
         return msgspec.json.encode(said) + b"\n"
 

@@ -11,7 +11,6 @@ from gateway.wire.dialects.gemini import DIALECT as GEMINI
 from gateway.wire.dialects.openai import DIALECT as OPENAI
 from gateway.wire.facts import Facts
 from gateway.wire.paths import plain_path
-from gateway.wire.usage import Reading
 
 
 class Simulated:
@@ -38,8 +37,8 @@ class Simulated:
     def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
         return self._by_api(facts).refuse(refusal, facts)
 
-    def cut(self, facts: Facts, reading: Reading) -> bytes | None:
-        return self._by_api(facts).cut(facts, reading)
+    def cut(self, facts: Facts, last: bytes) -> bytes | None:
+        return self._by_api(facts).cut(facts, last)
 
     def _by_path(self, path: str) -> Dialect:
         if "/models/" in path and ":" in path:

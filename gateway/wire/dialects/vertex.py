@@ -16,7 +16,6 @@ from gateway.wire.json_edit import set_value
 from gateway.wire.meter import JsonMeter, SilentMeter, SseMeter, header
 from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.paths import plain_path
-from gateway.wire.usage import Reading
 
 _RAW = re.compile(r"/publishers/([^/]+)/models/([^/:]+):(rawPredict|streamRawPredict|countTokens)$")
 
@@ -97,12 +96,12 @@ class Vertex:
             return OPENAI.refuse(refusal, facts)
         return gemini_shape.refuse(refusal)
 
-    def cut(self, facts: Facts, reading: Reading) -> bytes | None:
+    def cut(self, facts: Facts, last: bytes) -> bytes | None:
         if facts.api == "messages":
-            return anthropic_shape.cut(reading)
+            return anthropic_shape.cut(last)
         if facts.api in OPENAI_APIS:
-            return OPENAI.cut(facts, reading)
-        return gemini_shape.cut(facts, reading, sse=b"data:" in reading.sample[:64])
+            return OPENAI.cut(facts, last)
+        return gemini_shape.cut(facts, last)
 
 
 DIALECT = Vertex()

@@ -5,71 +5,78 @@ from __future__ import annotations
 import re
 
 MAX_ELEMENT_BYTES = 8 * 1024 * 1024
+"""A longer element is passed over."""
 _STRUCTURE = re.compile(rb'["{}\[\]]')
-_STRING_END = re.compile(rb'(?:[^"\\]|\\.)*+"', re.DOTALL)
-_STRING_PART = re.compile(rb'(?:[^"\\]|\\.)*+', re.DOTALL)
+_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_QUOTE, _BACKSLASH = 0x22, 0x5C
 
 
 class Elements:
     """Objects of the outermost array, in any chunking. Holds back at most one unfinished element."""
 
-    __slots__ = ("_carry", "_depth", "_in_string", "_scanned", "_skipping")
+    __slots__ = ("_carry", "_depth", "_escaped", "_in_string", "_size")
 
     def __init__(self) -> None:
-        self._carry = b""
-        self._scanned = 0
+        self._carry: list[bytes] = []
+        self._size = 0
+        """Bytes of the unfinished element, also of one that is not kept."""
         self._depth = 0
         self._in_string = False
-        self._skipping = False
+        self._escaped = False
+        """The next byte is escaped."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """Elements that these bytes complete; one past the bound is passed over."""
-        buffer = self._carry + data
-        at = self._scanned
-        start = 0
+        at = start = 0
         found: list[bytes] = []
-        while at < len(buffer):
+        while at < len(data):
             if self._in_string:
-                end = _STRING_END.match(buffer, at)
-                if end is None:
-                    held = _STRING_PART.match(buffer, at)
-                    at = held.end() if held else at
-                    break
-                at = end.end()
-                self._in_string = False
+                at = self._string(data, at)
                 continue
-            match = _STRUCTURE.search(buffer, at)
+            match = _STRUCTURE.search(data, at)
             if match is None:
-                at = len(buffer)
                 break
             at = match.end()
-            token = match.group()
-            if token == b'"':
+            byte = data[at - 1]
+            if byte == _QUOTE:
                 self._in_string = True
-            elif token in b"{[":
+            elif byte in b"{[":
                 self._depth += 1
                 if self._depth == 2:
-                    start = match.start()
+                    start = at - 1
             else:
+                if self._depth == 2:
+                    self._hold(data[start:at])
+                    if self._carry:
+                        found.append(b"".join(self._carry))
+                    self._carry, self._size = [], 0
                 self._depth = max(0, self._depth - 1)
-                if self._depth == 1:
-                    if not self._skipping:
-                        found.append(buffer[start:at])
-                    self._skipping = False
-                    start = at
-        if self._depth < 2:
-            start = at
-        self._keep(buffer, start, at)
+        if self._depth >= 2:
+            self._hold(data[start:])
         return found
 
-    def _keep(self, buffer: bytes, start: int, at: int) -> None:
-        if len(buffer) - start > MAX_ELEMENT_BYTES or self._skipping:
-            self._skipping = True
-            start = at
-        self._carry = buffer[start:]
-        self._scanned = at - start
+    def _string(self, data: bytes, at: int) -> int:
+        """Pass over a string from inside it."""
+        if self._escaped:
+            self._escaped = False
+            return at + 1
+        at = _STRING.match(data, at).end()  # type: ignore[union-attr]
+        if at < len(data):
+            # a quote ends it; a backslash here is the piece's last byte
+            self._in_string = data[at] == _BACKSLASH
+            self._escaped = self._in_string
+        return at + 1
+
+    def _hold(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > MAX_ELEMENT_BYTES:
+            self._carry = []
+            return
+        self._carry.append(data)
+        if len(self._carry) > 4096:
+            self._carry = [b"".join(self._carry)]
 
     def flush(self) -> bytes:
         """An element that never closed is none."""
-        self._carry, self._scanned = b"", 0
+        self._carry, self._size = [], 0
         return b""
