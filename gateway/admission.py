@@ -67,6 +67,8 @@ class Admitted(msgspec.Struct, kw_only=True):
     entry: OpenEntry
     reservation: Reservation | None = None
     clamped: int | None = None
+    extends: int = 0
+    """Output tokens to which a small reservation may grow with the answer; 0: it is whole."""
 
     def price_of(self, model: str) -> Price | None:
         """The price of the model that answered, else of the one that was asked for."""

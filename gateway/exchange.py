@@ -17,6 +17,7 @@ from enum import IntEnum
 
 from gateway import answers
 from gateway.admission import Admitted, Caller, admit, identify, reserve
+from gateway.extension import Extension, framing_of
 from gateway.ledger.record import (
     CLIENT_DISCONNECTED,
     COMPLETED,
@@ -38,7 +39,7 @@ from gateway.ports import (
 )
 from gateway.quota.engine import Amounts
 from gateway.session import Session
-from gateway.settlement import Ending, checkpoint_of, needs_estimate, record_of
+from gateway.settlement import Ending, checkpoint_of, merge_estimate, needs_estimate, record_of, within
 from gateway.wire.dialect import Meter, Refusal
 from gateway.wire.http_heads import content_length, forward_response_headers, request_head_bytes
 from gateway.wire.sockets import socket_api
@@ -92,7 +93,9 @@ class Exchange:
         "_caller",
         "_checkpoint_at",
         "_client",
+        "_cut_by",
         "_ended_at",
+        "_extension",
         "_failure",
         "_gone",
         "_held",
@@ -143,6 +146,9 @@ class Exchange:
         self._timer: Timer | None = None
         self._session: Session | None = None
         """A WebSocket, once the head asked for one: it takes over."""
+        self._extension: Extension | None = None
+        """The stream's reservation grows with it."""
+        self._cut_by = ""
         self._failure = ""
         self._outcome = COMPLETED
         self._status = 0
@@ -257,7 +263,12 @@ class Exchange:
         elif caller.passthrough:
             headers = [*headers, *caller.passthrough]
         head = request_head_bytes(
-            caller.method, target, headers, endpoint.host_header, len(call.body), plain=not call.facts.asks_usage
+            caller.method,
+            target,
+            headers,
+            endpoint.host_header,
+            len(call.body),
+            plain=not call.facts.asks_usage or call.extends > 0,
         )
         self._to(State.SENT)
         self._sent_at = parts.clock.monotonic()
@@ -297,6 +308,10 @@ class Exchange:
             out.append((b"x-spendgate-clamped", b"%d" % call.clamped))
         self._out_headers = out
         self._checkpoint_at = self._sent_at + CHECKPOINT_SECONDS
+        if call.extends and status < 300:
+            self._extension = Extension(
+                self._parts, call, call.extends, b"" if meter.undo_encoding else framing_of(headers)
+            )
         if self._gone:
             return
         if call.facts.stream or call.caller.method == b"HEAD" or not answers.is_json(headers):
@@ -314,9 +329,13 @@ class Exchange:
             self._first_byte()
         self._seen_bytes += len(data)
         out = meter.feed(data)
+        if self._extension is not None:
+            out = self._extended(self._extension, out, meter)
         if out and not self._gone:
             self._forward(out, meter)
-        if self._parts.clock.monotonic() >= self._checkpoint_at:
+        if self._cut_by:
+            self._cut(meter)
+        elif self._parts.clock.monotonic() >= self._checkpoint_at:
             self._checkpoint(meter)
         elif self._gone and self._seen_bytes > self._parts.on_disconnect.max_bytes:
             self._cancel()
@@ -327,6 +346,8 @@ class Exchange:
         meter = self._meter
         assert meter is not None
         tail = meter.flush()
+        if self._extension is not None:
+            tail = self._extension.feed(tail) + self._extension.flush()
         if tail and not self._gone:
             self._held.append(tail)
         self._settle(CLIENT_DISCONNECTED if self._gone else COMPLETED, clean=True)
@@ -348,6 +369,34 @@ class Exchange:
 
     def _first_byte(self) -> None:
         self._ttft_us = int((self._parts.clock.monotonic() - self._received_at) * 1e6)
+
+    def _extended(self, extension: Extension, data: bytes, meter: Meter) -> bytes:
+        """Hold more for what the answer says; where there is no room it ends."""
+        out = extension.feed(data)
+        if not meter.terminal:
+            short = extension.hold()
+            if short is not None:
+                self._cut_by = short.name
+            elif extension.grew:
+                extension.grew = False
+                self._checkpoint(meter)
+        return out
+
+    def _cut(self, meter: Meter) -> None:
+        """The budget has ended: so does the answer, in the provider's own way."""
+        call, extension = self._call, self._extension
+        assert call is not None
+        assert extension is not None
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.abort()
+        meter.flush()
+        end = call.provider.dialect.cut(call.facts, extension.last) if extension.clean else None
+        if end is not None and not self._gone:
+            self._held.append(end)
+            self._settle(COMPLETED)
+        else:
+            self._settle(CLIENT_DISCONNECTED if self._gone else UPSTREAM_ERROR)
 
     # towards the client
 
@@ -465,7 +514,8 @@ class Exchange:
         reading = meter.reading()
         usage = reading.usage
         if usage is None or not reading.complete:
-            usage = parts.estimator.quick(call.facts, call.body, reading, call.provider.name, call.facts.model)
+            quick = parts.estimator.quick(call.facts, call.body, reading, call.provider.name, call.facts.model)
+            usage = merge_estimate(usage, within(call, quick))
         now_ns = parts.clock.now_ns()
         parts.ledger.checkpoint(checkpoint_of(call, reading, usage, self._status, now_ns, self._seen_bytes))
 
@@ -492,6 +542,7 @@ class Exchange:
             clean=clean,
             answered=self._status != 0,
             sent=self._sent_at != 0.0,
+            cut_by=self._cut_by,
         )
         reading = self._meter.reading() if self._meter is not None else NO_READING
         if needs_estimate(call, reading, ending):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from gateway.admission import Admitted, amounts_of, reserve
+from gateway.extension import extendable, first_bound
 from gateway.parts import Parts
 from gateway.quota.engine import Shortage
 from gateway.quota.rule import UNITS
@@ -72,7 +73,27 @@ class Near:
             limit = self._affordable()
             if limit >= MIN_OUTPUT_TOKENS and self._clamped_to(limit):
                 return
-        self._wait()
+        self._extend()
+
+    def _extend(self) -> None:
+        """Begin with a small reservation that grows with the answer, where every rule that is short allows it."""
+        call = self._call
+        first = first_bound(call) if self._shortage.extend and extendable(call) else None
+        if first is None:
+            self._wait()
+            return
+        counter, model = self._parts.counter, call.facts.model
+        self._parts.offload(lambda: counter.prepare(model), None, lambda _: self._extended(first))
+
+    def _extended(self, first: Bound) -> None:
+        if self._cancelled:
+            return
+        call, shortage, bound, amounts = self._call, self._shortage, self._call.bound, self._call.amounts
+        call.extends = bound.output_tokens
+        call.bound, call.amounts = first, amounts_of(call.price, first, call.facts)
+        if not self._try():
+            call.bound, call.amounts, call.extends, self._shortage = bound, amounts, 0, shortage
+            self._wait()
 
     def _affordable(self) -> int:
         """Output tokens a choice that fit into what is left."""

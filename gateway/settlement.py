@@ -29,6 +29,8 @@ class Ending(msgspec.Struct, kw_only=True):
     """A response's head was seen."""
     sent: bool
     """The provider may have seen the request."""
+    cut_by: str = ""
+    """The quota that had no more room for the answer."""
 
 
 def needs_estimate(call: Admitted, reading: Reading, ending: Ending) -> bool:
@@ -52,6 +54,14 @@ def merge_estimate(reported: Usage | None, estimated: Usage) -> Usage:
     merged.input_tokens_total = reported.input_tokens_total or estimated.input_tokens_total
     merged.output_tokens_total = max(reported.output_tokens_total, estimated.output_tokens_total)
     return merged
+
+
+def within(call: Admitted, estimated: Usage) -> Usage:
+    """An estimate, at most what the call had reserved: that is a bound of what it can have used."""
+    entry = call.entry
+    estimated.input_tokens_total = min(estimated.input_tokens_total, entry.reserved_input_tokens)
+    estimated.output_tokens_total = min(estimated.output_tokens_total, entry.reserved_output_tokens)
+    return estimated
 
 
 def price_usage(call: Admitted, usage: Usage, reading: Reading) -> tuple[int, tuple[Line, ...], str, bool]:
@@ -79,7 +89,7 @@ def record_of(call: Admitted, reading: Reading, ending: Ending, estimated: Usage
     """The one record of ``call``. ``estimated``: usage for what the provider did not report; None: nothing is due."""
     entry = call.entry
     if estimated is not None:
-        usage, source = merge_estimate(reading.usage, estimated), "estimated"
+        usage, source = merge_estimate(reading.usage, within(call, estimated)), "estimated"
     elif reading.usage is not None and call.facts.billable:
         usage, source = reading.usage, reading.source
     else:
@@ -114,6 +124,7 @@ def record_of(call: Admitted, reading: Reading, ending: Ending, estimated: Usage
         priced=priced,
         reported_cost_nanousd=reading.reported_cost_nanousd,
         quotas=entry.quotas,
+        refused_by=ending.cut_by,
         reserved_nanousd=entry.reserved_nanousd,
         reserved_input_tokens=entry.reserved_input_tokens,
         reserved_output_tokens=entry.reserved_output_tokens,
@@ -140,4 +151,7 @@ def checkpoint_of(call: Admitted, reading: Reading, usage: Usage, status: int, a
         price=price,
         status=status,
         response_bytes=seen,
+        reserved_nanousd=call.entry.reserved_nanousd,
+        reserved_input_tokens=call.entry.reserved_input_tokens,
+        reserved_output_tokens=call.entry.reserved_output_tokens,
     )

@@ -44,8 +44,6 @@ def _not_yet(config: Config) -> Iterator[Found]:
         ("server", "tls"): server.tls is not None,
         ("server", "admin_tls"): server.admin_tls is not None,
         ("server", "workers"): server.workers != 1,
-        ("webhooks",): bool(config.webhooks),
-        **{("quotas", index, "extend"): quota.extend for index, quota in enumerate(config.quotas)},
     }
     for path, is_set in wanted.items():
         if is_set:

@@ -56,6 +56,10 @@ class Checkpoint(msgspec.Struct, kw_only=True):
     price: str = ""
     status: int = 0
     response_bytes: int = 0
+    reserved_nanousd: int = 0
+    """What the call holds now: more than at its start where its reservation grew."""
+    reserved_input_tokens: int = 0
+    reserved_output_tokens: int = 0
 
 
 class Record(msgspec.Struct, kw_only=True):

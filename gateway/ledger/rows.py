@@ -93,7 +93,7 @@ def tags_json(tags: dict[str, str]) -> str:
 def held_of(record: Record) -> tuple[int, int, int]:
     """What quotas count for a record: nanousd, input and output tokens."""
     usage = record.usage
-    unknown = record.usage_source == "estimated" and record.outcome in BROKEN
+    unknown = record.usage_source == "estimated" and (record.outcome in BROKEN or record.refused_by)
     if unknown or record.outcome == RECOVERED:
         return (
             max(record.cost_nanousd, record.reserved_nanousd),

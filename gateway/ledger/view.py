@@ -68,7 +68,9 @@ class SqliteView:
 
     def _records(self, connection: sqlite3.Connection, since_ns: int, until_ns: int) -> Iterator[Spent]:
         broken = ", ".join(f"'{outcome}'" for outcome in BROKEN)
-        recovered = f"outcome = 'recovered' OR (usage_source = 'estimated' AND outcome IN ({broken}))"
+        recovered = (
+            f"outcome = 'recovered' OR (usage_source = 'estimated' AND (outcome IN ({broken}) OR refused_by <> ''))"
+        )
         used_in = "coalesce(json_extract(usage, '$.input_tokens_total'), 0)"
         used_out = "coalesce(json_extract(usage, '$.output_tokens_total'), 0)"
         rows = connection.execute(

@@ -43,6 +43,16 @@ class Counter:
             total += self._schema(name, document.get(key))
         return min(total, facts.input_bytes + facts.input_overhead)
 
+    def text_tokens(self, model: str, text: str) -> int:
+        """Tokens of a piece of an answer, never fewer than the provider counts: a token a byte where the model's
+        vocabulary is not known."""
+        name = encoding_name(model)
+        return len(text.encode("utf-8", "replace")) if name is None else self._vocabularies.count(name, text)
+
+    def prepare(self, model: str) -> None:
+        """Load what ``text_tokens`` needs for a model. Blocking."""
+        self.text_tokens(model, "")
+
     def _schema(self, name: str, value: Any) -> int:
         """Tools and schemas, counted as the JSON they are: the provider's own notation is shorter."""
         if not value or isinstance(value, str):

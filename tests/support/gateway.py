@@ -105,6 +105,13 @@ class Gateway:
         with urllib.request.urlopen(self.admin + path, timeout=10) as answer:
             return json.load(answer)
 
+    def post(self, path: str, body: Any = None) -> Any:
+        """A JSON answer of the admin port to a POST."""
+        request = urllib.request.Request(self.admin + path, data=json.dumps(body or {}).encode(), method="POST")
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
     def metrics(self) -> str:
         with urllib.request.urlopen(self.admin + "/metrics", timeout=10) as answer:
             text: str = answer.read().decode()

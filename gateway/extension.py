@@ -1,0 +1,166 @@
+"""A stream whose reservation grows with it: always held ahead of what the answer has said, ended when nothing is left.
+
+The client gets whole frames, so that the stream can end cleanly at any moment. What has been said is counted from
+above: exactly where the model's vocabulary is known, else a token a byte of text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from gateway.admission import Admitted, amounts_of
+from gateway.parts import Parts
+from gateway.ports import Header
+from gateway.quota.engine import Amounts
+from gateway.quota.rule import Rule
+from gateway.tokens.bounds import Bound
+from gateway.tokens.text import answer_text
+
+FIRST_TOKENS = 192
+"""Output tokens of each choice that are held at first."""
+STEP_TOKENS = 128
+MARGIN_TOKENS = 64
+"""What a provider may have made and not yet sent, or may still make until it notices that the connection is closed."""
+MAX_FRAME_BYTES = 65_536
+"""A longer frame is passed on in pieces; until it ends the stream can't be ended cleanly."""
+PROBES = (b"data: {}\n\n", b"{}\n")
+AWS = b"application/vnd.amazon.eventstream"
+LINES = (b"application/x-ndjson", b"application/stream+json")
+FRAMED = (b"text/event-stream", *LINES, AWS)
+LAST_BYTES = 8192
+_HIDDEN = re.compile(r"(^|[/.])(o[1-9]($|-)|gpt-[5-9]|gemini-(2\.5|[3-9])|grok-([4-9]|3-mini)|magistral)")
+_BOUNDARY = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+
+
+def extendable(call: Admitted) -> bool:
+    """True where an answer can be followed and ended: a stream of text whose reasoning, if any, is in sight.
+
+    OpenAI's, Google's and xAI's reasoning models think out of sight, and charge for it:
+    platform.openai.com/docs/guides/reasoning, ai.google.dev/gemini-api/docs/thinking, docs.x.ai/docs/guides/reasoning.
+    """
+    facts = call.facts
+    if not facts.stream or not facts.billable or facts.output_free or _HIDDEN.search(facts.model.lower()):
+        return False
+    return any(call.provider.dialect.cut(facts, frame) is not None for frame in PROBES)
+
+
+def first_bound(call: Admitted) -> Bound | None:
+    """The small first reservation; None where it is not smaller than the whole one."""
+    first = FIRST_TOKENS * call.facts.choices
+    if first >= call.bound.output_tokens:
+        return None
+    return Bound(call.bound.input_tokens, first, call.bound.units)
+
+
+def framing_of(headers: Sequence[Header]) -> bytes:
+    """The media type of a plain stream of frames, which can be followed; empty for anything else."""
+    plain, kind = True, b""
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"content-type":
+            kind = value.partition(b";")[0].strip().lower()
+        elif lower == b"content-encoding" and value.lower() != b"identity":
+            plain = False
+    return kind if plain and kind in FRAMED else b""
+
+
+class Extension:
+    """Follows one answer. ``most``: output tokens past which the provider can't go anyway."""
+
+    def __init__(self, parts: Parts, call: Admitted, most: int, framing: bytes) -> None:
+        self._parts = parts
+        self._call = call
+        self._most = most
+        self._framing = framing
+        self.grew = False
+        """Since somebody last set it back: more is held than the ledger knows."""
+        self._rest = bytearray()
+        self._spilled = False
+        """Part of a frame went to the client."""
+        self.last = b""
+        """The frames that came last: what a clean end continues."""
+        self._said = 0
+
+    @property
+    def clean(self) -> bool:
+        """The client has whole frames only, so a dialect's last frames can follow."""
+        return bool(self._framing) and not self._spilled
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what came; answers whole frames for the client."""
+        if not self._framing:
+            self._said += len(data)
+            return data
+        rest = self._rest
+        rest += data
+        end = self._end_of_frames(rest)
+        if not end:
+            if len(rest) <= MAX_FRAME_BYTES:
+                return b""
+            self._spilled, end = True, len(rest)
+        else:
+            self._spilled = False
+        frames = bytes(rest[:end])
+        del rest[:end]
+        self.last = (self.last + frames)[-LAST_BYTES:]
+        self._said += len(frames) if self._spilled else self._tokens(frames)
+        return frames
+
+    def flush(self) -> bytes:
+        """The provider's stream has ended: what is left of it."""
+        rest = bytes(self._rest)
+        self._rest.clear()
+        return rest
+
+    def hold(self) -> Rule | None:
+        """Hold enough for what was said and may be on its way. Answers the rule that has no room for it."""
+        call = self._call
+        choices = call.facts.choices
+        held = call.bound.output_tokens
+        need = min(self._said + MARGIN_TOKENS * choices, self._most)
+        if need <= held:
+            return None
+        short = self._grow(min(need + STEP_TOKENS * choices, self._most) - held)
+        return self._grow(need - held) if short is not None else None
+
+    def _grow(self, more: int) -> Rule | None:
+        call, parts = self._call, self._parts
+        assert call.reservation is not None
+        bound = Bound(call.bound.input_tokens, call.bound.output_tokens + more, call.bound.units)
+        amounts = amounts_of(call.price, bound, call.facts)
+        added = Amounts(max(0, amounts.nanousd - call.amounts.nanousd), 0, more)
+        short = parts.quotas.grow(call.reservation, added, parts.clock.now_ns())
+        if short is None:
+            call.bound, call.amounts = bound, amounts
+            call.entry.reserved_nanousd = amounts.nanousd
+            call.entry.reserved_output_tokens = bound.output_tokens
+            self.grew = True
+        return short
+
+    def _end_of_frames(self, rest: bytearray) -> int:
+        if self._framing in LINES:
+            return rest.rfind(b"\n") + 1
+        end = 0
+        if self._framing == AWS:
+            while len(rest) - end >= 16 and (size := int.from_bytes(rest[end : end + 4], "big")) <= len(rest) - end:
+                end += max(size, 16)
+            return min(end, len(rest))
+        for match in _BOUNDARY.finditer(rest):
+            end = match.end()
+        return end
+
+    def _tokens(self, frames: bytes) -> int:
+        text = _aws_text(frames) if self._framing == AWS else answer_text(frames)
+        return self._parts.counter.text_tokens(self._call.facts.model, text)
+
+
+def _aws_text(messages: bytes) -> str:
+    """The text in the payloads of whole messages: prelude (12 bytes), headers, payload, CRC (4 bytes)."""
+    texts, at = [], 0
+    while at + 16 <= len(messages):
+        size = max(16, int.from_bytes(messages[at : at + 4], "big"))
+        begin = at + 12 + int.from_bytes(messages[at + 4 : at + 8], "big")
+        texts.append(answer_text(messages[begin : at + size - 4]))
+        at += size
+    return "".join(texts)
