@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gateway.ports import Header
 from gateway.server.client_ends import Ends
-from gateway.server.incoming import Incoming, answer_head, fields
+from gateway.server.incoming import REASONS, Incoming, answer_head, fields
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 JOIN_BYTES = 65_536
@@ -94,7 +94,7 @@ class Answers(Ends):
         current = self._current
         if current is None or current.head.version == b"1.0" or self._transport is None or current.began:
             return
-        self._transport.write(b"HTTP/1.1 %d \r\n%b\r\n" % (status, fields(headers)))
+        self._transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, REASONS.get(status, b""), fields(headers)))
 
     def reply(self, status: int, reason: bytes, headers: Sequence[Header], body: bytes) -> None:
         incoming, transport = self._current, self._transport

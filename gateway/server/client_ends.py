@@ -97,10 +97,12 @@ class Ends(asyncio.Protocol):
             self._linger()
         elif current is not None and incoming is current:
             self._stopped = True
-            self._give_up(current, BadRequest(408, "the request's body did not arrive in time"))
+            self._plane.slow_clients += 1
+            self._give_up(current, BadRequest(408, "the request's body did not arrive in time", "request_timeout"))
         elif current is None and incoming is not None:
             self._stopped = True
-            self._say(BadRequest(408, "the request did not arrive in time"))
+            self._plane.slow_clients += 1
+            self._say(BadRequest(408, "the request did not arrive in time", "request_timeout"))
         elif current is None:
             self._shut()
 
@@ -111,6 +113,8 @@ class Ends(asyncio.Protocol):
             self._stall_size = size
             self.deadline = self._plane.now() + self._plane.limits.write_seconds
         else:
+            if self._write_paused:
+                self._plane.slow_clients += 1
             transport.abort()
 
     # closing
@@ -191,6 +195,9 @@ class Ends(asyncio.Protocol):
         if transport is None or self._lingering or transport.is_closing():
             return
         body = error_body(why)
-        head = b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
-        transport.write(head % (why.status, REASONS.get(why.status, b"Error"), len(body)) + body)
+        head = (
+            b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nx-spendgate-error: %b\r\n"
+            b"Content-Length: %d\r\nConnection: close\r\n\r\n"
+        )
+        transport.write(head % (why.status, REASONS.get(why.status, b"Error"), why.code.encode(), len(body)) + body)
         self._linger()

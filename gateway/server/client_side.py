@@ -60,7 +60,7 @@ class ClientConnection(Answers):
         transport.set_write_buffer_limits(high=limits.write_buffer_bytes)
         self.deadline = self._plane.now() + limits.idle_seconds
         if not self._plane.connected(self):
-            self._say(BadRequest(503, "too many connections"))
+            self._say(BadRequest(503, "too many connections", "too_many_connections"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
@@ -140,12 +140,14 @@ class ClientConnection(Answers):
             if incoming.raw > limits.max_head_bytes:
                 self._malformed(BadRequest(431, "the request's head is too large"))
             return
-        if incoming.head.length is None and (
-            incoming.framing_read(read) > limits.max_head_bytes
-            or incoming.overhead > OVERHEAD_BYTES + OVERHEAD_FACTOR * incoming.size
-        ):
-            self._malformed(BadRequest(400, "the body's framing is larger than any body needs"))
-            return
+        if incoming.head.length is None:
+            incoming.gather()
+            if (
+                incoming.framing_read(read) > limits.max_head_bytes
+                or incoming.overhead > OVERHEAD_BYTES + OVERHEAD_FACTOR * incoming.size
+            ):
+                self._malformed(BadRequest(400, "the body's framing is larger than any body needs"))
+                return
         if not self._write_paused and not self._lingering:
             self._patience()
 

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from gateway.ports import Header, RequestHead
 
 REASONS = {
-    200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
-    408: b"Request Timeout", 413: b"Content Too Large", 414: b"URI Too Long", 417: b"Expectation Failed",
-    429: b"Too Many Requests", 431: b"Request Header Fields Too Large", 500: b"Internal Server Error",
-    501: b"Not Implemented", 502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout",
-    505: b"HTTP Version Not Supported",
+    102: b"Processing", 103: b"Early Hints", 200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden",
+    404: b"Not Found", 408: b"Request Timeout", 413: b"Content Too Large", 414: b"URI Too Long",
+    417: b"Expectation Failed", 429: b"Too Many Requests", 431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error", 501: b"Not Implemented", 502: b"Bad Gateway", 503: b"Service Unavailable",
+    504: b"Gateway Timeout", 505: b"HTTP Version Not Supported",
 }  # fmt: skip
+MANY_PARTS = 8
 NO_HEAD = RequestHead(method=b"", target=b"", version=b"1.1", headers=[])
 
 
@@ -21,7 +22,7 @@ class Incoming:
 
     __slots__ = (
         "answered", "began", "began_at", "body_at", "chunked", "complete", "discard", "dry", "expects",
-        "head", "keep_alive", "left", "overhead", "parts", "raw", "seen", "seen_head", "size", "too_large",
+        "gathered", "head", "keep_alive", "left", "overhead", "parts", "raw", "seen", "seen_head", "size", "too_large",
     )  # fmt: skip
 
     def __init__(self, began_at: float) -> None:
@@ -47,6 +48,8 @@ class Incoming:
         self.body_at = 0.0
         self.raw = -1
         """Bytes of an unfinished head, from its second read on."""
+        self.gathered = 0
+        """Parts that are long enough to stay as they are."""
         self.seen = 0
         self.overhead = 0
         self.dry = 0
@@ -54,6 +57,13 @@ class Incoming:
     def body(self) -> bytes:
         parts = self.parts
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def gather(self) -> None:
+        """Join the many small parts of one read: a body in tiny chunks takes no more room than in large ones."""
+        parts = self.parts
+        if len(parts) - self.gathered > MANY_PARTS:
+            parts[self.gathered :] = [b"".join(parts[self.gathered :])]
+        self.gathered = len(parts)
 
     def framing_read(self, read: int) -> int:
         """Note a read of an unfinished chunked body; answers how many bytes came since the last of the body."""

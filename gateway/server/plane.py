@@ -13,6 +13,8 @@ from gateway.server.limits import Limits
 
 SWEEP_SECONDS = 0.5
 BACKLOG = 4096
+TOLD = 1000
+"""So many connections beyond the limit are told why before they are closed; the others are closed at once."""
 
 
 class DataPlane:
@@ -28,6 +30,9 @@ class DataPlane:
         self.malformed = 0
         """Requests refused because they were not HTTP as it must be."""
         self.refused_connections = 0
+        """Connections beyond a limit."""
+        self.slow_clients = 0
+        """Connections given up because a head, a body or the taking of an answer was too slow."""
         self.in_flight = 0
         """Requests whose answer is outstanding."""
         self.connections: set[ClientConnection] = set()
@@ -49,13 +54,24 @@ class DataPlane:
     ) -> int:
         """Listen on an address, or on a socket that was handed over; answers the port. Raises ``OSError`` where the
         address can't be had."""
+
+        def accepted() -> ClientConnection:
+            return ClientConnection(self)
+
+        patience = self.limits.head_seconds if tls is not None else None
         if sock is not None:
             self._server = await self.loop.create_server(
-                lambda: ClientConnection(self), sock=sock, ssl=tls, backlog=BACKLOG
+                accepted, sock=sock, ssl=tls, backlog=BACKLOG, ssl_handshake_timeout=patience
             )
         else:
             self._server = await self.loop.create_server(
-                lambda: ClientConnection(self), host, port, ssl=tls, backlog=BACKLOG, reuse_port=reuse_port or None
+                accepted,
+                host,
+                port,
+                ssl=tls,
+                backlog=BACKLOG,
+                reuse_port=reuse_port or None,
+                ssl_handshake_timeout=patience,
             )
         address: int = self._server.sockets[0].getsockname()[1]
         return address
@@ -73,6 +89,8 @@ class DataPlane:
             or self._peers[connection.peer] > limits.max_connections_per_peer
         ):
             self.refused_connections += 1
+            if len(self.connections) > limits.max_connections + TOLD:
+                connection.break_off()
             return False
         return True
 

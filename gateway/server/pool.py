@@ -58,7 +58,7 @@ class EndpointPool:
         now = self._now()
         while self.idle:
             connection = self.idle.pop()
-            if connection.usable(now):
+            if connection.usable():
                 connection.start(call, now)
                 return
             connection.drop()
@@ -96,8 +96,8 @@ class EndpointPool:
     def _start_on(self, connection: UpstreamConnection, call: UpstreamCall) -> None:
         if call.to is None:
             self.give_back(connection)
-        elif connection.usable(now := self._now()):
-            connection.start(call, now)
+        elif connection.usable():
+            connection.start(call, self._now())
         else:
             self.send(call)
 
@@ -139,6 +139,9 @@ class EndpointPool:
             detail = f"TLS failed: {error.reason or error}"
         except OSError as error:
             detail = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever fails, the call must end
+            self._loop.call_exception_handler({"message": "connecting failed", "exception": error})
+            detail = "connecting failed"
         else:
             self.open.add(connection)
             if connection.closed:

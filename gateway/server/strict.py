@@ -14,6 +14,7 @@ from gateway.ports import Header, RequestHead
 
 METHODS = frozenset((b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"HEAD", b"OPTIONS"))
 _TARGET = re.compile(rb"/[!\"$-~]*").fullmatch
+_DOT_SEGMENT = re.compile(rb"(?:[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:[/\\;]|%2f|%5c|%3b|$)", re.IGNORECASE).search
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?").fullmatch
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)(.*)", re.IGNORECASE | re.DOTALL).fullmatch
 _LOOKALIKES = frozenset((b"content_length", b"transfer_encoding"))
@@ -21,16 +22,17 @@ _LOOKALIKES = frozenset((b"content_length", b"transfer_encoding"))
 
 
 class BadRequest(Exception):  # noqa: N818 - named for the answer it becomes
-    """The client's fault; ``status`` and the text go back to it."""
+    """The client's fault; ``status`` and the text go back to it, ``code`` as ``x-spendgate-error``."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, code: str = "malformed_request") -> None:
         super().__init__(message)
         self.status = status
+        self.code = code
 
 
 def error_body(why: BadRequest) -> bytes:
     """A small JSON error that every SDK can read."""
-    error = {"message": str(why), "type": "invalid_request_error", "code": None, "param": None}
+    error = {"message": str(why), "type": "invalid_request_error", "code": why.code, "param": None}
     return msgspec.json.encode({"error": error})
 
 
@@ -98,12 +100,21 @@ def _expects(head: RequestHead, value: bytes) -> bool:
 
 
 def _check_target(head: RequestHead) -> None:
-    """Origin form, printable ASCII, no fragment; else the bytes stay as they came, dot segments too."""
+    """Origin form, printable ASCII, no fragment, no dot segments; else the bytes stay as they came.
+
+    A dot segment, plain or encoded, is refused: a provider that resolves it would answer another path, perhaps another
+    model, than the one that was checked, bounded and priced here. Clients resolve them before they send.
+    """
     target = head.target
     if not target.startswith(b"/"):
         target = head.target = _origin_form(head)
     if _TARGET(target) is None:
         raise BadRequest(400, "the request target holds characters that must be percent-encoded")
+    path = target.partition(b"?")[0]
+    if b"\\" in path:
+        raise BadRequest(400, "the request target holds a backslash")
+    if (b"." in path or b"%" in path) and _DOT_SEGMENT(path) is not None:
+        raise BadRequest(400, "the request target holds a dot segment")
 
 
 def _origin_form(head: RequestHead) -> bytes:

@@ -17,6 +17,7 @@ import httptools
 from gateway.ports import Header
 from gateway.server.connect import absolute_form
 from gateway.server.upstream_call import UpstreamCall
+from gateway.wire.http_heads import forward_response_headers
 
 if TYPE_CHECKING:
     from gateway.server.pool import EndpointPool
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES = 262_144
 MAX_HEADERS = 1_000
 MAX_INTERIMS = 32
-LOOK_AFTER_SECONDS = 1.0
 JOIN_BYTES = 65_536
 """A request up to this size leaves in one write."""
 
@@ -46,6 +46,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_now",
         "_parser",
         "_parts",
+        "_poll",
         "_pool",
         "_raw",
         "_reason",
@@ -66,6 +67,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._now = now
         self._call: UpstreamCall | None = None
         self._transport: asyncio.Transport | None = None
+        self._poll = select.poll()
         self._parser = httptools.HttpResponseParser(self)
         self.closed = False
         self.deadline = math.inf
@@ -142,23 +144,19 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             call.fail("head_timeout", f"no answer within {call.endpoint.head_seconds:g} s")
 
-    def usable(self, now: float) -> bool:
-        """True where a new call may be started here. A connection that lay idle for long is looked at: the peer's
-        close may be in the kernel already."""
+    def usable(self) -> bool:
+        """True where a new call may be started here. The kernel is asked: the provider's close may be there already,
+        and a request that was written can't be sent a second time."""
         transport = self._transport
         if self.closed or self._call is not None or transport is None or transport.is_closing():
             return False
-        return now - self.idle_since < LOOK_AFTER_SECONDS or not self._readable(transport)
-
-    def _readable(self, transport: asyncio.Transport) -> bool:
-        poll = select.poll()
-        poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+        return not self._poll.poll(0)
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         call = self._call
@@ -236,7 +234,7 @@ class UpstreamConnection(asyncio.Protocol):
         """The answer is whole: free the connection, then say so."""
         transport = self._transport
         assert transport is not None
-        trailers = self._trailers
+        trailers = forward_response_headers(self._trailers) if self._trailers else []
         reusable = (
             self._keep
             and self._complete
@@ -293,7 +291,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._raw or (exc is None and self._seen_head and not self._sized and not self._bodiless):
             to, call.to = call.to, None
             call.connection = None
-            to.upstream_end(self._trailers)
+            to.upstream_end([])
             return
         where = "before its answer was complete" if self._seen_head else "before it answered"
         call.fail("reset", f"the connection was closed {where}" + (f": {exc}" if exc else ""))
