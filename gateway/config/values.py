@@ -18,6 +18,7 @@ MAX_COUNT = 1 << 60
 _ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^:\s\[\]]+):(\d{1,5})")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_NEVER_NS = 1 << 62
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -177,13 +178,13 @@ def nanousd(value: Decimal) -> int:
 
 
 def moment_ns(moment: date) -> int:
-    """Nanoseconds since the epoch: a date begins at 00:00 UTC, a time without a zone is UTC."""
+    """Nanoseconds since the epoch: a date begins at 00:00 UTC, a time without a zone is UTC. Past 2116: never."""
     if not isinstance(moment, datetime):
         moment = datetime.combine(moment, time(), UTC)
     elif moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     since = moment - _EPOCH
-    return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
+    return min(((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1000, _NEVER_NS)
 
 
 Address = Annotated[str, AfterValidator(_address)]

@@ -14,6 +14,7 @@ TICK_SECONDS = 0.025
 TICKS_PER_SECOND = 40
 SLOTS = 512
 """One turn is 12.8 seconds; longer timers go round again."""
+LONGEST_STILL_NS = 3_600_000_000_000
 
 
 class WheelTimer:
@@ -41,7 +42,7 @@ class Wheel:
         self._next_at = 0.0
         self._running = False
         self.monotonic: Callable[[], float] = time.monotonic
-        self.now_ns: Callable[[], int] = time.time_ns
+        self.now_ns: Callable[[], int] = steadily(time.time_ns)
 
     def after(self, seconds: float, callback: Callable[[], None]) -> WheelTimer:
         """Call ``callback`` once, ``seconds`` from now, rounded up to the next tick."""
@@ -94,3 +95,18 @@ class Wheel:
                     self._loop.call_exception_handler(context)
         if stay:
             self._slots[self._tick].extend(stay)
+
+
+def steadily(wall_ns: Callable[[], int]) -> Callable[[], int]:
+    """A wall clock that stands still where the machine's is set back by up to an hour, until that has caught up: so
+    a call is charged to the window that its record names. A longer step back is followed."""
+    last = 0
+
+    def now_ns() -> int:
+        nonlocal last
+        now = wall_ns()
+        if now >= last or last - now > LONGEST_STILL_NS:
+            last = now
+        return last
+
+    return now_ns

@@ -1,0 +1,197 @@
+"""What people do with quotas while the gateway runs: look, raise, explain, prove, and hear of events, once each."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+import urllib.error
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import openai
+import pytest
+from support.gateway import Gateway
+from support.upstream import Seen, Step, Upstream, answer
+
+CONFIG = """
+[providers.openai]
+kind = "openai"
+base_url = "{url}"
+api_key = "sk-real"
+
+[[keys]]
+id = "k"
+secret = "sk-test-quota-ops"
+team = "search"
+workflow = "w"
+
+[[prices]]
+provider = "openai"
+model = "*"
+input_per_mtok = 1.0
+output_per_mtok = 1.0
+
+[[quotas]]
+name = "month"
+match = {{ team = "search" }}
+usd = {usd}
+requests = 1000
+window = "month"
+warn_at = [0.5, 0.8]
+
+[[quotas]]
+name = "others"
+match = {{ team = "ads" }}
+usd = 1.0
+window = "day"
+
+[[webhooks]]
+url = "{url}/hook"
+secret = "hook-secret-1"
+
+[[webhooks]]
+url = "{url}/slack"
+format = "slack"
+events = ["exhausted"]
+"""
+USED_TOKENS = 1000
+"""0.001 dollars a call."""
+
+
+class World:
+    """A provider that answers calls, and takes webhooks (at the second try)."""
+
+    def __init__(self) -> None:
+        self.hooks: list[Seen] = []
+        self.tries = 0
+
+    def script(self, seen: Seen) -> Iterator[Step]:
+        if seen.method == "POST" and seen.target in ("/hook", "/slack"):
+            self.tries += 1
+            if self.tries == 1:
+                yield answer(b"{}", status=503)
+                return
+            self.hooks.append(seen)
+            yield answer(b"ok")
+            return
+        usage = {"prompt_tokens": 10, "completion_tokens": USED_TOKENS - 10, "total_tokens": USED_TOKENS}
+        yield answer(json.dumps({"id": "1", "object": "chat.completion", "created": 1, "model": "m",
+                                 "choices": [], "usage": usage}).encode())  # fmt: skip
+
+    def events(self, target: str = "/hook") -> list[dict[str, object]]:
+        return [json.loads(seen.body) for seen in self.hooks if seen.target == target]
+
+
+def call(gateway: Gateway, times: int = 1) -> None:
+    client = openai.OpenAI(base_url=gateway.url + "/openai/v1", api_key="sk-test-quota-ops", max_retries=0)
+    for _ in range(times):
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": "x"}], max_tokens=1000)
+
+
+def until(true: Callable[[], object], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+def test_events_are_told_once_each_to_the_ledger_the_log_and_the_webhooks(tmp_path: Path) -> None:
+    world = World()
+    with Upstream(world.script) as upstream:
+        text = CONFIG.format(url=upstream.url, usd=0.01)
+        with Gateway(tmp_path, text) as gateway:
+            call(gateway, 8)
+            for _ in range(3):
+                with pytest.raises(openai.RateLimitError):
+                    call(gateway, 3)
+            until(lambda: len(world.events()) >= 3)
+        with Gateway(tmp_path, text) as gateway:
+            with pytest.raises(openai.RateLimitError):
+                call(gateway, 3)
+            # a raise gives room again; the restart did not repeat what was told before
+            gateway.cli(
+                "quotas", "grant", "month", "--usd", "1", "--until", "2999-01-01", "--who", "ann", "--why", "<go>"
+            )
+            until(lambda: len(world.events()) >= 5)
+            call(gateway)
+            kept = gateway.get("/api/events")["events"]
+        kinds = [(event["kind"], event.get("detail", "")) for event in kept]
+        assert sorted(kinds[:3]) == [("exhausted", ""), ("threshold", "50 %"), ("threshold", "80 %")]
+        assert sorted(kinds[3:]) == [("granted", "<go>"), ("reopened", "")]
+        assert world.events() == kept
+        assert len(world.events("/slack")) == 1
+        assert "*month* is exhausted" in str(world.events("/slack")[0]["text"])
+        for seen in world.hooks:
+            if seen.target == "/hook":
+                stamp, code = (part.split("=")[1] for part in str(seen.header("x-spendgate-signature")).split(","))
+                right = hmac.new(b"hook-secret-1", f"{stamp}.".encode() + seen.body, hashlib.sha256).hexdigest()
+                assert code == right
+        assert gateway.log().count("quota exhausted") == 1
+
+
+def test_a_raise_holds_at_once_and_ends_and_is_kept_with_who_and_why(tmp_path: Path) -> None:
+    world = World()
+    with Upstream(world.script) as upstream:
+        text = CONFIG.format(url=upstream.url, usd=0.002)
+        with Gateway(tmp_path, text) as gateway:
+            with pytest.raises(openai.RateLimitError):
+                call(gateway, 5)
+            said = {"usd": 0.5, "until": "2999-01-01", "who": "ann", "why": "launch"}
+            made = gateway.post("/api/quotas/month/grants", said)
+            call(gateway, 5)
+            [row] = [row for row in gateway.get("/api/quotas?quota=month")["quotas"] if row["unit"] == "usd"]
+            assert (row["limit"], row["raised_by"]) == (0.502, 0.5)
+            shown = json.loads(gateway.cli("quotas", "grants", "--format", "json").stdout)
+            assert [(grant["id"], grant["who"], grant["why"]) for grant in shown] == [(made["id"], "ann", "launch")]
+            gateway.cli("quotas", "end", str(made["id"]))
+            until(lambda: not gateway.get("/api/quotas/grants")["grants"])
+            with pytest.raises(openai.RateLimitError):
+                call(gateway)
+            for wrong in ({}, {"usd": 1}, {"usd": -1, "until": "2999-01-01"}, {"usd": 1, "until": "2001-01-01"},
+                          {"tokens": 5, "until": "2999-01-01"}, {"usd": 1, "until": "2999-01-01", "x": 1}):  # fmt: skip
+                with pytest.raises(urllib.error.HTTPError) as refused:
+                    gateway.post("/api/quotas/month/grants", wrong)
+                assert refused.value.code == 400
+                assert json.load(refused.value)["detail"]
+
+
+def test_a_decision_is_explained_rule_by_rule(tmp_path: Path) -> None:
+    with Gateway(tmp_path, CONFIG.format(url="http://127.0.0.1:9", usd=0.01)) as gateway:
+        ask = ("quotas", "explain", "--team", "search", "--model", "gpt-4o")
+        said = gateway.cli(*ask, "--usd", "0.02", "--all").stdout
+        assert "month: no" in said
+        assert 'others: does not match: team "search" is not ads' in said
+        assert 'would be refused by "month"' in said
+        assert "would be allowed" in gateway.cli(*ask, "--usd", "0.01").stdout
+        running = json.loads(gateway.cli(*ask, "--usd", "0.02", "--format", "json").stdout)
+        listed = gateway.cli("quotas").stdout
+        gateway.stop()
+        assert json.loads(gateway.cli(*ask, "--usd", "0.02", "--format", "json").stdout) == running
+        assert gateway.cli("quotas").stdout == listed
+        assert (
+            gateway.cli("quotas", "grant", "mnth", "--usd", "1", "--until", "2999-01-01", check=False).returncode == 1
+        )
+
+
+def test_the_counters_are_proved_while_calls_go_on(tmp_path: Path) -> None:
+    world = World()
+    with Upstream(world.script) as upstream:
+        with Gateway(tmp_path, CONFIG.format(url=upstream.url, usd=100.0)) as gateway:
+            for _ in range(5):
+                call(gateway, 20)
+                said = gateway.cli("quotas", "verify").stdout
+                assert said.strip() == "3 counters, 0 differences".replace("3", said.split()[0])
+            # a ledger that says something else is noticed
+            gateway.kill()
+        with Gateway(tmp_path, CONFIG.format(url=upstream.url, usd=100.0)) as gateway:
+            import sqlite3
+
+            with sqlite3.connect(tmp_path / "data" / "ledger.db") as connection:
+                connection.execute("UPDATE rollups SET held_nanousd = held_nanousd + 1")
+                connection.execute("UPDATE requests SET cost_nanousd = cost_nanousd + 1 WHERE request_id = "
+                                   "(SELECT min(request_id) FROM requests)")  # fmt: skip
+            found = gateway.cli("quotas", "verify", check=False)
+            assert found.returncode == 1
+            assert "month" in found.stdout
