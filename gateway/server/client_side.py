@@ -19,7 +19,7 @@ import httptools
 from gateway.ports import Header, RequestHead
 from gateway.server.client_answers import Answers
 from gateway.server.incoming import Incoming
-from gateway.server.strict import BadRequest, check_head, only_h2c
+from gateway.server.strict import BadRequest, body_framing, check_head, only_h2c
 
 if TYPE_CHECKING:
     from gateway.server.plane import DataPlane
@@ -41,7 +41,7 @@ class _Stop(Exception):  # noqa: N818 - no error: nothing more of this connectio
 class ClientConnection(Answers):
     """One accepted connection, as asyncio and llhttp drive it."""
 
-    __slots__ = ("_head_bytes", "_headers", "_parser", "_url")
+    __slots__ = ("_head_bytes", "_headers", "_parser", "_unread", "_url")
 
     def __init__(self, plane: DataPlane) -> None:
         super().__init__(plane)
@@ -49,6 +49,8 @@ class ClientConnection(Answers):
         self._headers: list[Header] = []
         self._url = b""
         self._head_bytes = 0
+        self._unread = b""
+        """The framing of a body that llhttp takes for no part of its request."""
 
     # asyncio.Protocol
 
@@ -154,6 +156,8 @@ class ClientConnection(Answers):
     # llhttp
 
     def on_message_begin(self) -> None:
+        if self._incoming is not None:
+            return
         if self._stopped:
             raise _Stop
         queue = self._queue
@@ -190,6 +194,8 @@ class ClientConnection(Answers):
     def on_headers_complete(self) -> None:
         incoming = self._incoming
         assert incoming is not None
+        if incoming.seen_head:
+            return
         parser = self._parser
         version = parser.get_http_version()
         incoming.keep_alive = parser.should_keep_alive()
@@ -198,18 +204,30 @@ class ClientConnection(Answers):
             self._url,
             _VERSIONS.get(version) or version.encode(),
             self._headers,
-            parser.should_upgrade() and not only_h2c(self._headers),
+            parser.should_upgrade(),
             self.peer,
             None,
             incoming.began_at,
         )
         length, incoming.expects = check_head(head)
+        if head.upgrade:
+            self._check_upgrade(incoming)
         incoming.seen_head = True
         incoming.too_large = length > self._plane.limits.max_body_bytes
         if self._current is None and not self._queue:
             self._begin(incoming)
         else:
             self._queue.append(incoming)
+
+    def _check_upgrade(self, incoming: Incoming) -> None:
+        """llhttp reads no body behind an offer to switch protocols. Where the offer is ignored, the body is there."""
+        head = incoming.head
+        framing = body_framing(head)
+        if only_h2c(head.headers):
+            head.upgrade = False
+            self._unread = framing
+        elif framing:
+            raise BadRequest(400, "a request to switch protocols can't have a body")
 
     def on_body(self, body: bytes) -> None:
         incoming = self._incoming
@@ -229,6 +247,8 @@ class ClientConnection(Answers):
             incoming.parts.append(body)
 
     def on_message_complete(self) -> None:
+        if self._unread:
+            return
         incoming, self._incoming = self._incoming, None
         if incoming is None:
             return
@@ -251,6 +271,14 @@ class ClientConnection(Answers):
 
     def _upgraded(self, rest: bytes) -> None:
         """The request asked to switch protocols; unless that is ignored, nothing behind it is HTTP."""
+        if self._unread:
+            framing, self._unread = self._unread, b""
+            assert self._incoming is not None
+            close = b"" if self._incoming.keep_alive else b"Connection: close\r\n"
+            self._parser = httptools.HttpRequestParser(self)
+            self._parser.feed_data(b"POST / HTTP/1.1\r\n%b%b\r\n" % (close, framing))
+            self._feed(rest)
+            return
         current = self._current
         if self._queue or current is None or not current.head.upgrade:
             if self._queue and self._queue[-1].head.upgrade:

@@ -7,6 +7,7 @@ sections 7.8 (Upgrade), 9.3.8 (TRACE reflects the request, here with the provide
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
@@ -14,7 +15,6 @@ from gateway.ports import Header, RequestHead
 
 METHODS = frozenset((b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"HEAD", b"OPTIONS"))
 _TARGET = re.compile(rb"/[!\"$-~]*").fullmatch
-_DOT_SEGMENT = re.compile(rb"(?:[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:[/\\;]|%2f|%5c|%3b|$)", re.IGNORECASE).search
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?").fullmatch
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)(.*)", re.IGNORECASE | re.DOTALL).fullmatch
 _LOOKALIKES = frozenset((b"content_length", b"transfer_encoding"))
@@ -100,10 +100,10 @@ def _expects(head: RequestHead, value: bytes) -> bool:
 
 
 def _check_target(head: RequestHead) -> None:
-    """Origin form, printable ASCII, no fragment, no dot segments; else the bytes stay as they came.
+    """Origin form, printable ASCII, no fragment; else the bytes stay as they came, dot segments too.
 
-    A dot segment, plain or encoded, is refused: a provider that resolves it would answer another path, perhaps another
-    model, than the one that was checked, bounded and priced here. Clients resolve them before they send.
+    A path whose dot segments lead out of its first segment is refused: a provider that resolves them would answer for
+    what lies beside its base URL.
     """
     target = head.target
     if not target.startswith(b"/"):
@@ -113,8 +113,20 @@ def _check_target(head: RequestHead) -> None:
     path = target.partition(b"?")[0]
     if b"\\" in path:
         raise BadRequest(400, "the request target holds a backslash")
-    if (b"." in path or b"%" in path) and _DOT_SEGMENT(path) is not None:
-        raise BadRequest(400, "the request target holds a dot segment")
+    if (b".." in path or b"%" in path) and _climbs(path):
+        raise BadRequest(400, "the request target leads out of its first segment")
+
+
+def _climbs(path: bytes) -> bool:
+    depth = 0
+    for segment in unquote_to_bytes(path).replace(b"\\", b"/").split(b"/"):
+        if segment.partition(b";")[0] == b"..":
+            depth -= 1
+            if depth < 1:
+                return True
+        elif segment not in (b"", b"."):
+            depth += 1
+    return False
 
 
 def _origin_form(head: RequestHead) -> bytes:
@@ -131,3 +143,11 @@ def only_h2c(headers: list[Header]) -> bool:
     clients offer it on every first request."""
     offers = [value.lower() for name, value in headers if len(name) == 7 and name.lower() == b"upgrade"]
     return bool(offers) and all(offer == b"h2c" for offer in offers)
+
+
+def body_framing(head: RequestHead) -> bytes:
+    """The field line that frames the body of a checked head; empty where it has none."""
+    if head.length is not None:
+        return b"Content-Length: %d\r\n" % head.length if head.length else b""
+    chunked = any(len(name) == 17 and name.lower() == b"transfer-encoding" for name, _ in head.headers)
+    return b"Transfer-Encoding: chunked\r\n" if chunked else b""

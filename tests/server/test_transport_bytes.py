@@ -272,9 +272,26 @@ async def test_an_offer_of_h2c_is_ignored_and_other_upgrades_reach_the_exchange(
     async with Play(OK) as play:
         client = await play.connect()
         offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
-        for request in (get(extra=offer) + get(), post(extra=offer)):
+        chunked = (
+            b"POST /c HTTP/1.1\r\nHost: g\r\n" + offer + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        )
+        inner = get(b"/inner")
+        for request in (get(extra=offer), get(), post(inner, extra=offer), chunked, post(b"", extra=offer), get()):
             client.send(request)
+        for _ in range(6):
             assert (await client.answer()).body == b"ok"
-        assert (await client.answer()).body == b"ok"
         assert all(b"pgrade" not in seen and b"ettings" not in seen for seen in play.provider.requests)
+        assert [seen.partition(b"\r\n\r\n")[2] for seen in play.provider.requests] == [
+            b"",
+            b"",
+            inner,
+            b"abc",
+            b"",
+            b"",
+        ]
+        for piece in (chunked[:150], chunked[150:190], chunked[190:]):
+            client.send(piece)
+            await asyncio.sleep(0.02)
+        assert (await client.answer()).body == b"ok"
+        assert play.provider.requests[-1].endswith(b"\r\n\r\nabc")
         assert b"HTTP/1.1 501" in await play.exchange(get(extra=b"Connection: upgrade\r\nUpgrade: other\r\n"))
