@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import signal
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from gateway import assembly
 from gateway.admin import quotas as quotas_api
+from gateway.admin.access import Access
 from gateway.admin.app import is_loopback, make_app
 from gateway.admin.services import Services
 from gateway.config.load import load
@@ -173,16 +175,19 @@ class App:
         host, port = split_address(config.listen)
         await plane.start(host, port)
         admin_host, admin_port = split_address(config.admin_listen)
-        token = "" if is_loopback(admin_host) and config.admin_token is None else config.admin_token or ""
-        if not token and not is_loopback(admin_host):
+        if config.admin_token is None and not is_loopback(admin_host):
             raise assembly.AssemblyError(
                 "server.admin_listen is reachable from other machines: set server.admin_token, or listen on 127.0.0.1"
             )
         services = Services(
-            token=token,
+            access=Access(config, secrets.token_bytes(32), time.time),
             not_ready=self.not_ready,
             registry=self._registry(),
             reader=self.reader,
+            config=lambda: self.config,
+            book=lambda: self.parts.book,
+            write=self.ledger.execute,
+            now_ns=self.clock.now_ns,
             routes=[quotas_api.routes(self.desk, lambda: self.parts.quotas, self.clock.now_ns)],
         )
         runner = web.AppRunner(make_app(services), access_log=None)

@@ -1,35 +1,38 @@
-"""The admin port: metrics, health, the API. Operators call it; applications never do.
+"""The admin port: metrics, health, the API, the page. Operators call it; applications never do.
 
 An aiohttp application. Reads go to the ledger's own read connections in a thread, so that none delays a call.
 """
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Awaitable, Callable
 
 import msgspec
 from aiohttp import web
 
-from gateway.admin import requests as requests_api
+from gateway.admin import desk, keys, models, openapi, requests, spend, ui
+from gateway.admin.access import VIEWER, foreign, may
 from gateway.admin.metrics import metrics
 from gateway.admin.problem import problem
+from gateway.admin.query import BadQueryError, answer
 from gateway.admin.services import SERVICES, Services
 from gateway.config.values import is_loopback as is_loopback
+from gateway.reports.spend import UnknownDimensionError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 GUARDED = ("/api", "/ui")
 
 
 def make_app(services: Services) -> web.Application:
-    """The application of one gateway. With a token in ``services``, ``/api`` and ``/ui`` ask for it."""
-    app = web.Application(middlewares=[_guard, _headers], client_max_size=1 << 20)
+    """The application of one gateway. Unless ``services.access`` is open, ``/api`` and ``/ui`` ask for a token."""
+    app = web.Application(middlewares=[_headers, _guard], client_max_size=1 << 20)
     app[SERVICES] = services
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/readyz", _readyz)
     app.router.add_get("/metrics", metrics)
-    app.router.add_get("/api/requests", requests_api.page)
-    app.router.add_get("/api/requests/{request_id}", requests_api.one)
+    app.router.add_get("/api/me", _me)
+    for part in (requests, spend, keys, models, desk, ui, openapi):
+        part.add(app)
     for add in services.routes:
         add(app)
     return app
@@ -37,34 +40,57 @@ def make_app(services: Services) -> web.Application:
 
 @web.middleware
 async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    token = request.app[SERVICES].token
-    if token and request.path.startswith(GUARDED):
-        sent = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(sent.encode(), token.encode()):
-            answer = problem(401, "A token is needed", "Send the admin token as Authorization: Bearer TOKEN.")
-            answer.headers["WWW-Authenticate"] = "Bearer"
-            return answer
+    if not request.path.startswith(GUARDED):
+        return await handler(request)
+    access = request.app[SERVICES].access
+    reason = foreign(request, access)
+    if reason:
+        return problem(403, "Not from here", reason)
+    viewer = access.viewer(request)
+    if viewer is None:
+        if ui.is_public(request.path):
+            return await handler(request)
+        if request.path.startswith("/ui") and "text/html" in request.headers.get("Accept", ""):
+            raise web.HTTPSeeOther("/ui/login")
+        refused = problem(401, "A token is needed", "Send the admin token as Authorization: Bearer TOKEN.")
+        refused.headers["WWW-Authenticate"] = "Bearer"
+        return refused
+    reason = "" if ui.is_public(request.path) else may(viewer, request)
+    if reason:
+        return problem(403, "Not with this token", reason)
+    request[VIEWER] = viewer
     return await handler(request)
 
 
 @web.middleware
 async def _headers(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Errors as problem+json; headers that keep a browser from doing more than it should."""
+    response: web.StreamResponse
     try:
         response = await handler(request)
     except web.HTTPException as error:
         if error.status < 400:
-            raise
-        response = problem(error.status, error.reason, f"{request.method} {request.path}: {error.reason}.")
-        for name in ("Allow", "Location"):
-            if name in error.headers:
-                response.headers[name] = error.headers[name]
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Cache-Control", "no-store")
-    response.headers.setdefault("X-Frame-Options", "DENY")
-    response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-    response.headers.setdefault("Referrer-Policy", "no-referrer")
+            response = web.Response(status=error.status, headers={"Location": error.headers.get("Location", "/ui/")})
+        else:
+            response = problem(error.status, error.reason, f"{request.method} {request.path}: {error.reason}.")
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+    except (BadQueryError, UnknownDimensionError) as error:
+        response = problem(400, "Bad query", f"{error}.")
+    headers = response.headers
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("Cache-Control", "no-store")
+    headers.setdefault("X-Frame-Options", "DENY")
+    headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+    headers.setdefault("Referrer-Policy", "no-referrer")
+    headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
     return response
+
+
+async def _me(request: web.Request) -> web.Response:
+    """Who the caller is to this gateway."""
+    viewer = request[VIEWER]
+    return answer({"name": viewer.name, "role": viewer.role, "team": viewer.team})
 
 
 async def _healthz(request: web.Request) -> web.Response:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from gateway.admin.access import team_of
 from gateway.admin.problem import problem
 from gateway.admin.services import SERVICES
 from gateway.desk import QuotaDesk
@@ -42,6 +43,10 @@ class QuotaRoutes:
 
     async def all(self, request: web.Request) -> web.Response:
         rows = standings(self._quotas(), self._now_ns())
+        team = team_of(request)
+        if team is not None:
+            own = {rule.name for rule in self._quotas().rules if dict(rule.match).get("team") == (team,)}
+            rows = [row for row in rows if row["quota"] in own]
         wanted = request.query.get("quota")
         return _json({"quotas": [row for row in rows if wanted is None or row["quota"] == wanted]})
 

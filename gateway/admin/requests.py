@@ -2,59 +2,71 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import UTC, datetime
+import sqlite3
+from typing import Any
 
-import msgspec
 from aiohttp import web
 
+from gateway.admin import query
+from gateway.admin.access import team_of
 from gateway.admin.problem import problem
+from gateway.admin.query import BadQueryError, answer, when
 from gateway.admin.services import SERVICES
+from gateway.ledger.record import OUTCOMES
+from gateway.ledger.rows import rfc3339
 
 MAX_LIMIT = 1000
-FILTERS = ("team", "workflow", "model")
+FILTERS = {"team": "team", "workflow": "workflow", "model": "model", "provider": "provider", "key": "key_id"}
 
 
-def _json(value: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
+def add(app: web.Application) -> None:
+    """Add the routes."""
+    app.router.add_get("/api/requests", page)
+    app.router.add_get("/api/requests/{request_id}", one)
 
 
 async def one(request: web.Request) -> web.Response:
-    """One record by its id."""
+    """One record by its id, with the entries that adjusted it."""
+    services = request.app[SERVICES]
     request_id = request.match_info["request_id"]
-    record = await asyncio.to_thread(request.app[SERVICES].reader.get, request_id)
-    if record is None:
+    record = await services.read(lambda _: services.reader.get(request_id))
+    team = team_of(request)
+    if record is None or (team is not None and record["team"] != team):
         return problem(404, "No such request", "No record has this id: it may still be open, or be older than is kept.")
-    return _json(record)
+    record["adjustments"] = await services.read(lambda connection: _adjustments(connection, request_id))
+    return answer(record)
+
+
+def _adjustments(connection: sqlite3.Connection, request_id: str) -> list[dict[str, Any]]:
+    rows = connection.execute(
+        "SELECT at_ns, kind, reason, who, delta_nanousd, price FROM adjustments WHERE request_id = ? ORDER BY at_ns",
+        (request_id,),
+    )
+    return [
+        {"at": rfc3339(at_ns), "kind": kind, "reason": reason, "who": who, "delta_nanousd": delta, "price": price}
+        for at_ns, kind, reason, who, delta, price in rows
+    ]
 
 
 async def page(request: web.Request) -> web.Response:
     """Records, newest first; ``cursor`` of an answer leads to the next page."""
-    query = request.query
+    asked = request.query
+    since = when(asked["since"]) if "since" in asked else None
+    until = when(asked["until"]) if "until" in asked else None
+    limit = query.number(request, "limit", 100, 1, MAX_LIMIT)
+    filters = {column: asked[name] for name, column in FILTERS.items() if name in asked}
+    team = team_of(request, asked.getall("team", []))
+    if team is not None:
+        filters["team"] = team
+    if "outcome" in asked:
+        if asked["outcome"] not in OUTCOMES:
+            raise BadQueryError(f"outcome is one of {', '.join(OUTCOMES)}")
+        filters["outcome"] = asked["outcome"]
+    services = request.app[SERVICES]
     try:
-        limit = int(query.get("limit", "100"))
-        since = when(query["since"]) if "since" in query else None
-        until = when(query["until"]) if "until" in query else None
-    except ValueError as error:
-        return problem(
-            400, "Bad query", f"{error}. Times are RFC 3339 (2026-11-01T00:00:00Z) or dates, limit is a number."
-        )
-    if not 1 <= limit <= MAX_LIMIT:
-        return problem(400, "Bad query", f"limit must be between 1 and {MAX_LIMIT}.")
-    filters = {name: query[name] for name in FILTERS if name in query}
-    reader = request.app[SERVICES].reader
-    try:
-        records, cursor = await asyncio.to_thread(
-            lambda: reader.page(since=since, until=until, limit=limit, cursor=query.get("cursor"), **filters)
+        records, cursor = await services.read(
+            lambda _: services.reader.page(since=since, until=until, limit=limit, cursor=asked.get("cursor"), **filters)
         )
     except ValueError as error:
-        return problem(400, "Bad query", str(error))
-    return _json({"requests": records, "cursor": cursor})
-
-
-def when(text: str) -> int:
-    """Nanoseconds since the epoch of an RFC 3339 time or a date (UTC)."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
+        raise BadQueryError(str(error)) from error
+    return answer({"requests": records, "cursor": cursor})

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
 from prometheus_client.registry import CollectorRegistry
 
+from gateway.admin.access import Access
+from gateway.config.schema import Config
 from gateway.ledger.reader import LedgerReader
+from pricing.book import PriceBook
+
+T = TypeVar("T")
+Task = Callable[[sqlite3.Connection], Any]
 
 
 class Services(msgspec.Struct, kw_only=True):
-    token: str
-    """Empty: nobody but this machine can connect, no token is asked for."""
+    access: Access
     not_ready: Callable[[], str]
     registry: CollectorRegistry
     reader: LedgerReader
+    config: Callable[[], Config]
+    """The configuration that holds now."""
+    book: Callable[[], PriceBook]
+    write: Callable[[Task], Awaitable[Any]]
+    """Runs a task on the ledger's writer, in a transaction of its own."""
+    now_ns: Callable[[], int]
     routes: Sequence[Callable[[web.Application], None]] = ()
     """Further parts of the application: each adds its own routes."""
+
+    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """The answer of a query on a read connection, in a thread, so that it delays no call."""
+        return await asyncio.to_thread(lambda: query(self.reader.connection()))
 
 
 SERVICES = web.AppKey("services", Services)

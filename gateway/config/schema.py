@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from gateway.config.prices import PriceConfig, PriceTier
 from gateway.config.quotas import QuotaConfig
+from gateway.config.shared import SharedCostConfig
 from gateway.config.values import (
     Address,
     BaseUrl,
@@ -29,7 +30,7 @@ from gateway.config.values import (
     Url,
 )
 
-__all__ = ["PriceConfig", "PriceTier", "QuotaConfig"]
+__all__ = ["PriceConfig", "PriceTier", "QuotaConfig", "SharedCostConfig"]
 
 
 class TlsConfig(Table):
@@ -53,10 +54,27 @@ class LimitsConfig(Table):
     connections_per_peer: Positive = 10_000
 
 
+class AdminTokenConfig(Table):
+    """A further token for the admin port, with a role, and for one team where it names one."""
+
+    name: Name
+    secret: str = Field(min_length=16)
+    role: Literal["read", "operate"] = "read"
+    team: Label | None = None
+    """With it, the token reads what concerns this team, and nothing else."""
+
+    @model_validator(mode="after")
+    def _teams_only_read(self) -> Self:
+        if self.team is not None and self.role != "read":
+            raise ValueError("a token of one team has role read")
+        return self
+
+
 class ServerConfig(Table):
     listen: Address = "127.0.0.1:8080"
     admin_listen: Address = "127.0.0.1:8081"
     admin_token: str | None = None
+    admin_tokens: tuple[AdminTokenConfig, ...] = ()
     data_dir: str = "data"
     max_body_bytes: Positive = 33_554_432
     drain_seconds: Seconds = 30
@@ -198,6 +216,7 @@ class Config(Table):
     prices: tuple[PriceConfig, ...] = ()
     models: tuple[ModelConfig, ...] = ()
     routes: tuple[RouteConfig, ...] = ()
+    shared_costs: tuple[SharedCostConfig, ...] = ()
     on_disconnect: OnDisconnectConfig = OnDisconnectConfig()
     webhooks: tuple[WebhookConfig, ...] = ()
     metrics: MetricsConfig = MetricsConfig()

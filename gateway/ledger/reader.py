@@ -43,6 +43,9 @@ class LedgerReader:
         team: str | None = None,
         workflow: str | None = None,
         model: str | None = None,
+        provider: str | None = None,
+        key_id: str | None = None,
+        outcome: str | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> tuple[list[dict[str, Any]], str | None]:
@@ -51,6 +54,10 @@ class LedgerReader:
         Raises ``ValueError`` for a cursor that no page gave.
         """
         where, values = _conditions(since, until, team, workflow, model)
+        for name, value in (("provider", provider), ("key_id", key_id), ("outcome", outcome)):
+            if value is not None:
+                where.append(f"{name} = ?")
+                values.append(value)
         if cursor is not None:
             if not cursor.startswith(PREFIX):
                 raise ValueError("this cursor was not given by this API")

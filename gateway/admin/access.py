@@ -1,0 +1,137 @@
+"""Who may use ``/api`` and ``/ui``: tokens with roles, browsers' sessions, and what a browser must not be made to do.
+
+Where only this machine can connect and no token is configured, whoever connects may do everything. Elsewhere a token is
+needed, as ``Authorization: Bearer TOKEN`` or, for the page, as a session: a signed cookie that scripts can't read.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from typing import Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from aiohttp import web
+
+from gateway.config.schema import AdminTokenConfig, ServerConfig
+from gateway.config.values import is_loopback, split_address
+
+COOKIE = "spendgate_session"
+SESSION_SECONDS = 12 * 3600
+SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+TEAM_PATHS = frozenset(
+    ("/api/me", "/api/openapi.json", "/api/requests", "/api/spend", "/api/quotas", "/api/keys", "/api/models")
+)
+"""What a token of one team may read, beside single requests; each of them keeps to that team."""
+
+
+class Viewer(msgspec.Struct, frozen=True):
+    """Somebody who asks."""
+
+    name: str
+    role: Literal["read", "operate"]
+    team: str | None = None
+    """The one team that they may see; None: all."""
+
+
+VIEWER = web.RequestKey("viewer", Viewer)
+
+
+class Access:
+    """Knows tokens and sessions. Sessions are signed with ``key`` and end with the process that made it."""
+
+    def __init__(self, server: ServerConfig, key: bytes, now: Callable[[], float]) -> None:
+        self._key = key
+        self._now = now
+        self._viewers: dict[str, tuple[bytes, Viewer]] = {}
+        if server.admin_token is not None:
+            self._know("admin", server.admin_token, Viewer("admin", "operate"))
+        for token in server.admin_tokens:
+            self._know(f"token:{token.name}", token.secret, _viewer(token))
+        self.open = server.admin_token is None and is_loopback(split_address(server.admin_listen)[0])
+        """Nobody but this machine can connect, and no token is asked for."""
+
+    def _know(self, name: str, secret: str, viewer: Viewer) -> None:
+        self._viewers[name] = (sha256(secret.encode()).digest(), viewer)
+
+    def of_token(self, sent: str) -> tuple[str, Viewer] | None:
+        """Whose token it is, with the name under which a session remembers them."""
+        digest = sha256(sent.encode()).digest()
+        found = None
+        for name, (known, viewer) in self._viewers.items():
+            if hmac.compare_digest(digest, known):
+                found = (name, viewer)
+        return found
+
+    def viewer(self, request: web.Request) -> Viewer | None:
+        """Who asks; None where they must say."""
+        sent = request.headers.get("Authorization", "")
+        if sent:
+            found = self.of_token(sent.removeprefix("Bearer ").strip())
+            return found[1] if found is not None else None
+        cookie = request.cookies.get(COOKIE, "")
+        if cookie:
+            viewer = self._of_session(cookie)
+            if viewer is not None:
+                return viewer
+        return Viewer("local", "operate") if self.open else None
+
+    def session(self, name: str) -> str:
+        """The cookie of a new session."""
+        said = f"{name}|{int(self._now()) + SESSION_SECONDS}"
+        return f"{said}|{self._sign(said)}"
+
+    def _of_session(self, cookie: str) -> Viewer | None:
+        said, _, signature = cookie.rpartition("|")
+        if not hmac.compare_digest(signature.encode(), self._sign(said).encode()):
+            return None
+        name, _, until = said.rpartition("|")
+        known = self._viewers.get(name)
+        return known[1] if known is not None and self._now() < int(until) else None
+
+    def _sign(self, said: str) -> str:
+        return hmac.new(self._key, said.encode(), sha256).hexdigest()
+
+
+def _viewer(token: AdminTokenConfig) -> Viewer:
+    return Viewer(token.name, token.role, token.team)
+
+
+def foreign(request: web.Request, access: Access) -> str:
+    """Why a browser was led here by another site's page; empty where it was not.
+
+    Programs send neither ``Origin`` nor ``Sec-Fetch-Site``; browsers do, and a page can't change them. Where no token
+    is needed, the name by which the port is called must be this machine's: a foreign name may have been pointed here.
+    """
+    host = request.headers.get("Host", "")
+    if access.open and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        return "The admin port is called by a name that is not this machine's."
+    if request.method in SAFE:
+        return ""
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        return "Another site's page can't change anything here."
+    origin = request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc != host:
+        return "Another site's page can't change anything here."
+    return ""
+
+
+def may(viewer: Viewer, request: web.Request) -> str:
+    """Why a viewer may not do this; empty where they may."""
+    if request.method not in SAFE and viewer.role != "operate":
+        return "This token may read, not change."
+    path = request.path
+    narrow = viewer.team is not None and path.startswith("/api")
+    if narrow and path not in TEAM_PATHS and not path.startswith("/api/requests/"):
+        return f"This token may see what concerns team {viewer.team} only."
+    return ""
+
+
+def team_of(request: web.Request, asked: Sequence[str] = ()) -> str | None:
+    """The one team that the request may see; None: all. Raises 403 where it asks for another."""
+    team = request[VIEWER].team if VIEWER in request else None
+    if team is not None and any(other != team for other in asked):
+        raise web.HTTPForbidden(reason="This token may see its own team only")
+    return team

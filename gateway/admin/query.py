@@ -1,0 +1,109 @@
+"""What the routes' queries have in common: periods, filters, limits, cursors, and answers as JSON."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from gateway.config.values import moment_ns
+from gateway.ledger.rows import HOUR_NS
+
+FILTERS = ("team", "workflow", "key", "provider", "model")
+MAX_FILTERS = 50
+T = TypeVar("T")
+
+
+class BadQueryError(ValueError):
+    """A query that can't be answered; its text says why."""
+
+
+class Period(msgspec.Struct, frozen=True):
+    """``[since_ns, until_ns)``."""
+
+    since_ns: int
+    until_ns: int
+
+
+def answer(value: object, status: int = 200) -> web.Response:
+    """An answer as JSON."""
+    return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")
+
+
+def when(text: str) -> int:
+    """Nanoseconds since the epoch of a date (00:00 UTC) or an RFC 3339 time. Raises ``BadQueryError``."""
+    try:
+        return moment_ns(datetime.fromisoformat(text.replace(" ", "+")))
+    except (ValueError, OverflowError) as error:
+        raise BadQueryError(f'"{text[:40]}" is no date or time, like 2026-11-01 or 2026-11-01T12:00:00Z') from error
+
+
+def month_start(now_ns: int) -> int:
+    """The first moment of the month, UTC."""
+    now = datetime.fromtimestamp(now_ns // 10**9, UTC)
+    return int(now.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()) * 10**9
+
+
+def period(request: web.Request, now_ns: int) -> Period:
+    """``since`` (default: the first of this month) and ``until`` (default: all up to now)."""
+    query = request.query
+    since = when(query["since"]) if "since" in query else month_start(now_ns)
+    # the hour that has begun, whole: it is answered from sums
+    until = when(query["until"]) if "until" in query else -(-(now_ns + 1) // HOUR_NS) * HOUR_NS
+    if since < 0 or until <= since or until > 1 << 62:
+        raise BadQueryError("until must be after since")
+    return Period(since, until)
+
+
+def filters(request: web.Request) -> list[tuple[str, str]]:
+    """``team=``, ``workflow=``, …, ``tag.NAME=``; each may be given several times."""
+    found = [(name, value) for name, value in request.query.items() if name in FILTERS or name.startswith("tag.")]
+    if len(found) > MAX_FILTERS:
+        raise BadQueryError(f"at most {MAX_FILTERS} filters")
+    return found
+
+
+def number(request: web.Request, name: str, default: int, low: int, high: int) -> int:
+    """A whole number of the query."""
+    text = request.query.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
+        raise BadQueryError(f"{name} is a whole number between {low} and {high}")
+    return int(text)
+
+
+def offset_of(cursor: str | None) -> int:
+    """The place at which a page begins."""
+    if cursor is None:
+        return 0
+    try:
+        text = base64.urlsafe_b64decode(cursor.encode()).decode()
+    except (ValueError, binascii.Error) as error:
+        raise BadQueryError("this cursor was not given by this API") from error
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise BadQueryError("this cursor was not given by this API")
+    return int(text)
+
+
+def paged(rows: list[T], offset: int, limit: int) -> tuple[list[T], str | None]:
+    """A page of rows, and the cursor of the next."""
+    more = offset + limit < len(rows)
+    return rows[offset : offset + limit], base64.urlsafe_b64encode(
+        str(offset + limit).encode()
+    ).decode() if more else None
+
+
+async def body(request: web.Request) -> dict[str, Any]:
+    """The JSON object that was sent."""
+    if request.content_type != "application/json":
+        raise BadQueryError("send JSON, with Content-Type: application/json")
+    try:
+        said = msgspec.json.decode(await request.read())
+    except msgspec.DecodeError as error:
+        raise BadQueryError(f"the body is no JSON: {error}") from error
+    if not isinstance(said, dict):
+        raise BadQueryError("the body is a JSON object")
+    return said

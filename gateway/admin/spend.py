@@ -1,0 +1,104 @@
+"""``/api/spend``: spend, tokens, speed of any group of calls in any period."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from gateway.admin import query
+from gateway.admin.access import team_of
+from gateway.admin.query import BadQueryError, answer
+from gateway.admin.services import SERVICES
+from gateway.ledger.rows import rfc3339
+from gateway.reports.spend import SpendRow, spend
+from pricing.money import dollars
+
+MAX_BY = 8
+MAX_LIMIT = 10_000
+MEASURES = tuple(name for name in SpendRow.__struct_fields__ if name not in ("group", "ttft_count"))
+
+
+def add(app: web.Application) -> None:
+    """Add the routes."""
+    app.router.add_get("/api/spend", page)
+
+
+async def page(request: web.Request) -> web.Response:
+    """Groups of calls, the dearest first."""
+    services = request.app[SERVICES]
+    now_ns = services.now_ns()
+    by = [name.strip() for name in request.query.get("by", "").split(",") if name.strip()]
+    if len(by) > MAX_BY:
+        raise BadQueryError(f"at most {MAX_BY} dimensions")
+    period = query.period(request, now_ns)
+    filters = scoped(request)
+    style = request.query.get("format", "json")
+    if style not in ("json", "csv"):
+        raise BadQueryError("format is json or csv")
+    limit = query.number(request, "limit", 1000, 1, MAX_LIMIT)
+    offset = query.offset_of(request.query.get("cursor"))
+    found = await services.read(lambda connection: spend(connection, by, period.since_ns, period.until_ns, filters))
+    rows = [row for row in found if row.requests or row.rejected or row.cost_nanousd]
+    if style == "csv":
+        return _csv(by, rows)
+    shown, cursor = query.paged(rows, offset, limit)
+    return answer(
+        {
+            "since": rfc3339(period.since_ns),
+            "until": rfc3339(period.until_ns),
+            "by": by,
+            "rows": [{"group": dict(zip(by, row.group, strict=True)), **measures(row)} for row in shown],
+            "groups": len(rows),
+            "total": measures(total(rows)),
+            "cursor": cursor,
+        }
+    )
+
+
+def scoped(request: web.Request) -> list[tuple[str, str]]:
+    """The filters of the query, kept to the viewer's team."""
+    filters = query.filters(request)
+    team = team_of(request, [value for name, value in filters if name == "team"])
+    return [*filters, ("team", team)] if team is not None else filters
+
+
+def total(rows: list[SpendRow]) -> SpendRow:
+    """All rows as one."""
+    names = [name for name in SpendRow.__struct_fields__ if name != "group"]
+    return SpendRow(group=(), **{name: sum(getattr(row, name) for row in rows) for name in names})
+
+
+def measures(row: SpendRow) -> dict[str, Any]:
+    """A row as JSON; means beside the sums, null where there is nothing to take the mean of."""
+    values = {name: getattr(row, name) for name in MEASURES if not name.endswith("_us")}
+    calls = row.requests + row.rejected
+    generating = row.latency_us - row.ttft_us
+    return {
+        **values,
+        "cost_usd": dollars(row.cost_nanousd),
+        "latency_ms": round(row.latency_us / calls / 1000, 3) if calls else None,
+        "gateway_ms": round(row.gateway_us / calls / 1000, 3) if calls else None,
+        "ttft_ms": round(row.ttft_us / row.ttft_count / 1000, 3) if row.ttft_count else None,
+        "output_tokens_per_second": round(row.output_tokens * 1e6 / generating, 2) if generating > 0 else None,
+    }
+
+
+def _csv(by: list[str], rows: list[SpendRow]) -> web.Response:
+    out = io.StringIO()
+    names = [*MEASURES, "cost_usd"]
+    writer = csv.writer(out)
+    writer.writerow([*by, *names])
+    for row in rows:
+        values = {**msgspec.structs.asdict(row), "cost_usd": dollars(row.cost_nanousd)}
+        writer.writerow([*[cell(text) for text in row.group], *[values[name] for name in names]])
+    headers = {"Content-Disposition": 'attachment; filename="spend.csv"'}
+    return web.Response(text=out.getvalue(), content_type="text/csv", headers=headers)
+
+
+def cell(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -1,0 +1,84 @@
+"""``/ui``: the page, served from files of this package, and the login that a browser needs where there are tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiohttp import web
+
+from gateway.admin.access import COOKIE, SESSION_SECONDS
+from gateway.admin.services import SERVICES
+
+FOLDER = Path(__file__).parent / "page"
+TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+PUBLIC = ("/ui/login", "/ui/assets/")
+"""What is shown to whoever has no session: the login, and files that hold nothing of anybody's."""
+
+
+def add(app: web.Application) -> None:
+    """Add the routes."""
+    files = {f"/{path.relative_to(FOLDER).as_posix()}": path for path in FOLDER.rglob("*") if path.suffix in TYPES}
+    assets = {name: (path.read_bytes(), TYPES[path.suffix]) for name, path in files.items()}
+
+    async def page(request: web.Request) -> web.Response:
+        return _file(*assets["/index.html"])
+
+    async def login_page(request: web.Request) -> web.Response:
+        return _file(*assets["/login.html"])
+
+    async def asset(request: web.Request) -> web.Response:
+        found = assets.get("/" + request.match_info["name"])
+        if found is None or found[1] == "text/html":
+            raise web.HTTPNotFound()
+        return _file(*found)
+
+    async def slash(request: web.Request) -> web.Response:
+        raise web.HTTPFound("/ui/")
+
+    app.router.add_get("/", slash)
+    app.router.add_get("/ui", slash)
+    app.router.add_get("/ui/", page)
+    app.router.add_get("/ui/login", login_page)
+    app.router.add_post("/ui/login", _login)
+    app.router.add_post("/ui/logout", _logout)
+    app.router.add_get("/ui/assets/{name:.+}", asset)
+
+
+def is_public(path: str) -> bool:
+    """Whether a path of the page is shown without a session."""
+    return path.startswith(PUBLIC)
+
+
+def _file(body: bytes, content_type: str) -> web.Response:
+    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
+    return web.Response(body=body, content_type=content_type, charset="utf-8", headers=headers)
+
+
+async def _login(request: web.Request) -> web.Response:
+    """A token for a session."""
+    access = request.app[SERVICES].access
+    sent = (await request.post()).get("token", "")
+    found = access.of_token(sent.strip()) if isinstance(sent, str) else None
+    if found is None:
+        raise web.HTTPSeeOther("/ui/login?wrong")
+    response = web.Response(status=303, headers={"Location": "/ui/"})
+    response.set_cookie(
+        COOKIE,
+        access.session(found[0]),
+        max_age=SESSION_SECONDS,
+        path="/",
+        httponly=True,
+        samesite="Strict",
+        secure=request.secure,
+    )
+    return response
+
+
+async def _logout(request: web.Request) -> web.Response:
+    response = web.Response(status=303, headers={"Location": "/ui/login"})
+    response.del_cookie(COOKIE, path="/")
+    return response
