@@ -20,6 +20,8 @@ from gateway.tokens.text import answer_text
 FIRST_TOKENS = 192
 """Output tokens of each choice that are held at first."""
 STEP_TOKENS = 128
+LEAST_TOKENS = 16
+"""An answer shorter than this is of no use."""
 MARGIN_TOKENS = 64
 """What a provider may have made and not yet sent, or may still make until it notices that the connection is closed."""
 MAX_FRAME_BYTES = 65_536
@@ -45,10 +47,11 @@ def extendable(call: Admitted) -> bool:
     return any(call.provider.dialect.cut(facts, frame) is not None for frame in PROBES)
 
 
-def first_bound(call: Admitted) -> Bound | None:
-    """The small first reservation; None where it is not smaller than the whole one."""
-    first = FIRST_TOKENS * call.facts.choices
-    if first >= call.bound.output_tokens:
+def first_bound(call: Admitted, affordable: int) -> Bound | None:
+    """The small first reservation, of ``affordable`` output tokens a choice at most; None where there is no room for
+    an answer, or it would not be smaller than the whole reservation."""
+    first = min(FIRST_TOKENS, affordable) * call.facts.choices
+    if first >= call.bound.output_tokens or affordable < MARGIN_TOKENS + LEAST_TOKENS:
         return None
     return Bound(call.bound.input_tokens, first, call.bound.units)
 

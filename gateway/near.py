@@ -78,17 +78,21 @@ class Near:
     def _extend(self) -> None:
         """Begin with a small reservation that grows with the answer, where every rule that is short allows it."""
         call = self._call
-        first = first_bound(call) if self._shortage.extend and extendable(call) else None
-        if first is None:
+        if not self._shortage.extend or not extendable(call):
             self._wait()
             return
         counter, model = self._parts.counter, call.facts.model
-        self._parts.offload(lambda: counter.prepare(model), None, lambda _: self._extended(first))
+        self._parts.offload(lambda: counter.prepare(model), None, self._extended)
 
-    def _extended(self, first: Bound) -> None:
+    def _extended(self, _: None) -> None:
         if self._cancelled:
             return
-        call, shortage, bound, amounts = self._call, self._shortage, self._call.bound, self._call.amounts
+        call = self._call
+        first = first_bound(call, self._affordable())
+        if first is None:
+            self._wait()
+            return
+        shortage, bound, amounts = self._shortage, call.bound, call.amounts
         call.extends = bound.output_tokens
         call.bound, call.amounts = first, amounts_of(call.price, first, call.facts)
         if not self._try():

@@ -40,6 +40,7 @@ match = {{ team = "t" }}
 usd = 0.006
 window = "total"
 clamp = {clamp}
+extend = {extend}
 
 [[quotas]]
 name = "{extra}"
@@ -55,8 +56,9 @@ HEADERS = {"Authorization": "Bearer sk-test-never-over", "Content-Type": "applic
 class Provider:
     """Counts what it would charge for every call that it has taken."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, paced: bool = False) -> None:
         self.rng = random.Random(seed)
+        self.paced = paced
         self.charged = 0
 
     def script(self, seen: Seen) -> Iterable[Step]:
@@ -74,19 +76,32 @@ class Provider:
             yield answer(json.dumps({"model": "m", "choices": [], "usage": usage}).encode())
             return
         yield chunked_head("text/event-stream")
-        words = {"model": "m", "choices": [{"index": 0, "delta": {"content": "words " * used}}]}
-        yield chunk(b"data: " + json.dumps(words).encode() + b"\n\n")
-        yield self.rng.random() * 0.05
+        if self.paced:
+            self.charged -= used * OUTPUT
+            yield from self.speak(used)
+        else:
+            words = {"model": "m", "choices": [{"index": 0, "delta": {"content": "words " * used}}]}
+            yield chunk(b"data: " + json.dumps(words).encode() + b"\n\n")
+            yield self.rng.random() * 0.05
         last = b"data: " + json.dumps({"model": "m", "choices": [], "usage": usage}).encode() + b"\n\ndata: [DONE]\n\n"
         yield chunk(last) + LAST_CHUNK
 
+    def speak(self, words: int) -> Iterable[Step]:
+        """A word at a time, each charged when it is made."""
+        said = {"model": "m", "choices": [{"index": 0, "delta": {"content": " word"}}]}
+        piece = chunk(b"data: " + json.dumps(said).encode() + b"\n\n")
+        for _ in range(words):
+            self.charged += OUTPUT
+            yield piece
+            yield 0.002
 
-async def call(session: aiohttp.ClientSession, gateway: Gateway, rng: random.Random) -> int:
+
+async def call(session: aiohttp.ClientSession, gateway: Gateway, rng: random.Random, *, long: bool = False) -> int:
     body = {
         "model": "gpt-4o-mini",
         "messages": [{"role": "user", "content": "x" * rng.randint(1, 60)}],
-        "max_tokens": rng.randint(5, 60),
-        "stream": rng.random() < 0.5,
+        "max_tokens": rng.randint(400, 1500) if long else rng.randint(5, 60),
+        "stream": long or rng.random() < 0.5,
     }
     patience = aiohttp.ClientTimeout(total=rng.uniform(0.01, 0.2) if rng.random() < 0.05 else 60)
     try:
@@ -98,9 +113,9 @@ async def call(session: aiohttp.ClientSession, gateway: Gateway, rng: random.Ran
         return 0
 
 
-async def rush(gateway: Gateway, calls: int, rng: random.Random) -> list[int]:
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=400)) as session:
-        return await asyncio.gather(*(call(session, gateway, rng) for _ in range(calls)))
+async def rush(gateway: Gateway, calls: int, rng: random.Random, *, long: bool = False) -> list[int]:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=20 if long else 400)) as session:
+        return await asyncio.gather(*(call(session, gateway, rng, long=long) for _ in range(calls)))
 
 
 def gauge(gateway: Gateway, name: str) -> float:
@@ -114,6 +129,7 @@ async def one_round(tmp_path: Path, seed: int, calls: int, *, clamp: bool, kill:
     rng, provider = random.Random(seed), Provider(seed)
     with Upstream(provider.script) as upstream:
         text = CONFIG.replace("{url}", upstream.url).replace("{clamp}", "true" if clamp else "false")
+        text = text.replace("{extend}", "false")
         text = text.replace("{{", "{").replace("}}", "}")
         gateway = Gateway(tmp_path, text.replace("{extra}", "first")).start()
         rushing = asyncio.create_task(rush(gateway, calls, rng))
@@ -152,6 +168,41 @@ async def one_round(tmp_path: Path, seed: int, calls: int, *, clamp: bool, kill:
 @pytest.mark.parametrize(("clamp", "kill"), [(False, False), (True, False), (False, True)])
 async def test_a_budget_is_never_passed_by_a_rush(tmp_path: Path, clamp: bool, kill: bool) -> None:
     await one_round(tmp_path, 5, 600, clamp=clamp, kill=kill)
+
+
+async def long_streams(tmp_path: Path, seed: int, calls: int) -> None:
+    """Streams that outgrow a small budget, with reservations that grow."""
+    rng, provider = random.Random(seed), Provider(seed, paced=True)
+    with Upstream(provider.script) as upstream:
+        text = CONFIG.replace("{url}", upstream.url).replace("{clamp}", "false").replace("{extend}", "true")
+        text = text.replace("{{", "{").replace("}}", "}").replace("{extra}", "first")
+        with Gateway(tmp_path, text) as gateway:
+            statuses = await rush(gateway, calls, rng, long=True)
+            assert provider.charged <= BUDGET_NANOUSD
+            for _ in range(60):
+                # until nobody gets in any more
+                answers = await rush(gateway, 20, rng, long=True)
+                statuses += answers
+                if set(answers) == {429}:
+                    break
+            assert provider.charged <= BUDGET_NANOUSD
+            assert 429 in statuses
+            assert gauge(gateway, "spendgate_quota_reserved") == 0
+            used = round(gauge(gateway, "spendgate_quota_used") * 1e9)
+            assert BUDGET_NANOUSD * 0.98 <= used <= BUDGET_NANOUSD
+            assert gateway.post("/api/quotas/verify")["differences"] == []
+
+
+async def test_streams_that_grow_never_pass_the_budget_and_use_it_up(tmp_path: Path) -> None:
+    await long_streams(tmp_path, 3, 120)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("seed", range(5))
+async def test_prove_long_streams(tmp_path: Path, seed: int, prove: bool) -> None:
+    if not prove:
+        pytest.skip("runs in make prove")
+    await long_streams(tmp_path, seed, 500)
 
 
 @pytest.mark.prove
