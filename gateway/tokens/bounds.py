@@ -42,8 +42,10 @@ def bound(facts: Facts, model: ModelLimits) -> Bound:
         tokens_in = window
     else:
         tokens_in = facts.input_bytes + facts.input_overhead
-        if tokens_in > window:
-            tokens_in = window
+        # embeddings, reranking and completions take many texts at once, each up to the window
+        most = window * facts.choices if facts.api == "completions" else window
+        if tokens_in > most and not facts.output_free:
+            tokens_in = most
     if facts.output_free:
         return Bound(tokens_in, 0, facts.units_bound)
     limit = facts.max_output

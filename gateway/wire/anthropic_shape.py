@@ -1,18 +1,21 @@
 """Anthropic's messages, as spoken by Anthropic itself, Vertex and Bedrock.
 
-Sources: Anthropic API reference (messages, streaming messages, message batches, errors, rate limits).
+Sources: Anthropic API reference (messages, streaming messages, message batches, errors, rate limits), "Compaction"
+(billing: ``usage.iterations``).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from gateway.wire.dialect import Header, Refusal, Reply
+from gateway.wire.dialect import Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
-from gateway.wire.json_read import parse, read_fields
+from gateway.wire.json_read import mentions, parse, read_fields
+from gateway.wire.meter import JsonMeter, SilentMeter, SseMeter, form_of
 from gateway.wire.numbers import count, part, text
 from gateway.wire.usage import Reading, Usage
 
@@ -20,6 +23,9 @@ NEEDLES = (b'"usage"', b'"message_stop"', b'"error"')
 DOCUMENT_KEYS = ("usage", "model", "error", "type", "stop_reason")
 OUTSIDE = (b'"image"', b'"document"', b'"file_id"', b'"container"', b'"mcp_servers"', b'"web_search', b'"web_fetch',
            b'"code_execution', b'"bash_code', b'"computer_', b'"url"')  # fmt: skip
+_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
+_HOUR = "ephemeral_1h_input_tokens"
+MAX_ITERATIONS = 10_000
 OVERHEAD_TOKENS = 1024
 """Tokens around the text: Anthropic states up to 735 for the tool-use system prompt with computer use, 346 without."""
 _BLOCK_INDEX = re.compile(rb'"index":\s*(\d{1,6})')
@@ -52,7 +58,7 @@ def read_message(api: str, model: str, body: bytes, *, stream: bool | None = Non
         billable=api != "count_tokens",
         input_bytes=len(body),
         input_overhead=OVERHEAD_TOKENS,
-        input_open=any(mark in body for mark in OUTSIDE),
+        input_open=mentions(body, OUTSIDE),
         max_output=UNLIMITED if limit is None else limit,
         service_tier="fast" if fields.speed == "fast" else text(fields.service_tier, 40),
     )
@@ -63,23 +69,44 @@ def take_usage(usage: dict[str, Any], into: Usage, raw: dict[str, int]) -> None:
 
     ``input_tokens`` leaves cached tokens out (Anthropic, prompt caching), so the total is their sum.
     """
-    for name in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens"):
+    for name in _COUNTS:
         value = count(usage.get(name))
         if value is not None:
             raw[name] = value
-    hour = part(usage, "cache_creation", "ephemeral_1h_input_tokens")
+    hour = part(usage, "cache_creation", _HOUR)
     if hour is not None:
-        into.cache_write_1h_tokens = hour
-    into.cache_read_tokens = raw.get("cache_read_input_tokens", 0)
-    into.cache_write_tokens = raw.get("cache_creation_input_tokens", 0)
-    into.input_tokens_total = raw.get("input_tokens", 0) + into.cache_read_tokens + into.cache_write_tokens
-    into.output_tokens_total = raw.get("output_tokens", 0)
+        raw[_HOUR] = hour
+    compacted = _compactions(usage.get("iterations"))
+    if compacted is not None:
+        raw.update({"compaction " + name: value for name, value in compacted.items()})
+    total = {name: raw.get(name, 0) + raw.get("compaction " + name, 0) for name in (*_COUNTS, _HOUR)}
+    into.cache_write_1h_tokens = total[_HOUR]
+    into.cache_read_tokens = total["cache_read_input_tokens"]
+    into.cache_write_tokens = total["cache_creation_input_tokens"]
+    into.input_tokens_total = total["input_tokens"] + into.cache_read_tokens + into.cache_write_tokens
+    into.output_tokens_total = total["output_tokens"]
     thinking = part(usage, "output_tokens_details", "thinking_tokens")
     if thinking is not None:
         into.reasoning_tokens = thinking
     searches = part(usage, "server_tool_use", "web_search_requests")
     if searches is not None:
         into.web_search_requests = searches
+
+
+def _compactions(iterations: Any) -> dict[str, int] | None:
+    """What compaction used, which is billed and which the numbers beside it leave out; None where none is reported.
+
+    Iterations of an advisor are billed at another model's price and are left out here too.
+    """
+    if not isinstance(iterations, list):
+        return None
+    found = dict.fromkeys((*_COUNTS, _HOUR), 0)
+    for one in iterations[:MAX_ITERATIONS]:
+        if isinstance(one, dict) and one.get("type") == "compaction":
+            for name in _COUNTS:
+                found[name] += count(one.get(name)) or 0
+            found[_HOUR] += part(one, "cache_creation", _HOUR) or 0
+    return found
 
 
 class MessageReader:
@@ -128,6 +155,15 @@ class MessageReader:
     def done(self) -> None:
         if not self._facts.stream and self.reading.usage is not None:
             self.reading.complete = True
+
+
+def meter(facts: Facts, headers: Sequence[Header]) -> Meter:
+    """A meter for a message, whole or streamed."""
+    reader = MessageReader(facts)
+    form = "" if facts.api == "count_tokens" else form_of(headers, facts)
+    if form == "sse":
+        return SseMeter(reader, headers, NEEDLES)
+    return JsonMeter(reader, headers, DOCUMENT_KEYS) if form == "json" else SilentMeter(reader, headers)
 
 
 ERROR_TYPES = {

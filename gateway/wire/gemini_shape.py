@@ -16,9 +16,11 @@ from gateway.wire.dialect import Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.json_array import Elements
 from gateway.wire.json_edit import set_value
-from gateway.wire.json_read import parse, read_fields
+from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, header
-from gateway.wire.numbers import count, table
+from gateway.wire.numbers import count, part, table
+from gateway.wire.openai_shape import OpenAIShape
+from gateway.wire.openai_usage import read_usage as openai_usage
 from gateway.wire.usage import Reading, Usage
 
 NEEDLES = (b'"usageMetadata"', b'"error"')
@@ -27,6 +29,8 @@ OUTSIDE = (b'"inlineData"', b'"inline_data"', b'"fileData"', b'"file_data"', b'"
            b'"googleSearch', b'"google_search', b'"urlContext"', b'"url_context"', b'"codeExecution"',
            b'"code_execution"', b'"fileSearch"', b'"googleMaps"')  # fmt: skip
 OVERHEAD_TOKENS = 64
+_MODALITIES: dict[str | int, str] = {"AUDIO": "AUDIO", "IMAGE": "IMAGE", 4: "AUDIO", 2: "IMAGE"}
+"""Numbers where the client asked for them (``enum-encoding=int``): google.cloud.aiplatform Modality."""
 
 OPERATIONS = {
     "generateContent": "generate_content",
@@ -72,7 +76,7 @@ def read_generate(operation: str, model: str, body: bytes) -> Facts:
         billable=api != "count_tokens",
         input_bytes=len(body),
         input_overhead=OVERHEAD_TOKENS,
-        input_open=any(mark in body for mark in OUTSIDE),
+        input_open=mentions(body, OUTSIDE),
         max_output=UNLIMITED if limit is None else limit,
         choices=max(1, choices),
         output_free=api in ("gemini_embed", "predict"),
@@ -118,10 +122,28 @@ def read_usage(meta: dict[str, Any], into: Usage, raw: dict[str, int]) -> bool:
     ):
         for item in meta.get(key) or () if isinstance(meta.get(key), list) else ():
             tokens = count(item.get("tokenCount")) if isinstance(item, dict) else None
-            field = {"AUDIO": audio, "IMAGE": image}.get(item.get("modality"), "") if tokens is not None else ""
+            field = {"AUDIO": audio, "IMAGE": image}.get(_modality(item), "") if tokens is not None else ""
             if field:
                 setattr(into, field, tokens)
     return True
+
+
+def _modality(item: dict[str, Any]) -> str:
+    name = item.get("modality")
+    return _MODALITIES.get(name, "") if isinstance(name, str | int) else ""
+
+
+class GoogleOpenAI(OpenAIShape):
+    """Google's OpenAI-compatible paths. Thoughts are in ``total_tokens`` alone, beside prompt and completion."""
+
+    def take_usage(self, usage: dict[str, Any], document: dict[str, Any], into: Usage, reading: Reading) -> bool:
+        seen = openai_usage(usage, into)
+        prompt, said = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
+        total = count(usage.get("total_tokens"))
+        if prompt is not None and said is not None and total is not None and total > prompt + said:
+            into.output_tokens_total = total - prompt
+            into.reasoning_tokens = into.reasoning_tokens or total - prompt - said
+        return seen
 
 
 class GeminiReader:
@@ -158,14 +180,31 @@ class GeminiReader:
             tier = meta.get("serviceTier", meta.get("trafficType"))
             if isinstance(tier, str):
                 reading.service_tier = tier[:40].lower()
+            if reading.usage is not None and _finished(document.get("candidates")):
+                reading.complete = True
         predictions = document.get("predictions")
         if self._facts.api == "predict" and isinstance(predictions, list):
-            reading.usage = Usage(output_images=len(predictions))
-            reading.source = "response"
+            self._predicted(predictions)
+
+    def _predicted(self, predictions: list[Any]) -> None:
+        """Embeddings state their tokens; pictures are counted."""
+        tokens = [part(item, "embeddings", "statistics", "token_count") for item in predictions]
+        known = [number for number in tokens if number is not None]
+        if known:
+            self.reading.usage = Usage(input_tokens_total=sum(known))
+        elif any("embeddings" in item or "textEmbedding" in item for item in predictions if isinstance(item, dict)):
+            return
+        else:
+            self.reading.usage = Usage(output_images=len(predictions))
+        self.reading.source = "response"
 
     def done(self) -> None:
         if not self._facts.stream and self.reading.usage is not None:
             self.reading.complete = True
+
+
+def _finished(candidates: Any) -> bool:
+    return isinstance(candidates, list) and any(isinstance(c, dict) and c.get("finishReason") for c in candidates)
 
 
 def meter(facts: Facts, headers: Sequence[Header]) -> Meter:
@@ -176,7 +215,7 @@ def meter(facts: Facts, headers: Sequence[Header]) -> Meter:
         return SseMeter(reader, headers, NEEDLES)
     if b"json" in content_type:
         if facts.stream:
-            return FrameMeter(reader, headers, Elements(), NEEDLES)
+            return FrameMeter(reader, headers, Elements(DOCUMENT_KEYS), NEEDLES)
         return JsonMeter(reader, headers, DOCUMENT_KEYS)
     return SilentMeter(reader, headers)
 

@@ -7,6 +7,8 @@ UTF-8, numbers beyond 64 bits. The standard library's parser takes over there.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,6 +17,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 _decode = msgspec.json.decode
 _BOM = b"\xef\xbb\xbf"
+_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]").search
 
 
 def parse(data: bytes) -> Any:
@@ -45,3 +48,9 @@ def read_fields(decoder: msgspec.json.Decoder[T], body: bytes) -> T | str:
         return "The request body must be a JSON object."
     fields: T = msgspec.convert(document, decoder.type)
     return fields
+
+
+def mentions(body: bytes, marks: Sequence[bytes]) -> bool:
+    """True where a JSON text may hold one of ``marks``, member names or values in their quotes. Letters that are
+    written as escapes, as no encoder does, count as any of them."""
+    return any(mark in body for mark in marks) or (b"\\u00" in body and _ESCAPED_LETTER(body) is not None)

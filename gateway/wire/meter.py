@@ -11,18 +11,21 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.wire.dialect import Header
+from gateway.wire.facts import Facts
 from gateway.wire.framing.content_encoding import Decoder, decoder_for
 from gateway.wire.framing.json_body import JsonBody
-from gateway.wire.framing.json_scan import JsonScan
+from gateway.wire.framing.json_scan import JsonScan, document_of, paths
 from gateway.wire.framing.sse import ENDINGS, Piece, SseBlocks, data_of, ends_block
 from gateway.wire.usage import Reading
 
 SAMPLE_BYTES = 32_768
+_VAGUE = (b"text/plain", b"application/octet-stream")
 FIRST_FRAMES = 16
 """Frames that are parsed in search of the model's name, at most."""
 SCANNED = (
-    (b"type",), (b"model",), (b"usage",), (b"error",), (b"service_tier",),
-    (b"response", b"usage"), (b"response", b"model"), (b"response", b"error"), (b"response", b"service_tier"),
+    "type", "model", "usage", "error", "service_tier", "usageMetadata", "modelVersion",
+    "response/usage", "response/model", "response/error", "response/service_tier",
+    "message/usage", "message/model", "delta/usage", "response/meta",
 )  # fmt: skip
 """What is read of an event that is too long to be kept."""
 
@@ -235,7 +238,7 @@ class LongEvent:
     """An event that is too long to be kept: the few members of its JSON that can say what was used."""
 
     def __init__(self) -> None:
-        self._scan = JsonScan(SCANNED)
+        self._scan = JsonScan(paths(SCANNED))
         self._started = False
 
     def feed(self, piece: bytes) -> None:
@@ -247,13 +250,7 @@ class LongEvent:
         self._scan.feed(piece)
 
     def document(self) -> bytes:
-        outer: list[bytes] = []
-        inner: list[bytes] = []
-        for path, raw in self._scan.found.items():
-            (inner if len(path) == 2 else outer).append(b'"%b":%b' % (path[-1], raw))
-        if inner:
-            outer.append(b'"response":{%b}' % b",".join(inner))
-        return b"{%b}" % b",".join(outer)
+        return document_of(self._scan.found)
 
 
 class StrippingSseMeter(SseMeter):
@@ -359,6 +356,18 @@ def header(headers: Sequence[Header], name: bytes) -> bytes:
     size = len(name)
     found = [value for key, value in headers if len(key) == size and key.lower() == name]
     return found[0] if len(found) == 1 else b", ".join(found)
+
+
+def form_of(headers: Sequence[Header], facts: Facts) -> str:
+    """``sse`` or ``json``, as the content type says; where it says nothing, what was asked for; empty for any other."""
+    kind = header(headers, b"content-type").lower()
+    if kind.startswith(b"text/event-stream"):
+        return "sse"
+    if b"json" in kind:
+        return "json"
+    if not kind or kind.startswith(_VAGUE):
+        return "sse" if facts.stream else "json"
+    return ""
 
 
 def _decoder(headers: Sequence[Header]) -> Decoder | None:

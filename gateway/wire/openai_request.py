@@ -71,6 +71,7 @@ class Body(msgspec.Struct):
     plugins: Any = None
     agent_id: Any = None
     documents: Any = None
+    query: Any = None
 
 
 _body = msgspec.json.Decoder(Body).decode
@@ -193,6 +194,12 @@ def choices(api: str, fields: Body) -> int:
     """How many answers are asked for, at most."""
     asked = max(count(fields.n) or 1, count(fields.best_of) or 1, 1)
     return asked * prompts(fields) if api == "completions" else asked
+
+
+def reranked(fields: Body, body: bytes) -> int:
+    """Bytes that a reranker reads: the query goes with each document."""
+    query = fields.query.encode("utf-8", "replace") if isinstance(fields.query, str) else b""
+    return len(body) + len(query) * (len(fields.documents) if isinstance(fields.documents, list) else 1)
 
 
 def characters(fields: Body, body: bytes) -> int:

@@ -12,14 +12,15 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from gateway.wire import anthropic_shape
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.json_edit import set_inner, set_value
 from gateway.wire.json_read import parse
-from gateway.wire.meter import JsonMeter, Reader, SilentMeter, SseMeter, StrippingSseMeter, header
+from gateway.wire.meter import JsonMeter, Reader, SilentMeter, SseMeter, StrippingSseMeter, form_of, header
 from gateway.wire.multipart import form_field
 from gateway.wire.numbers import count, text
-from gateway.wire.openai_request import Body, characters, choices, extent, read_body
+from gateway.wire.openai_request import Body, characters, choices, extent, read_body, reranked
 from gateway.wire.openai_strip import strip_usage
 from gateway.wire.openai_usage import milliseconds, read_usage
 from gateway.wire.paths import plain_path
@@ -44,6 +45,8 @@ ENDS = {
     "conversation.response.error": True,
 }
 """Types of the last event of a stream → the call failed."""
+SOUND = frozenset(("speech", "transcriptions", "translations"))
+"""Operations whose answers may be no JSON."""
 MAX_CHOICES = 128
 """OpenAI answers with this many choices at most."""
 _LAST = {
@@ -112,6 +115,10 @@ class OpenAIReader:
             reading.usage = reading.usage or Usage()
             reading.usage.output_images = made
             reading.source = "response"
+        elif facts.api == "speech" and self._ok and reading.usage is None and not facts.model.startswith("gpt-"):
+            # an answer that is sound alone reports nothing: what is billed are the characters of the request
+            reading.usage = Usage(input_characters=facts.units_bound.get("input_characters", 0))
+            reading.source = "response"
         if not facts.stream and reading.usage is not None:
             reading.complete = True
 
@@ -137,6 +144,9 @@ class OpenAIShape:
         "/images/edits": "images",
         "/images/variations": "images",
         "/responses/input_tokens": "count_tokens",
+        "/rerank": "rerank",
+        "/messages": "messages",
+        "/messages/count_tokens": "count_tokens",
     }
     """How a path ends → the operation."""
     free: ClassVar[frozenset[str]] = frozenset(("count_tokens", "moderations", "other"))
@@ -154,7 +164,9 @@ class OpenAIShape:
         last = path.rfind("/")
         second = path.rfind("/", 0, last)
         found = self.operations.get(path[second:]) if second >= 0 else None
-        return found or self.operations.get(path[last:], "other")
+        found = found or self.operations.get(path[last:], "other")
+        # a thread's messages are stored, not answered
+        return "other" if found == "messages" and "/threads/" in path else found
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         api = self.operation(method, plain_path(target))
@@ -162,6 +174,8 @@ class OpenAIShape:
             return Facts(api=api)
         if content_type[:19].lower() == b"multipart/form-data":
             return self._read_form(api, content_type, body)
+        if api == "messages":
+            return anthropic_shape.read_message(api, "", body)
         fields = read_body(body)
         if isinstance(fields, str):
             return Facts(api=api, billable=api not in self.free, malformed=fields)
@@ -175,9 +189,9 @@ class OpenAIShape:
             model=text(fields.model),
             stream=stream,
             billable=api not in self.free,
-            input_bytes=len(body),
+            input_bytes=reranked(fields, body) if api == "rerank" else len(body),
             input_overhead=reach.overhead,
-            input_open=reach.open,
+            input_open=reach.open and api != "rerank",
             image_count=reach.images,
             max_output=UNLIMITED if limit is None else limit,
             choices=choices(api, fields),
@@ -216,7 +230,7 @@ class OpenAIShape:
         value = b"%d" % max_output
         if facts.api in ("responses", "responses-compact"):
             return set_value(body, b"max_output_tokens", value)
-        if facts.api == "completions":
+        if facts.api in ("completions", "messages"):
             return set_value(body, b"max_tokens", value)
         if facts.api != "chat":
             return None
@@ -280,21 +294,26 @@ class OpenAIShape:
         return RESPONSE_NEEDLES if facts.api == "responses" else NEEDLES
 
     def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
+        if facts.api == "messages":
+            return anthropic_shape.meter(facts, headers)
         reader = self.reader(facts, status, headers)
-        if is_stream(headers):
+        form = form_of(headers, facts)
+        if form == "sse":
             if not facts.asks_usage and status < 300:
                 return StrippingSseMeter(reader, headers, self.needles(facts), strip_usage)
             return SseMeter(reader, headers, self.needles(facts))
-        if b"json" in header(headers, b"content-type"):
-            return JsonMeter(reader, headers, DOCUMENT_KEYS)
+        if form == "json" and (facts.api not in SOUND or b"json" in header(headers, b"content-type")):
+            return JsonMeter(reader, headers, (*DOCUMENT_KEYS, *self.document_keys))
         return SilentMeter(reader, headers)
 
     # the gateway's own answers
 
     def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
-        return openai_error(refusal)
+        return anthropic_shape.refuse(refusal) if facts.api == "messages" else openai_error(refusal)
 
     def cut(self, facts: Facts, last: bytes) -> bytes | None:
+        if facts.api == "messages":
+            return anthropic_shape.cut(last)
         if facts.api not in ("chat", "completions"):
             return None
         end: dict[str, Any] = {"delta": {}} if facts.api == "chat" else {"text": ""}
@@ -308,10 +327,6 @@ class OpenAIShape:
         model = known.get("model", facts.model)
         chunk = {"id": known.get("id", ""), "object": kind, "created": created, "model": model, "choices": ends}
         return b"data: " + msgspec.json.encode(chunk) + b"\n\ndata: [DONE]\n\n"
-
-
-def is_stream(headers: Sequence[Header]) -> bool:
-    return header(headers, b"content-type")[:17].lower() == b"text/event-stream"
 
 
 def _members(struct: Any) -> dict[str, Any]:

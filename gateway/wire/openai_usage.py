@@ -24,6 +24,8 @@ def read_usage(usage: Mapping[str, Any], into: Usage) -> bool:
         into.input_tokens_total = tokens_in
     if tokens_out is not None:
         into.output_tokens_total = tokens_out
+    # beside the totals where the details would say it: Together, Moonshot
+    _take(into, usage, "cached_tokens", "cache_read_tokens")
     for name in _INPUT_DETAILS:
         details = usage.get(name)
         if isinstance(details, dict):
@@ -37,6 +39,10 @@ def read_usage(usage: Mapping[str, Any], into: Usage) -> bool:
     seconds = milliseconds(usage.get("seconds"))
     if seconds is not None:
         into.audio_milliseconds = seconds
+    total = count(usage.get("total_tokens"))
+    if tokens_in is None and tokens_out is None and total is not None:
+        # embeddings and rerankers: all of it is input
+        into.input_tokens_total = tokens_in = total
     return tokens_in is not None or tokens_out is not None or seconds is not None
 
 
@@ -50,7 +56,7 @@ def _input_details(details: dict[str, Any], into: Usage) -> None:
         into.cache_read_audio_tokens = cached
 
 
-def _take(into: Usage, details: dict[str, Any], name: str, field: str) -> None:
+def _take(into: Usage, details: Mapping[str, Any], name: str, field: str) -> None:
     value = count(details.get(name))
     if value is not None:
         setattr(into, field, value)

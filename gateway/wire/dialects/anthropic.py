@@ -8,10 +8,9 @@ from typing import ClassVar
 import msgspec
 
 from gateway.wire.anthropic_shape import (
-    DOCUMENT_KEYS,
-    NEEDLES,
     MessageReader,
     cut,
+    meter,
     read_message,
     refuse,
 )
@@ -20,10 +19,12 @@ from gateway.wire.facts import Facts
 from gateway.wire.framing.ndjson import Lines
 from gateway.wire.json_edit import set_value
 from gateway.wire.json_read import parse
-from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, header
+from gateway.wire.meter import FrameMeter
 from gateway.wire.numbers import table
 from gateway.wire.paths import plain_path
 from gateway.wire.usage import Reading, Usage
+
+BATCH_KEYS = ("result/type", "result/message/usage", "result/message/model")
 
 
 class BatchReader:
@@ -85,15 +86,9 @@ class Anthropic:
         return target, set_value(body, b"model", msgspec.json.encode(model))
 
     def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
-        content_type = header(headers, b"content-type")
         if facts.api == "batch_results" and status < 300:
-            return FrameMeter(BatchReader(facts), headers, Lines(), (b'"result"',))
-        reader = MessageReader(facts)
-        if content_type.startswith(b"text/event-stream"):
-            return SseMeter(reader, headers, NEEDLES)
-        if b"json" in content_type:
-            return JsonMeter(reader, headers, DOCUMENT_KEYS)
-        return SilentMeter(reader, headers)
+            return FrameMeter(BatchReader(facts), headers, Lines(BATCH_KEYS), (b'"result"',))
+        return meter(facts, headers)
 
     def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
         return refuse(refusal)

@@ -19,10 +19,10 @@ from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.aws_eventstream import EventStream, Message, encode
 from gateway.wire.json_edit import set_value
-from gateway.wire.json_read import parse, read_fields
-from gateway.wire.meter import Base, JsonMeter, SilentMeter, header
+from gateway.wire.json_read import mentions, parse, read_fields
+from gateway.wire.meter import Base, JsonMeter, SilentMeter, form_of, header
 from gateway.wire.numbers import count, part, table
-from gateway.wire.openai_shape import read_usage
+from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.paths import plain_path
 from gateway.wire.usage import Reading, Usage
 
@@ -45,6 +45,17 @@ _MODEL_ID = re.compile(r"[a-z0-9._:/-]*")
 _BLOCK_INDEX = re.compile(rb'"contentBlockIndex":\s*(\d{1,6})')
 
 
+class BedrockOpenAI(OpenAIShape):
+    """The OpenAI-compatible paths, and Anthropic's messages below ``/anthropic``."""
+
+    kind = "bedrock"
+    price_as = "bedrock"
+
+
+OPENAI = BedrockOpenAI()
+OPENAI_APIS = frozenset(OPENAI.operations.values()) - {"count_tokens"}
+
+
 class InvokeBody(msgspec.Struct):
     """Where the families keep their output limit."""
 
@@ -64,7 +75,8 @@ _BODY: msgspec.json.Decoder[InvokeBody] = msgspec.json.Decoder(InvokeBody)
 class BedrockReader:
     """Reads whole answers and the events of streamed ones."""
 
-    def __init__(self, facts: Facts, headers: Sequence[Header]) -> None:
+    def __init__(self, facts: Facts, status: int, headers: Sequence[Header]) -> None:
+        self._ok = status < 300
         self.reading = Reading()
         self.terminal = False
         self._facts = facts
@@ -167,6 +179,12 @@ class BedrockReader:
         if not self._stated and self._from_headers is not None:
             reading.usage = self._from_headers
             reading.source = "headers"
+        made = self._facts.units_bound.get("output_images")
+        if made and self._ok and not reading.failed:
+            # Titan and Nova pictures are billed by the piece; an answer holds as many as were asked for
+            reading.usage = reading.usage or Usage()
+            reading.usage.output_images = made
+            reading.source = "response"
         if not self._facts.stream and reading.usage is not None:
             reading.complete = True
 
@@ -214,7 +232,9 @@ class Bedrock:
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         match = _PATH.search(plain_path(target))
-        if match is None or method != b"POST":
+        if match is None:
+            return OPENAI.read(method, target, content_type, body)
+        if method != b"POST":
             return Facts()
         model, operation = _model_id(match[1][:400]), match[2]
         api = _APIS[operation]
@@ -229,7 +249,7 @@ class Bedrock:
             billable=api != "count_tokens",
             input_bytes=len(body),
             input_overhead=OVERHEAD_TOKENS,
-            input_open=any(mark in body for mark in OUTSIDE),
+            input_open=mentions(body, OUTSIDE),
             max_output=UNLIMITED if limit is None else limit,
             output_free="embed" in model,
             units_bound={"output_images": count(table(fields.imageGenerationConfig).get("numberOfImages")) or 1}
@@ -238,7 +258,7 @@ class Bedrock:
         )
 
     def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:
-        return body
+        return body if facts.asks_usage else OPENAI.prepare(facts, target, body)
 
     def clamp(self, facts: Facts, body: bytes, max_output: int) -> bytes | None:
         if facts.api == "converse":
@@ -249,24 +269,30 @@ class Bedrock:
             for name in LIMITS:
                 if name in document:
                     return set_value(body, name.encode(), b"%d" % max_output)
-        return None
+        return OPENAI.clamp(facts, body, max_output) if facts.api in OPENAI_APIS else None
 
     def rename_model(self, facts: Facts, target: bytes, body: bytes, model: str) -> tuple[bytes, bytes]:
+        if facts.api in OPENAI_APIS:
+            return OPENAI.rename_model(facts, target, body, model)
         path, mark, query = target.partition(b"?")
         base, _, operation = path.rpartition(b"/")
         root = base[: base.find(b"/model/")]
         return b"%b/model/%b/%b%b%b" % (root, quote(model, safe="").encode(), operation, mark, query), body
 
     def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
-        reader = BedrockReader(facts, headers if facts.api == "invoke" else ())
+        if facts.api in OPENAI_APIS:
+            return OPENAI.meter(facts, status, headers)
+        reader = BedrockReader(facts, status, headers if facts.api == "invoke" else ())
         content_type = header(headers, b"content-type")
         if b"eventstream" in content_type:
             return EventStreamMeter(reader, headers)
-        if b"json" in content_type and facts.api != "count_tokens":
+        if form_of(headers, facts) == "json" and facts.api != "count_tokens":
             return JsonMeter(reader, headers, DOCUMENT_KEYS)
         return SilentMeter(reader, headers)
 
     def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
+        if facts.api in OPENAI_APIS:
+            return OPENAI.refuse(refusal, facts)
         kind = {
             401: "UnrecognizedClientException",
             403: "AccessDeniedException",
@@ -283,6 +309,8 @@ class Bedrock:
         return Reply(status, headers, msgspec.json.encode({"message": refusal.message}))
 
     def cut(self, facts: Facts, last: bytes) -> bytes | None:
+        if facts.api in OPENAI_APIS:
+            return OPENAI.cut(facts, last)
         if facts.api != "converse":
             return None
         block = _BLOCK_INDEX.findall(last) if last.rfind(b"contentBlockDelta") > last.rfind(b"contentBlockStop") else []

@@ -15,7 +15,7 @@ from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.ndjson import Lines
 from gateway.wire.json_edit import set_value
-from gateway.wire.json_read import parse, read_fields
+from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, header
 from gateway.wire.numbers import count, table, text
 from gateway.wire.openai_shape import OpenAIShape, retry_headers
@@ -34,7 +34,7 @@ OPERATIONS = {
     "/v1/summarize": "cohere_summarize",
 }
 OUTPUTLESS = ("cohere_embed", "cohere_rerank", "cohere_classify")
-DOCUMENT_KEYS = ("usage", "meta", "model", "response", "message")
+DOCUMENT_KEYS = ("usage", "meta", "model", "type", "event_type", "is_finished", "response/meta", "delta/usage")
 NEEDLES = (b'"billed_units"', b'"message-end"', b'"stream-end"', b'"is_finished":true', b"[DONE]")
 OUTSIDE = (b'"image_url"', b'"connectors"', b'"conversation_id"', b'"web-search"', b'"images"')
 DOCUMENTS_PER_UNIT = 100
@@ -102,6 +102,11 @@ class CohereReader:
                     reading.usage = Usage()
                     reading.source = "response"
                 setattr(reading.usage, field, value)
+        pictures = count(units.get("image_tokens"))
+        if pictures and reading.usage is not None:
+            # counted beside the text's tokens
+            reading.usage.input_image_tokens = pictures
+            reading.usage.input_tokens_total = (count(units.get("input_tokens")) or 0) + pictures
 
     def done(self) -> None:
         if not self._facts.stream and self.reading.usage is not None:
@@ -134,7 +139,7 @@ class Cohere:
             billable=True,
             input_bytes=len(body),
             input_overhead=2048,
-            input_open=any(mark in body for mark in OUTSIDE),
+            input_open=mentions(body, OUTSIDE),
             max_output=UNLIMITED if limit is None else limit,
             choices=max(1, count(fields.num_generations) or 1),
             output_free=api in OUTPUTLESS,
@@ -160,7 +165,7 @@ class Cohere:
         if content_type.startswith(b"text/event-stream"):
             return SseMeter(reader, headers, NEEDLES)
         if facts.stream or b"stream" in content_type:
-            return FrameMeter(reader, headers, Lines(), NEEDLES)
+            return FrameMeter(reader, headers, Lines(DOCUMENT_KEYS), NEEDLES)
         if b"json" in content_type:
             return JsonMeter(reader, headers, DOCUMENT_KEYS)
         return SilentMeter(reader, headers)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from gateway.wire import gemini_shape
+import msgspec
+
+from gateway.wire import gemini_interactions, gemini_shape
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import Facts
-from gateway.wire.openai_shape import OpenAIShape
+from gateway.wire.json_edit import set_value
 from gateway.wire.paths import plain_path
 
 
-class GeminiOpenAI(OpenAIShape):
+class GeminiOpenAI(gemini_shape.GoogleOpenAI):
     """The OpenAI-compatible API below ``/v1beta/openai``."""
 
     kind = "gemini"
@@ -20,7 +22,7 @@ class GeminiOpenAI(OpenAIShape):
 
 
 OPENAI = GeminiOpenAI()
-OPENAI_APIS = frozenset(OPENAI.operations.values())
+OPENAI_APIS = frozenset(OPENAI.operations.values()) - {"count_tokens"}
 
 
 class Gemini:
@@ -35,6 +37,8 @@ class Gemini:
             return OPENAI.read(method, target, content_type, body)
         if method != b"POST":
             return Facts()
+        if path.endswith("/interactions"):
+            return gemini_interactions.read(body)
         model, operation = gemini_shape.split_operation(path)
         return gemini_shape.read_generate(operation, model, body)
 
@@ -44,16 +48,22 @@ class Gemini:
     def clamp(self, facts: Facts, body: bytes, max_output: int) -> bytes | None:
         if facts.api in OPENAI_APIS:
             return OPENAI.clamp(facts, body, max_output)
+        if facts.api == "interactions":
+            return gemini_interactions.clamp(body, max_output)
         return gemini_shape.clamp(facts, body, max_output)
 
     def rename_model(self, facts: Facts, target: bytes, body: bytes, model: str) -> tuple[bytes, bytes]:
         if facts.api in OPENAI_APIS:
             return OPENAI.rename_model(facts, target, body, model)
+        if facts.api == "interactions":
+            return target, set_value(body, b"model", msgspec.json.encode(model))
         return gemini_shape.rename(target, model), body
 
     def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
-        if facts.api in OPENAI_APIS and facts.api != "count_tokens":
+        if facts.api in OPENAI_APIS:
             return OPENAI.meter(facts, status, headers)
+        if facts.api == "interactions":
+            return gemini_interactions.meter(facts, headers)
         return gemini_shape.meter(facts, headers)
 
     def refuse(self, refusal: Refusal, facts: Facts) -> Reply:

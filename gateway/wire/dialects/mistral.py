@@ -53,7 +53,9 @@ class Mistral(OpenAIShape):
             seen = True
         seconds = count(usage.get("prompt_audio_seconds"))
         if seconds:
+            # sound is billed by its length; its tokens stand beside the prompt's and are not billed again
             into.audio_milliseconds = seconds * 1000
+            into.input_audio_tokens = 0
         searches = count(table(usage.get("connectors")).get("web_search"))
         if searches is not None:
             into.web_search_requests = searches

@@ -26,6 +26,9 @@ OPERATIONS = {
 }
 
 
+DOCUMENT_KEYS = ("model", "done", "error", "prompt_eval_count", "eval_count")
+
+
 class OllamaBody(msgspec.Struct):
     model: Any = None
     stream: Any = None
@@ -131,7 +134,7 @@ class Ollama:
         reader = OllamaReader(facts)
         if b"json" in header(headers, b"content-type"):
             # one document or many: the last line holds the counts
-            return FrameMeter(reader, headers, Lines(), (b"eval_count", b'"done":true', b'"error"'))
+            return FrameMeter(reader, headers, Lines(DOCUMENT_KEYS), (b"eval_count", b'"done":true', b'"error"'))
         return SilentMeter(reader, headers)
 
     def refuse(self, refusal: Refusal, facts: Facts) -> Reply:

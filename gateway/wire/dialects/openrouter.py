@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.wire.facts import Facts
-from gateway.wire.numbers import nanousd
+from gateway.wire.numbers import nanousd, table
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.usage import Reading, Usage
 
@@ -18,6 +18,7 @@ class OpenRouter(OpenAIShape):
     price_as = "openrouter"
     base_url = "https://openrouter.ai"
     asks = frozenset()
+    operations = {**OpenAIShape.operations, "/v1/images": "images"}
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         facts = super().read(method, target, content_type, body)
@@ -27,6 +28,9 @@ class OpenRouter(OpenAIShape):
 
     def take_usage(self, usage: dict[str, Any], document: dict[str, Any], into: Usage, reading: Reading) -> bool:
         cost = nanousd(usage.get("cost"))
+        if cost is not None and usage.get("is_byok") is True:
+            # OpenRouter's fee alone: the provider behind bills the rest to the caller's own key
+            cost += nanousd(table(usage.get("cost_details")).get("upstream_inference_cost")) or 0
         if cost is not None:
             reading.reported_cost_nanousd = cost
         return read_usage(usage, into)

@@ -7,6 +7,11 @@ class Snowflake(OpenAIShape):
     kind = "snowflake"
     price_as = "snowflake"
     base_url = ""
+    operations = {
+        **OpenAIShape.operations,
+        "/cortex/inference:complete": "cortex_complete",
+        "/cortex/inference:embed": "embeddings",
+    }
 
 
 DIALECT = Snowflake()

@@ -13,14 +13,12 @@ from gateway.wire import anthropic_shape, gemini_shape
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import Facts
 from gateway.wire.json_edit import set_value
-from gateway.wire.meter import JsonMeter, SilentMeter, SseMeter, header
-from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.paths import plain_path
 
 _RAW = re.compile(r"/publishers/([^/]+)/models/([^/:]+):(rawPredict|streamRawPredict|countTokens)$")
 
 
-class VertexOpenAI(OpenAIShape):
+class VertexOpenAI(gemini_shape.GoogleOpenAI):
     """``endpoints/openapi`` and the partners that speak OpenAI's shape."""
 
     kind = "vertex"
@@ -28,7 +26,7 @@ class VertexOpenAI(OpenAIShape):
 
 
 OPENAI = VertexOpenAI()
-OPENAI_APIS = frozenset(OPENAI.operations.values()) - {"count_tokens"}
+OPENAI_APIS = frozenset(OPENAI.operations.values()) - {"count_tokens", "messages"}
 
 
 class Vertex:
@@ -76,15 +74,7 @@ class Vertex:
 
     def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
         if facts.api in ("messages", "count_tokens"):
-            reader = anthropic_shape.MessageReader(facts)
-            content_type = header(headers, b"content-type")
-            if facts.api == "count_tokens":
-                return SilentMeter(reader, headers)
-            if content_type.startswith(b"text/event-stream"):
-                return SseMeter(reader, headers, anthropic_shape.NEEDLES)
-            if b"json" in content_type:
-                return JsonMeter(reader, headers, anthropic_shape.DOCUMENT_KEYS)
-            return SilentMeter(reader, headers)
+            return anthropic_shape.meter(facts, headers)
         if facts.api in OPENAI_APIS:
             return OPENAI.meter(facts, status, headers)
         return gemini_shape.meter(facts, headers)

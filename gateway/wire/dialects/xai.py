@@ -6,11 +6,14 @@ separate from ``completion_tokens``); https://docs.x.ai/docs/guides/live-search 
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from gateway.wire.numbers import count, part
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.usage import Reading, Usage
+
+TICKS_PER_NANOUSD = 10
 
 
 class XAI(OpenAIShape):
@@ -25,6 +28,9 @@ class XAI(OpenAIShape):
         reasoning = part(usage, "completion_tokens_details", "reasoning_tokens")
         if said is not None and reasoning and not self._inside(usage, said, into):
             into.output_tokens_total = said + reasoning
+        ticks = count(usage.get("cost_in_usd_ticks"))
+        if ticks is not None:
+            reading.reported_cost_nanousd = round(Decimal(ticks) / TICKS_PER_NANOUSD)
         sources = count(usage.get("num_sources_used"))
         if sources is not None:
             into.web_search_requests = sources

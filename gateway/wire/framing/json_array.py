@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-MAX_ELEMENT_BYTES = 8 * 1024 * 1024
-"""A longer element is passed over."""
+from gateway.wire.framing.json_body import JsonBody
+
 _STRUCTURE = re.compile(rb'["{}\[\]]')
 _STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _QUOTE, _BACKSLASH = 0x22, 0x5C
 
 
 class Elements:
-    """Objects of the outermost array, in any chunking. Holds back at most one unfinished element."""
+    """Objects of the outermost array, in any chunking. Holds back at most one unfinished element.
 
-    __slots__ = ("_carry", "_depth", "_escaped", "_in_string", "_size")
+    Of an element that is too long to be kept (``json_body.WHOLE_BYTES``) only the members ``keys`` come out.
+    """
 
-    def __init__(self) -> None:
-        self._carry: list[bytes] = []
-        self._size = 0
-        """Bytes of the unfinished element, also of one that is not kept."""
+    __slots__ = ("_depth", "_escaped", "_held", "_in_string", "_keys")
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = keys
+        self._held: JsonBody | None = None
         self._depth = 0
         self._in_string = False
         self._escaped = False
         """The next byte is escaped."""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Elements that these bytes complete; one past the bound is passed over."""
+        """Elements that these bytes complete."""
         at = start = 0
         found: list[bytes] = []
         while at < len(data):
@@ -46,13 +49,17 @@ class Elements:
                     start = at - 1
             else:
                 if self._depth == 2:
-                    self._hold(data[start:at])
-                    if self._carry:
-                        found.append(b"".join(self._carry))
-                    self._carry, self._size = [], 0
+                    if self._held is None:
+                        found.append(data[start:at])
+                    else:
+                        self._held.feed(data[start:at])
+                        found.append(self._held.document())
+                        self._held = None
                 self._depth = max(0, self._depth - 1)
         if self._depth >= 2:
-            self._hold(data[start:])
+            if self._held is None:
+                self._held = JsonBody(self._keys)
+            self._held.feed(data[start:])
         return found
 
     def _string(self, data: bytes, at: int) -> int:
@@ -67,16 +74,7 @@ class Elements:
             self._escaped = self._in_string
         return at + 1
 
-    def _hold(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size > MAX_ELEMENT_BYTES:
-            self._carry = []
-            return
-        self._carry.append(data)
-        if len(self._carry) > 4096:
-            self._carry = [b"".join(self._carry)]
-
     def flush(self) -> bytes:
         """An element that never closed is none."""
-        self._carry, self._size = [], 0
+        self._held = None
         return b""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.wire.framing.json_scan import JsonScan
+from gateway.wire.framing.json_scan import JsonScan, document_of, paths
 
-WHOLE_BYTES = 1024 * 1024
-_MOST_PARTS = 512
+WHOLE_BYTES = 256 * 1024
+_MOST_PARTS = 4096
 
 
 class JsonBody:
-    """Takes a body in any chunking. ``document`` answers JSON with at least the wanted keys.
+    """Takes a body in any chunking. ``document`` answers JSON with at least the wanted keys (``a``, ``a/b``).
 
     Of a body beyond ``WHOLE_BYTES`` only the wanted keys' values are kept, those of up to 64 KiB each.
     """
@@ -35,7 +35,7 @@ class JsonBody:
         if len(parts) > _MOST_PARTS:
             parts[:] = (b"".join(parts),)
         if self._size > WHOLE_BYTES:
-            scan = self._scan = JsonScan((key.encode(),) for key in self._keys)
+            scan = self._scan = JsonScan(paths(self._keys))
             for part in parts:
                 scan.feed(part)
             parts.clear()
@@ -45,4 +45,4 @@ class JsonBody:
         if self._scan is None:
             parts = self._parts
             return parts[0] if len(parts) == 1 else b"".join(parts)
-        return b"{" + b",".join(b'"%b":%b' % (path[0], raw) for path, raw in self._scan.found.items()) + b"}"
+        return document_of(self._scan.found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 MAX_VALUE_BYTES = 65_536
 """A longer value is not kept."""
@@ -162,6 +162,24 @@ class JsonScan:
             self._value += data[start:stop]
         elif self._value:
             self._value = bytearray()
+
+
+def paths(keys: Iterable[str]) -> list[Path]:
+    """Wanted members, written as ``usage`` or ``response/usage``."""
+    return [tuple(key.encode().split(b"/")) for key in keys]
+
+
+def document_of(found: Mapping[Path, bytes]) -> bytes:
+    """An object that holds these values at their paths, and nothing else."""
+    members: list[bytes] = []
+    inner: dict[bytes, dict[Path, bytes]] = {}
+    for path, raw in found.items():
+        if len(path) == 1:
+            members.append(b'"%b":%b' % (path[0], raw))
+        else:
+            inner.setdefault(path[0], {})[path[1:]] = raw
+    members += [b'"%b":%b' % (key, document_of(rest)) for key, rest in inner.items()]
+    return b"{%b}" % b",".join(members)
 
 
 def plain_key(raw: bytes) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-MAX_EVENT_BYTES = 1024 * 1024
+MAX_EVENT_BYTES = 256 * 1024
 """A longer event is not kept: it comes out as ``Piece``s."""
 
 _END = re.compile(rb"(?>\r\n|\r|\n)(?>\r\n|\r|\n)")

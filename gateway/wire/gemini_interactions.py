@@ -1,0 +1,132 @@
+"""Gemini's Interactions API, whole and streamed.
+
+Source: https://ai.google.dev/api/interactions-api (Interaction, Usage, InteractionSseEvent). ``total_input_tokens``
+holds cached tokens; tool use comes on top of it, thoughts come on top of ``total_output_tokens``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.wire.dialect import Header, Meter
+from gateway.wire.facts import UNLIMITED, Facts
+from gateway.wire.gemini_shape import OUTSIDE, OVERHEAD_TOKENS
+from gateway.wire.json_edit import set_inner
+from gateway.wire.json_read import mentions, parse, read_fields
+from gateway.wire.meter import JsonMeter, SilentMeter, SseMeter, form_of
+from gateway.wire.numbers import count, table, text
+from gateway.wire.usage import Reading, Usage
+
+NEEDLES = (b'"usage"', b'"error"', b'"interaction.completed"', b'"interaction.complete"', b"[DONE]")
+DOCUMENT_KEYS = ("usage", "model", "agent", "error", "service_tier", "status")
+ELSEWHERE = (b'"previous_interaction_id"', b'"agent"', b'"uri"', b'"mcp_server"', b'"file_search"', b'"computer_use"',
+             b'"data"')  # fmt: skip
+ENDS = frozenset(("interaction.completed", "interaction.complete"))
+_MODALITIES = (("input_tokens_by_modality", "audio", "input_audio_tokens"),
+               ("output_tokens_by_modality", "audio", "output_audio_tokens"),
+               ("output_tokens_by_modality", "image", "output_image_tokens"),
+               ("cached_tokens_by_modality", "audio", "cache_read_audio_tokens"))  # fmt: skip
+
+
+class Body(msgspec.Struct):
+    model: Any = None
+    agent: Any = None
+    stream: Any = None
+    generation_config: Any = None
+    service_tier: Any = None
+
+
+_BODY: msgspec.json.Decoder[Body] = msgspec.json.Decoder(Body)
+
+
+def read(body: bytes) -> Facts:
+    """Facts of a request that makes an interaction."""
+    fields = read_fields(_BODY, body)
+    if isinstance(fields, str):
+        return Facts(api="interactions", malformed=fields)
+    limit = count(table(fields.generation_config).get("max_output_tokens"))
+    return Facts(
+        api="interactions",
+        model=text(fields.model) or text(fields.agent),
+        stream=fields.stream is True,
+        billable=True,
+        input_bytes=len(body),
+        input_overhead=OVERHEAD_TOKENS,
+        input_open=mentions(body, (*OUTSIDE, *ELSEWHERE)),
+        max_output=UNLIMITED if limit is None else limit,
+        service_tier=text(fields.service_tier, 40),
+    )
+
+
+def clamp(body: bytes, max_output: int) -> bytes:
+    """The body with ``generation_config.max_output_tokens`` set."""
+    return set_inner(body, b"generation_config", b"max_output_tokens", b"%d" % max_output)
+
+
+class InteractionReader:
+    """Reads an interaction, or the events of a streamed one."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.reading = Reading()
+        self.terminal = False
+        self._facts = facts
+        self._raw: dict[str, int] = {}
+
+    def frame(self, data: bytes) -> None:
+        if data == b"[DONE]":
+            self.terminal = self.reading.complete = True
+            return
+        event = table(parse(data))
+        reading = self.reading
+        if event.get("event_type") in ENDS:
+            reading.complete = True
+        inner = event.get("interaction")
+        document = inner if isinstance(inner, dict) else event
+        if event.get("error") or document.get("error") or document.get("status") == "failed":
+            reading.failed = True
+        model = text(document.get("model")) or text(document.get("agent"))
+        if model:
+            reading.model = model
+        tier = document.get("service_tier")
+        if isinstance(tier, str):
+            reading.service_tier = tier[:40]
+        usage = document.get("usage")
+        if isinstance(usage, dict):
+            self._take(usage)
+
+    def _take(self, usage: dict[str, Any]) -> None:
+        raw = self._raw
+        names = ("total_input_tokens", "total_tool_use_tokens", "total_output_tokens", "total_thought_tokens",
+                 "total_cached_tokens")  # fmt: skip
+        found = {name: value for name in names if (value := count(usage.get(name))) is not None}
+        if not found:
+            return
+        raw.update(found)
+        reading = self.reading
+        into = reading.usage = reading.usage or Usage()
+        reading.source = "response"
+        into.input_tokens_total = raw.get("total_input_tokens", 0) + raw.get("total_tool_use_tokens", 0)
+        into.reasoning_tokens = raw.get("total_thought_tokens", 0)
+        into.output_tokens_total = raw.get("total_output_tokens", 0) + into.reasoning_tokens
+        into.cache_read_tokens = raw.get("total_cached_tokens", 0)
+        for key, modality, field in _MODALITIES:
+            for item in usage[key] if isinstance(usage.get(key), list) else ():
+                tokens = count(table(item).get("tokens"))
+                if tokens is not None and str(table(item).get("modality")).lower() == modality:
+                    setattr(into, field, tokens)
+
+    def done(self) -> None:
+        if not self._facts.stream and self.reading.usage is not None:
+            self.reading.complete = True
+
+
+def meter(facts: Facts, headers: Sequence[Header]) -> Meter:
+    """A meter for an interaction, whole or streamed."""
+    reader = InteractionReader(facts)
+    form = form_of(headers, facts)
+    if form == "sse":
+        return SseMeter(reader, headers, NEEDLES)
+    return JsonMeter(reader, headers, DOCUMENT_KEYS) if form == "json" else SilentMeter(reader, headers)
