@@ -322,8 +322,6 @@ def test_a_quota_that_never_refuses_because_a_stricter_one_has_its_scope_is_rema
     [
         ('[server.tls]\ncert = "c"\nkey = "k"', "server.tls"),
         ("[server]\nworkers = 2", "server.workers"),
-        ('[[webhooks]]\nurl = "https://x.example"', "webhooks"),
-        (QUOTA + 'usd = 1\nwindow = "day"\nextend = true', "quotas[0].extend"),
     ],
 )
 def test_what_this_version_can_not_do_is_refused_rather_than_ignored(text: str, key: str) -> None:
