@@ -290,7 +290,7 @@ class App:
         registry = CollectorRegistry(auto_describe=False)
         metrics = self.metrics
         metrics.quota_samples = self._quota_samples
-        ledger = self.ledger
+        ledger, loop = self.ledger, asyncio.get_running_loop()
         metrics.gauges["spendgate_ledger_queue_length"] = (
             "Rows that wait for the ledger's disk.",
             lambda: ledger.queue_length,
@@ -323,6 +323,18 @@ class App:
         metrics.counters["spendgate_malformed_requests"] = (
             "Requests that were not HTTP as it must be.",
             lambda: self.plane.malformed,
+        )
+        metrics.counters["spendgate_refused_connections"] = (
+            "Client connections beyond a limit.",
+            lambda: self.plane.refused_connections,
+        )
+        metrics.counters["spendgate_slow_clients"] = (
+            "Client connections given up: a head, a body or the taking of an answer was too slow.",
+            lambda: self.plane.slow_clients,
+        )
+        metrics.gauges["spendgate_event_loop_tasks"] = (
+            "Tasks of the event loop.",
+            lambda: len(asyncio.all_tasks(loop)),
         )
         metrics.counters["spendgate_metrics_series_folded"] = (
             "Calls counted under other, because the bound of series was reached.",

@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from gateway.server.plane import DataPlane
 
 LINGER_SECONDS = 2.0
+LINGER_BYTES = 33_554_432
 
 
 class Ends(asyncio.Protocol):
     """The state of one accepted connection, and its ends."""
 
     __slots__ = (
-        "_broken", "_current", "_exchange", "_held", "_held_bytes", "_incoming", "_lingering", "_plane", "_queue",
-        "_raw", "_read_paused", "_stall_size", "_stopped", "_told_paused", "_transport", "_write_paused", "closed",
-        "deadline", "peer",
+        "_broken", "_current", "_dropped", "_exchange", "_held", "_held_bytes", "_incoming", "_lingering", "_plane",
+        "_queue", "_raw", "_read_paused", "_stall_size", "_stopped", "_told_paused", "_transport", "_write_paused",
+        "closed", "deadline", "peer",
     )  # fmt: skip
 
     def __init__(self, plane: DataPlane) -> None:
@@ -51,6 +52,8 @@ class Ends(asyncio.Protocol):
         self._write_paused = False
         self._told_paused = False
         self._stall_size = 0
+        self._dropped = 0
+        """Bytes that belong to no request: behind the last one, or empty lines before the next."""
         self.closed = False
         self.deadline = math.inf
         self.peer = ""
@@ -161,6 +164,12 @@ class Ends(asyncio.Protocol):
             transport.write_eof()
         else:
             self._shut()
+
+    def _drop(self, size: int) -> None:
+        """What comes behind the end is read and dropped, so that the answer is not lost to a reset, up to a bound."""
+        self._dropped += size
+        if self._dropped > LINGER_BYTES:
+            self.break_off()
 
     def _malformed(self, why: BadRequest) -> None:
         """The bytes are no request: say why, in order behind what is being answered, and close."""

@@ -66,6 +66,7 @@ class ClientConnection(Answers):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
+        del self._parser  # it holds this connection's methods: a circle
         self._plane.disconnected(self)
         self._queue.clear()
         self._held.clear()
@@ -97,6 +98,7 @@ class ClientConnection(Answers):
 
     def data_received(self, data: bytes) -> None:
         if self._stopped:
+            self._drop(len(data))
             return
         if self._raw:
             if self._exchange is not None:
@@ -114,6 +116,8 @@ class ClientConnection(Answers):
             self._transport.pause_reading()
 
     def _feed(self, data: bytes) -> None:
+        if self._incoming is None and data[:1] == b"\r":
+            self._empty_lines(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -125,6 +129,13 @@ class ClientConnection(Answers):
         else:
             if self._incoming is not None:
                 self._unfinished(self._incoming, len(data))
+
+    def _empty_lines(self, data: bytes) -> None:
+        """Before a request llhttp skips them without end."""
+        rest = data.lstrip(b"\r\n")
+        self._dropped = 0 if rest else self._dropped + len(data)
+        if self._dropped > self._plane.limits.max_head_bytes:
+            self._malformed(BadRequest(400, "malformed HTTP: nothing but empty lines"))
 
     def _callback_failed(self, cause: BaseException | None) -> None:
         if isinstance(cause, BadRequest):

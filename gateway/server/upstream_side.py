@@ -36,6 +36,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_bodiless",
         "_call",
         "_complete",
+        "_dry",
         "_extra",
         "_fresh_head",
         "_head_bytes",
@@ -85,6 +86,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._status = 0
         self._reason = b""
         self._head_bytes = 0
+        self._dry = 0
+        """Bytes that came since the last of the body: chunk extensions, trailers."""
         self._interim_count = 0
         self._seen_head = False
         self._fresh_head = False
@@ -182,6 +185,13 @@ class UpstreamConnection(asyncio.Protocol):
                 self._head_bytes += len(data)
                 if self._head_bytes > 2 * MAX_HEAD_BYTES:
                     self._protocol_error("its head is too large")
+                    return
+            elif self._parts:
+                self._dry = 0
+            elif not self._complete:
+                self._dry += len(data)
+                if self._dry > MAX_HEAD_BYTES:
+                    self._protocol_error("its framing is larger than any body needs")
                     return
         self._deliver(call)
 
@@ -284,6 +294,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
+        del self._parser  # it holds this connection's methods: a circle
         self._pool.lost(self)
         call, self._call = self._call, None
         if call is None or call.to is None:

@@ -12,27 +12,8 @@ from support.gateway import Gateway
 sys.path.insert(0, str(Path(__file__).parent))
 
 from attacks import KEY
+from hostile_config import CONFIG
 from strict_provider import StrictProvider
-
-CONFIG = """
-[server]
-max_body_bytes = 1000000
-
-[server.limits]
-head_seconds = 1
-body_seconds = 1
-
-[providers.p]
-kind = "openai"
-base_url = "http://127.0.0.1:{port}"
-api_key = "sk-real"
-
-[[keys]]
-id = "k"
-secret = "{key}"
-team = "t"
-workflow = "w"
-"""
 
 
 @pytest.fixture(scope="session")
