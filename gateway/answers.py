@@ -34,6 +34,7 @@ TOO_LARGE = Refusal(
 _FAILURES = {
     "connect": (502, "could not be reached"),
     "connect_timeout": (504, "could not be reached in time"),
+    "unavailable": (503, "could not be reached a moment ago, again and again, so it was not tried"),
     "reset": (502, "closed the connection before it answered"),
     "head_timeout": (504, "did not answer in time"),
     "idle_timeout": (504, "fell silent before it answered"),

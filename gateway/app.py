@@ -312,6 +312,10 @@ class App:
             "Open provider connections.",
             lambda: self.pool.counts()[0],
         )
+        metrics.gauges["spendgate_upstream_endpoints_unreachable"] = (
+            "Provider endpoints that calls are kept from, because they could not be reached again and again.",
+            self.pool.unreachable,
+        )
         metrics.gauges["spendgate_waiting_requests"] = (
             "Calls that wait in line for a quota.",
             lambda: self.parts.line.length,

@@ -73,6 +73,8 @@ def _provider(
         head_seconds=config.head_seconds,
         idle_seconds=config.idle_seconds,
         max_connections=config.max_connections,
+        breaker_failures=config.breaker_failures,
+        breaker_seconds=config.breaker_seconds,
         proxy=config.proxy or "",
     )
     return Provider(

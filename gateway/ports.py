@@ -15,9 +15,9 @@ import msgspec
 
 Header = tuple[bytes, bytes]
 
-Failure = Literal["connect", "connect_timeout", "reset", "head_timeout", "idle_timeout", "protocol"]
-"""Why an upstream call ended early: not reached; not reached in time; broken off; no head in time; silent for too
-long; spoke something that is not HTTP."""
+Failure = Literal["connect", "connect_timeout", "unavailable", "reset", "head_timeout", "idle_timeout", "protocol"]
+"""Why an upstream call ended early: not reached; not reached in time; not tried, because it could not be reached again
+and again; broken off; no head in time; silent for too long; spoke something that is not HTTP."""
 
 
 class RequestHead(msgspec.Struct):
@@ -53,6 +53,10 @@ class Endpoint(msgspec.Struct, frozen=True):
     """Between two pieces of a response."""
     max_connections: int = 0
     """0: no bound."""
+    breaker_failures: int = 5
+    """After so many connections in a row that failed, calls fail at once; 0: never."""
+    breaker_seconds: float = 5.0
+    """…until so much later one call tries again."""
     proxy: str = ""
     """``http://[user:password@]host:port`` to go through, by CONNECT for TLS; empty: direct."""
 

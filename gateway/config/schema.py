@@ -141,6 +141,8 @@ class ProviderConfig(Table):
     head_seconds: Seconds = 600
     idle_seconds: Seconds = 300
     max_connections: Count = 0
+    breaker_failures: Count = 5
+    breaker_seconds: Seconds = 5
     proxy: Proxy | None = None
     ca_file: str | None = None
     aws: AwsConfig | None = None

@@ -18,6 +18,10 @@ from gateway.ports import Endpoint
 
 ADDRESS_SECONDS = 30.0
 """How long a name's addresses are believed."""
+STALE_SECONDS = 600.0
+"""How long they serve beyond that where the name can't be resolved."""
+RESOLVE_SECONDS = 2.0
+"""How long a call waits for new addresses where there are old ones."""
 MAX_NAMES = 256
 FIRST_SECONDS = 2.5
 """An address that is not the last one has this long to answer."""
@@ -64,6 +68,7 @@ class Connector:
         self._loop = loop
         self._monotonic = monotonic
         self._names: dict[tuple[str, int], tuple[float, list[str]]] = {}
+        self._lookups: dict[tuple[str, int], asyncio.Task[list[str]]] = {}
 
     async def connect(self, endpoint: Endpoint, factory: Callable[[], P]) -> P:
         """A connection on which requests to ``endpoint`` can be sent."""
@@ -125,14 +130,33 @@ class Connector:
         known = self._names.get(key)
         if known is not None and known[0] > now:
             return known[1]
+        lookup = self._lookups.get(key)
+        if lookup is None:
+            lookup = self._lookups[key] = self._loop.create_task(self._look_up(key))
+            lookup.add_done_callback(lambda done: self._looked_up(key, done))
+        if known is None or known[0] + STALE_SECONDS < now:
+            return await asyncio.shield(lookup)
+        try:
+            return await asyncio.wait_for(asyncio.shield(lookup), RESOLVE_SECONDS)
+        except (TimeoutError, OSError):
+            return known[1]
+
+    async def _look_up(self, key: tuple[str, int]) -> list[str]:
+        """All calls that need the same name wait for one lookup."""
+        host, port = key
         found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
         if not addresses:
             raise OSError(f"{host} has no address")
         if len(self._names) >= MAX_NAMES:
             self._names.clear()
-        self._names[key] = (now + ADDRESS_SECONDS, addresses)
+        self._names[key] = (self._monotonic() + ADDRESS_SECONDS, addresses)
         return addresses
+
+    def _looked_up(self, key: tuple[str, int], lookup: asyncio.Task[list[str]]) -> None:
+        del self._lookups[key]
+        if not lookup.cancelled():
+            lookup.exception()  # whoever still waits for it has it; else it is nobody's
 
 
 def _is_address(host: str) -> bool:

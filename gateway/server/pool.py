@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 
 from gateway.ports import Clock, Endpoint, Exchange, Failure, UpstreamPort
+from gateway.server.breaker import Breaker
 from gateway.server.connect import Connector, via_proxy
 from gateway.server.upstream_call import UpstreamCall
 from gateway.server.upstream_side import UpstreamConnection
@@ -47,11 +48,11 @@ class EndpointPool:
         self.open: set[UpstreamConnection] = set()
         self.waiting: deque[UpstreamCall] = deque()
         self._connecting: set[asyncio.Task[None]] = set()
+        self.breaker = Breaker(endpoint)
 
-    @property
-    def busy(self) -> bool:
-        """True while there is a connection, or a call that waits for one."""
-        return bool(self.open or self._connecting or self.waiting)
+    def busy(self, now: float) -> bool:
+        """True while there is a connection, or a call that waits for one, or a failure to remember."""
+        return bool(self.open or self._connecting or self.waiting) or self.breaker.remembers(now)
 
     def send(self, call: UpstreamCall) -> None:
         """Start ``call`` now, or as soon as a connection can serve it."""
@@ -62,6 +63,10 @@ class EndpointPool:
                 connection.start(call, now)
                 return
             connection.drop()
+        refused = self.breaker.refuses(now)
+        if refused:
+            self._loop.call_soon(call.fail, "unavailable", refused)
+            return
         limit = self.endpoint.max_connections
         if limit and len(self.open) + len(self._connecting) >= limit:
             if len(self.waiting) >= MAX_WAITING:
@@ -143,6 +148,7 @@ class EndpointPool:
             self._loop.call_exception_handler({"message": "connecting failed", "exception": error})
             detail = "connecting failed"
         else:
+            self.breaker.connected()
             self.open.add(connection)
             if connection.closed:
                 self.lost(connection)
@@ -150,6 +156,7 @@ class EndpointPool:
             else:
                 self._connected(connection, call)
                 return
+        self.breaker.failed(self._now())
         call.fail(failure, detail)
         if self.waiting:
             self._loop.call_soon(self._send_waiting)
@@ -198,7 +205,7 @@ class Pool:
         now = self._clock.monotonic()
         for pool in list(self._pools.values()):
             pool.sweep(now)
-        if any(pool.busy for pool in self._pools.values()):
+        if any(pool.busy(now) for pool in self._pools.values()):
             self._clock.after(SWEEP_SECONDS, self._sweep)
         else:
             self._sweeping = False
@@ -209,6 +216,10 @@ class Pool:
         """Open and idle connections."""
         pools = self._pools.values()
         return sum(len(p.open) for p in pools), sum(len(p.idle) for p in pools)
+
+    def unreachable(self) -> int:
+        """Endpoints that calls are kept from."""
+        return sum(pool.breaker.is_open for pool in self._pools.values())
 
     def close(self) -> None:
         for pool in self._pools.values():

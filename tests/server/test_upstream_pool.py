@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import trustme
 from transport_play import OK, Play, Provider, both_loops, post
 
 from gateway.server import tls
+from gateway.server.connect import Connector
 
 
 @both_loops
@@ -307,3 +309,73 @@ async def first_answer(play: Play, context: ssl.SSLContext) -> bytes:
     head = await reader.readuntil(b"\r\n\r\n")
     writer.close()
     return head
+
+
+@both_loops
+async def test_while_a_provider_is_down_calls_fail_at_once_and_one_tries_again() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        async with Play(OK, port=port, breaker_failures=3, breaker_seconds=0.5) as play:
+            client = await play.connect()
+            failures = []
+            for _ in range(6):
+                client.send(post())
+                failures.append((await client.answer()).body)
+            assert failures == [b"connect"] * 3 + [b"unavailable"] * 3
+            await asyncio.sleep(0.6)
+            for expected in (b"connect", b"unavailable"):
+                client.send(post())
+                assert (await client.answer()).body == expected
+            taken.close()
+            server = await asyncio.start_server(play.provider.serve, "127.0.0.1", port)
+            await asyncio.sleep(0.6)
+            for _ in range(3):
+                client.send(post())
+                assert (await client.answer()).body == b"ok"
+            server.close()
+
+
+@both_loops
+async def test_answers_that_break_off_do_not_keep_other_calls_from_their_provider() -> None:
+    async def script(provider: Provider, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with Play(script, breaker_failures=2) as play:
+        client = await play.connect()
+        for _ in range(5):
+            client.send(post())
+            assert (await client.answer()).body == b"reset"
+
+
+@both_loops
+async def test_a_name_is_looked_up_once_for_all_who_wait_and_old_addresses_serve_while_it_fails() -> None:
+    lookups = 0
+    broken = False
+    async with Play(OK, host="provider.test") as play:
+        loop = asyncio.get_running_loop()
+
+        class Resolving:
+            """The loop, with names of its own."""
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(loop, name)
+
+            async def getaddrinfo(self, host: str, port: int, **options: object) -> list[object]:
+                nonlocal lookups
+                lookups += 1
+                await asyncio.sleep(0.05)
+                if broken:
+                    raise socket.gaierror("no answer")
+                return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+        now = 0.0
+        connector = Connector(Resolving(), lambda: now)  # type: ignore[arg-type]
+        found = await asyncio.gather(*(connector.connect(play.endpoint, asyncio.Protocol) for _ in range(20)))
+        assert (len(found), lookups) == (20, 1)
+        now, broken = 31.0, True
+        await connector.connect(play.endpoint, asyncio.Protocol)
+        assert lookups == 2
+        now = 31.0 + 600.0
+        with pytest.raises(OSError):
+            await connector.connect(play.endpoint, asyncio.Protocol)
