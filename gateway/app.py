@@ -36,6 +36,7 @@ from gateway.desk import QuotaDesk
 from gateway.exchange import Exchange
 from gateway.identity.ring import KeyRing
 from gateway.identity.store import SqliteKeyStore
+from gateway.ledger.days import close_day
 from gateway.ledger.ids import Ids
 from gateway.ledger.keeping import forget
 from gateway.ledger.reader import LedgerReader
@@ -124,6 +125,7 @@ class App:
             self._signals(loop)
             self._measure_lag(loop)
             self._forget_old()
+            self._close_days()
             gc.collect()
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLDS)
@@ -249,6 +251,14 @@ class App:
             self.clock.after(FORGET_SLICE_SECONDS if count else FORGET_SECONDS, self._forget_old)
 
         self.ledger.run(lambda connection: forget(connection, days, self.clock.now_ns()), done)
+
+    def _close_days(self) -> None:
+        """Add up days that are over, one at a time, so that reports over months stay quick."""
+
+        def done(more: bool | None, error: Exception | None) -> None:
+            self.clock.after(FORGET_SLICE_SECONDS if more else FORGET_SECONDS, self._close_days)
+
+        self.ledger.run(lambda connection: close_day(connection, self.clock.now_ns()), done)
 
     async def _reloaded(self, config: Config) -> Parts:
         old = self.parts

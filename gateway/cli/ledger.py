@@ -65,7 +65,7 @@ def run_verify(options: argparse.Namespace) -> int:
     if findings:
         print(f"spendgate: the ledger disagrees with itself in {len(findings)} places", file=sys.stderr)
         return 1
-    count = connection.execute("SELECT count(*) FROM requests").fetchone()[0]
+    count = connection.execute("SELECT count(*) FROM records").fetchone()[0]
     print(f"the ledger agrees with itself: {count:,} records")
     return 0
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from gateway.ledger.days import DAY_NS, add_up_day, closed_until
 from gateway.ledger.ids import first_id_at
-from gateway.ledger.rows import DIMENSIONS, HOUR_NS, REQUEST_COLUMNS, SUMS, record_of_row, rollup_key, rollup_sums
+from gateway.ledger.rows import DIMENSIONS, GROUP_BITS, HOUR_NS, REQUEST_COLUMNS, SELECT, SUMS, record_of_row
 from gateway.ledger.schema import connect
-from gateway.ledger.writer import Statements, write_batch
+from gateway.ledger.writer import Writer, unwritten
 
-DAY_NS = 24 * HOUR_NS
 SLICE_ROWS = 2000
 """Rows deleted or put back in one transaction: no call waits long behind it."""
 
@@ -30,7 +29,7 @@ def forget(connection: sqlite3.Connection, keep_days: int, now_ns: int) -> int:
     """
     horizon = (now_ns - keep_days * DAY_NS) // HOUR_NS * HOUR_NS
     old = connection.execute(
-        "SELECT request_id FROM requests WHERE request_id < ? AND started_ns < ? LIMIT ?",
+        "SELECT id FROM records WHERE request_id < ? AND started_ns < ? LIMIT ?",
         (first_id_at(horizon), horizon, SLICE_ROWS),
     ).fetchall()
     if old:
@@ -39,7 +38,7 @@ def forget(connection: sqlite3.Connection, keep_days: int, now_ns: int) -> int:
             "ON CONFLICT (name) DO UPDATE SET value = max(CAST(value AS INTEGER), excluded.value)",
             (horizon,),
         )
-        connection.executemany("DELETE FROM requests WHERE request_id = ?", old)
+        connection.executemany("DELETE FROM records WHERE id = ?", old)
     return len(old)
 
 
@@ -77,47 +76,43 @@ def restore(copy: Path, ledger: Path) -> dict[str, int]:
 
 
 def _records(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
-    statements = Statements()
-    names = tuple(REQUEST_COLUMNS)
-    cursor = source.execute(f"SELECT {', '.join(names)} FROM requests ORDER BY request_id")  # noqa: S608
+    writer = Writer()
+    cursor = source.execute(f"{SELECT} ORDER BY request_id")
     restored = 0
     while batch := cursor.fetchmany(SLICE_ROWS):
-        marks = ",".join("?" * len(batch))
-        known = {
-            row[0]
-            for row in target.execute(
-                f"SELECT request_id FROM requests WHERE request_id IN ({marks})",  # noqa: S608
-                [row[0] for row in batch],
-            )
-        }
-        missing = [row for row in batch if row[0] not in known]
-        rollups: dict[Any, list[int]] = {}
-        for row in missing:
-            values = dict(zip(names, row, strict=True))
-            record = record_of_row(values)
-            key = rollup_key(record, values["tags"])
-            added = rollup_sums(record)
-            before = rollups.get(key)
-            rollups[key] = added if before is None else [a + b for a, b in zip(before, added, strict=True)]
+        records = [record_of_row(dict(zip(REQUEST_COLUMNS, row, strict=True))) for row in batch]
+        missing = unwritten(target, records)
         if missing:
-            closed = [(row[0],) for row in missing]
-            write_batch(target, statements, [], missing, closed, rollups, {}, closed)
+            writer.write(target, records=missing)
             restored += len(missing)
+    target.execute("DELETE FROM open_requests WHERE entry ->> 0 IN (SELECT request_id FROM records)")
     return restored
 
 
 def _old_rollups(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
     """Sums of hours whose records the copy no longer had."""
+    writer = Writer()
     columns = (*DIMENSIONS, *SUMS)
     rows = source.execute(
         f"SELECT {', '.join(columns)} FROM rollups WHERE hour < ?",  # noqa: S608
         (horizon_ns(source) // HOUR_NS,),
     ).fetchall()
-    before = target.total_changes
-    marks = ", ".join("?" * len(columns))
-    with target:
-        target.executemany(f"INSERT OR IGNORE INTO rollups ({', '.join(columns)}) VALUES ({marks})", rows)  # noqa: S608
-    return target.total_changes - before
+    marks = ", ".join("?" * (1 + len(SUMS)))
+    size = len(DIMENSIONS)
+    target.execute("BEGIN IMMEDIATE")
+    try:
+        keyed = [(row[0] << GROUP_BITS | writer.group_id(target, row[1:size]), *row[size:]) for row in rows]
+        before = target.total_changes
+        target.executemany(f"INSERT OR IGNORE INTO hours (id, {', '.join(SUMS)}) VALUES ({marks})", keyed)  # noqa: S608
+        restored = target.total_changes - before
+        closed = closed_until(target)
+        for day in {row[0] // 24 for row in rows if row[0] // 24 < closed}:
+            add_up_day(target, day)
+        target.execute("COMMIT")
+    except BaseException:
+        target.execute("ROLLBACK")
+        raise
+    return restored
 
 
 def _rows(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> int:

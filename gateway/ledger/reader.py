@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.ledger.ids import PREFIX, first_id_at
-from gateway.ledger.rows import contract_json
+from gateway.ledger.rows import SELECT, contract_json
 from gateway.ledger.schema import connect_reader
 
 _MARGIN_NS = 3_600_000_000_000
@@ -32,7 +32,7 @@ class LedgerReader:
 
     def get(self, request_id: str) -> dict[str, Any] | None:
         """One record as the contract states it; None where there is none."""
-        row = self.connection().execute("SELECT * FROM requests WHERE request_id = ?", (request_id,)).fetchone()
+        row = self.connection().execute(f"{SELECT} WHERE request_id = ?", (request_id,)).fetchone()
         return contract_json(dict(row)) if row is not None else None
 
     def page(
@@ -63,7 +63,7 @@ class LedgerReader:
                 raise ValueError("this cursor was not given by this API")
             where.append("request_id < ?")
             values.append(cursor)
-        sql = f"SELECT * FROM requests WHERE {' AND '.join(where)} ORDER BY request_id DESC LIMIT ?"  # noqa: S608
+        sql = f"{SELECT} WHERE {' AND '.join(where)} ORDER BY request_id DESC LIMIT ?"
         rows = self.connection().execute(sql, (*values, limit + 1)).fetchall()
         records = [contract_json(dict(row)) for row in rows[:limit]]
         return records, rows[limit - 1]["request_id"] if len(rows) > limit else None
@@ -71,7 +71,7 @@ class LedgerReader:
     def all(self, since: int | None = None, until: int | None = None) -> Iterator[dict[str, Any]]:
         """All records in the order of their ids, in constant memory."""
         where, values = _conditions(since, until, None, None, None)
-        sql = f"SELECT * FROM requests WHERE {' AND '.join(where)} ORDER BY request_id"  # noqa: S608
+        sql = f"{SELECT} WHERE {' AND '.join(where)} ORDER BY request_id"
         for row in self.connection().execute(sql, values):
             yield contract_json(dict(row))
 

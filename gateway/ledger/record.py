@@ -19,8 +19,9 @@ RECOVERED = "recovered"
 OUTCOMES = (COMPLETED, CLIENT_DISCONNECTED, UPSTREAM_ERROR, UPSTREAM_TIMEOUT, REJECTED, RECOVERED)
 
 
-class OpenEntry(msgspec.Struct, kw_only=True):
-    """Written before a call is sent: enough to settle it should nobody come back."""
+class OpenEntry(msgspec.Struct, kw_only=True, array_like=True):
+    """Written before a call is sent: enough to settle it should nobody come back. Kept as an array: new fields go last,
+    with a default."""
 
     request_id: str
     started_ns: int

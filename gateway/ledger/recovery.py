@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import msgspec
 
 from gateway.ledger.record import RECOVERED, Checkpoint, OpenEntry, Record
-from gateway.ledger.rows import request_row, rollup_key, rollup_sums
+from gateway.ledger.rows import Row
 from gateway.ledger.schema import connect
-from gateway.ledger.writer import Statements, write_batch
+from gateway.ledger.writer import PROBE, Writer, unwritten
 from gateway.wire.usage import Usage
 
 _entry: msgspec.json.Decoder[OpenEntry] = msgspec.json.Decoder(OpenEntry)
@@ -25,12 +24,21 @@ def recover(path: Path, now_ns: int) -> list[Record]:
     """
     connection = connect(path)
     try:
-        found = connection.execute(
-            "SELECT o.entry, c.checkpoint FROM open_requests o LEFT JOIN checkpoints c USING (request_id)"
-        ).fetchall()
-        records = [recovered(_entry.decode(entry), _decoded(last), now_ns) for entry, last in found]
-        if records:
-            _settle(connection, records)
+        last = {
+            request_id: _checkpoint.decode(raw)
+            for request_id, raw in connection.execute("SELECT request_id, checkpoint FROM checkpoints")
+            if request_id != PROBE
+        }
+        numbers: list[Row] = []
+        records = []
+        for number, raw in connection.execute("SELECT id, entry FROM open_requests ORDER BY id").fetchall():
+            entry = _entry_of(raw)
+            numbers.append((number,))
+            records.append(recovered(entry, last.get(entry.request_id), now_ns))
+        records = unwritten(connection, records)
+        ids = [(request_id,) for request_id in last]
+        if numbers or ids:
+            Writer().write(connection, records=records, closed=numbers, forgotten=ids)
         return records
     finally:
         connection.close()
@@ -72,17 +80,9 @@ def recovered(entry: OpenEntry, last: Checkpoint | None, now_ns: int) -> Record:
     )
 
 
-def _decoded(raw: bytes | None) -> Checkpoint | None:
-    return _checkpoint.decode(raw) if raw is not None else None
-
-
-def _settle(connection: sqlite3.Connection, records: list[Record]) -> None:
-    rows = [request_row(record) for record in records]
-    rollups: dict[tuple[int, str, str, str, str, str, str, str], list[int]] = {}
-    for record, row in zip(records, rows, strict=True):
-        key = rollup_key(record, row[6])
-        known = rollups.get(key)
-        sums = rollup_sums(record)
-        rollups[key] = sums if known is None else [a + b for a, b in zip(known, sums, strict=True)]
-    ids = [(record.request_id,) for record in records]
-    write_batch(connection, Statements(), [], rows, ids, rollups, {}, ids)
+def _entry_of(raw: bytes) -> OpenEntry:
+    if raw[:1] == b"[":
+        return _entry.decode(raw)
+    # written before entries were arrays
+    values = msgspec.json.decode(raw)
+    return OpenEntry(**{**values, "quotas": tuple(values.get("quotas", ()))})

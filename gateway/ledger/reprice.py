@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.ledger.ids import first_id_at
-from gateway.ledger.rows import HOUR_NS, record_of_row
+from gateway.ledger.rows import HOUR_NS, REQUEST_COLUMNS, record_of_row
 from pricing.book import PriceBook
 from pricing.money import Line
 
@@ -48,9 +48,9 @@ def adjustments(
     ``price_list`` answers the price list of a provider's name. A call that has no price in the book stays as it is.
     """
     cursor = connection.execute(
-        "SELECT r.*, coalesce((SELECT sum(delta_nanousd) FROM adjustments a WHERE a.request_id = r.request_id), 0) "
-        "AS adjusted FROM requests r WHERE r.request_id >= ? AND started_ns >= ? AND started_ns < ? "
-        "AND usage_source <> 'none' ORDER BY r.request_id",
+        f"SELECT {', '.join(REQUEST_COLUMNS)}, coalesce((SELECT sum(delta_nanousd) FROM adjustments a "  # noqa: S608
+        "WHERE a.request_id = r.request_id), 0) AS adjusted FROM requests r WHERE r.request_id >= ? "
+        "AND started_ns >= ? AND started_ns < ? AND usage_source <> 'none' ORDER BY r.request_id",
         (first_id_at(since_ns - MARGIN_NS), since_ns, until_ns),
     )
     names = [column[0] for column in cursor.description]

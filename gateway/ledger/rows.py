@@ -1,8 +1,9 @@
-"""How records lie in tables: the columns of ``requests`` and ``rollups``, and what becomes of a record in them."""
+"""How records lie in tables: what is kept once for many records, what is a record's own, and the sums it adds to."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -15,61 +16,97 @@ HOUR_NS = 3_600_000_000_000
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
 _USAGE: msgspec.json.Decoder[Usage] = msgspec.json.Decoder(Usage)
-_LINES: msgspec.json.Decoder[tuple[Line, ...]] = msgspec.json.Decoder(tuple[Line, ...])
+_LINES: msgspec.json.Decoder[list[tuple[str, int, str, int]]] = msgspec.json.Decoder(list[tuple[str, int, str, int]])
 
-REQUEST_COLUMNS: dict[str, type] = {
-    "request_id": str, "started_ns": int, "ended_ns": int, "team": str, "workflow": str, "key_id": str, "tags": str,
-    "provider": str, "api": str, "method": str, "path": str, "model_requested": str, "model": str, "stream": int,
-    "status": int, "outcome": str, "usage": str, "usage_source": str, "cost_nanousd": int, "cost_lines": str,
-    "price": str, "priced": int, "reported_cost_nanousd": int, "quotas": str, "refused_by": str,
-    "reserved_nanousd": int, "reserved_input_tokens": int, "reserved_output_tokens": int, "latency_us": int,
-    "ttft_us": int, "gateway_us": int, "request_bytes": int, "response_bytes": int, "trace_id": str,
-    "service_tier": str,
+GROUP_COLUMNS = ("team", "workflow", "key_id", "provider", "model", "model_requested", "tags")
+"""What calls are added up by; each set of values is kept once, in ``groups``."""
+KIND_COLUMNS: dict[str, type] = {
+    "api": str, "method": str, "stream": int, "status": int, "outcome": str, "usage_source": str, "price": str,
+    "priced": int, "quotas": str, "refused_by": str, "service_tier": str,
 }  # fmt: skip
+"""Facts about a call that take few values; each set of them is kept once, in ``kinds``."""
+RECORD_COLUMNS: dict[str, type] = {
+    "request_id": str, "group_id": int, "kind_id": int, "started_ns": int, "ended_ns": int, "path": str, "usage": str,
+    "cost_nanousd": int, "lines": str, "reported_cost_nanousd": int, "reserved_nanousd": int,
+    "reserved_input_tokens": int, "reserved_output_tokens": int, "latency_us": int, "ttft_us": int, "gateway_us": int,
+    "request_bytes": int, "response_bytes": int, "trace_id": str,
+}  # fmt: skip
+"""What is a record's own. ``lines``: each line of the bill as ``[item, quantity, unit, nanousd]``."""
+REQUEST_COLUMNS = (
+    "request_id", "started_ns", "ended_ns", "team", "workflow", "key_id", "tags", "provider", "api", "method", "path",
+    "model_requested", "model", "stream", "status", "outcome", "usage", "usage_source", "cost_nanousd", "lines",
+    "price", "priced", "reported_cost_nanousd", "quotas", "refused_by", "reserved_nanousd", "reserved_input_tokens",
+    "reserved_output_tokens", "latency_us", "ttft_us", "gateway_us", "request_bytes", "response_bytes", "trace_id",
+    "service_tier",
+)  # fmt: skip
+"""A whole record, as the view ``requests`` shows it."""
+SELECT = f"SELECT {', '.join(REQUEST_COLUMNS)} FROM requests"  # noqa: S608 - our names
 
 BROKEN = (CLIENT_DISCONNECTED, UPSTREAM_ERROR, UPSTREAM_TIMEOUT)
 """Ends before the provider's own: it may have charged for more than was seen."""
 USAGE_FIELDS: tuple[str, ...] = Usage.__struct_fields__
-DIMENSIONS = ("hour", "team", "workflow", "key_id", "provider", "model", "model_requested", "tags")
+DIMENSIONS = ("hour", *GROUP_COLUMNS)
 COUNTS = ("requests", "rejected", "errors", "disconnected", "estimated", "recovered", "unpriced")
 HELD = ("held_nanousd", "held_input_tokens", "held_output_tokens")
 """What quotas count: the cost of settled calls; the whole reservation where the true cost can't be known (recovered
 calls, and estimates of calls that broke off); nothing of rejected ones."""
 TIMES = ("latency_us", "gateway_us", "ttft_us", "ttft_count")
-SUMS: tuple[str, ...] = (*COUNTS, "cost_nanousd", *HELD, *TIMES, *USAGE_FIELDS)
+COMMON = ("requests", "cost_nanousd", *HELD, *TIMES, *USAGE_FIELDS[:3])
+"""Sums that most calls add to; they come first."""
+SUMS: tuple[str, ...] = (*COMMON, *COUNTS[1:], *USAGE_FIELDS[3:])
+GROUP_BITS = 32
+GROUP_MASK = (1 << GROUP_BITS) - 1
+"""The key of a sum is ``period << 32 | group``: an hour's (or a day's) sums lie together."""
 
 Row = tuple[Any, ...]
-Key = tuple[int, str, str, str, str, str, str, str]
+Group = tuple[Any, ...]
+Kind = tuple[Any, ...]
+_usage_of = attrgetter(*USAGE_FIELDS)
 
 
-def request_row(record: Record) -> Row:
-    """The row of a record, in the order of ``REQUEST_COLUMNS``."""
+def group_of(record: Record) -> Group:
+    """The group of a record, to be looked up by; its tags are in no order yet."""
     return (
-        record.request_id,
-        record.started_ns,
-        record.ended_ns,
         record.team,
         record.workflow,
         record.key_id,
-        tags_json(record.tags),
         record.provider,
+        record.model,
+        record.model_requested,
+        tuple(record.tags.items()),
+    )
+
+
+def kind_of(record: Record) -> Kind:
+    """The kind of a record, in the order of ``KIND_COLUMNS``, but for the quotas' text."""
+    return (
         record.api,
         record.method,
-        record.path,
-        record.model_requested,
-        record.model,
         record.stream,
         record.status,
         record.outcome,
-        _encode(record.usage).decode(),
         record.usage_source,
-        record.cost_nanousd,
-        _encode(record.cost_lines).decode() if record.cost_lines else "[]",
         record.price,
         record.priced,
-        record.reported_cost_nanousd,
-        _encode(record.quotas).decode() if record.quotas else "[]",
+        record.quotas,
         record.refused_by,
+        record.service_tier,
+    )
+
+
+def record_row(record: Record, group_id: int, kind_id: int) -> Row:
+    """The row of a record, in the order of ``RECORD_COLUMNS``."""
+    return (
+        record.request_id,
+        group_id,
+        kind_id,
+        record.started_ns,
+        record.ended_ns,
+        record.path,
+        _encode(record.usage).decode(),
+        record.cost_nanousd,
+        lines_json(record.cost_lines),
+        record.reported_cost_nanousd,
         record.reserved_nanousd,
         record.reserved_input_tokens,
         record.reserved_output_tokens,
@@ -79,8 +116,23 @@ def request_row(record: Record) -> Row:
         record.request_bytes,
         record.response_bytes,
         record.trace_id,
-        record.service_tier,
     )
+
+
+def lines_json(lines: tuple[Line, ...]) -> str:
+    """The lines of a bill, each as an array."""
+    if not lines:
+        return "[]"
+    return _encode([(line.item, line.quantity, line.unit, line.nanousd) for line in lines]).decode()
+
+
+def lines_of(text: str) -> tuple[Line, ...]:
+    """The reverse of ``lines_json``."""
+    return tuple(Line(*line) for line in _LINES.decode(text))
+
+
+def quotas_json(quotas: tuple[str, ...]) -> str:
+    return _encode(quotas).decode() if quotas else "[]"
 
 
 def tags_json(tags: dict[str, str]) -> str:
@@ -103,60 +155,50 @@ def held_of(record: Record) -> tuple[int, int, int]:
     return record.cost_nanousd, usage.input_tokens_total, usage.output_tokens_total
 
 
-def rollup_key(record: Record, tags: str) -> Key:
-    """Where a record is added up: by the hour in which it was started."""
-    return (
-        record.started_ns // HOUR_NS,
-        record.team,
-        record.workflow,
-        record.key_id,
-        record.provider,
-        record.model,
-        record.model_requested,
-        tags,
-    )
-
-
 def rollup_sums(record: Record) -> list[int]:
-    """What one record adds to its rollup, in the order of ``SUMS``."""
+    """What one record adds to its group's hour, in the order of ``SUMS``."""
     outcome = record.outcome
     rejected = outcome == REJECTED
+    usage = record.usage
     held = (0, 0, 0) if rejected else held_of(record)
     ttft = record.ttft_us
-    usage = record.usage
+    units = _usage_of(usage)
     return [
         1,
-        rejected,
-        outcome in (UPSTREAM_ERROR, UPSTREAM_TIMEOUT),
-        outcome == CLIENT_DISCONNECTED,
-        record.usage_source == "estimated",
-        outcome == RECOVERED,
-        not record.priced,
         record.cost_nanousd,
         *held,
         record.latency_us,
         record.gateway_us,
         ttft or 0,
         ttft is not None,
-        *[getattr(usage, field) for field in USAGE_FIELDS],
+        *units[:3],
+        rejected,
+        outcome in (UPSTREAM_ERROR, UPSTREAM_TIMEOUT),
+        outcome == CLIENT_DISCONNECTED,
+        record.usage_source == "estimated",
+        outcome == RECOVERED,
+        not record.priced,
+        *units[3:],
     ]
 
 
 def record_of_row(row: dict[str, Any]) -> Record:
-    """The record that a row of ``requests`` holds."""
+    """The record that a row of ``SELECT`` holds."""
     decoded = {
         "tags": _decode(row["tags"]),
         "usage": _USAGE.decode(row["usage"]),
-        "cost_lines": _LINES.decode(row["cost_lines"]),
+        "cost_lines": lines_of(row["lines"]),
         "quotas": tuple(_decode(row["quotas"])),
         "stream": bool(row["stream"]),
         "priced": bool(row["priced"]),
     }
-    return Record(**{**row, **decoded})
+    values = {**row, **decoded}
+    del values["lines"]
+    return Record(**values)
 
 
 def contract_json(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of ``requests`` as the ledger record that the outside relies on."""
+    """A row of ``SELECT`` as the ledger record that the outside relies on."""
     return {
         "request_id": row["request_id"],
         "started_at": rfc3339(row["started_ns"]),
@@ -177,7 +219,10 @@ def contract_json(row: dict[str, Any]) -> dict[str, Any]:
         "usage": _decode(row["usage"]),
         "usage_source": row["usage_source"],
         "cost_nanousd": row["cost_nanousd"],
-        "cost_lines": _decode(row["cost_lines"]),
+        "cost_lines": [
+            {"item": item, "quantity": quantity, "unit": unit, "nanousd": nanousd}
+            for item, quantity, unit, nanousd in _decode(row["lines"])
+        ],
         "price": row["price"],
         "priced": bool(row["priced"]),
         "reported_cost_nanousd": row["reported_cost_nanousd"],

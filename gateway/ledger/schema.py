@@ -1,5 +1,7 @@
 """The ledger's tables, as migrations that are applied once each, in order, and recorded (sqlite-utils)."""
 
+# ruff: noqa: S608 - statements are made of our own names
+
 from __future__ import annotations
 
 import sqlite3
@@ -9,25 +11,53 @@ from typing import Any
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from gateway.ledger.rows import DIMENSIONS, REQUEST_COLUMNS, SUMS
+from gateway.ledger.rows import (
+    GROUP_BITS,
+    GROUP_COLUMNS,
+    GROUP_MASK,
+    KIND_COLUMNS,
+    RECORD_COLUMNS,
+    REQUEST_COLUMNS,
+    SUMS,
+)
 
 MIGRATIONS = Migrations("spendgate")
 _SQL = {str: "TEXT", int: "INTEGER"}
 _NULLABLE = ("reported_cost_nanousd", "ttft_us")
+_FIRST_SUMS = (
+    "requests", "rejected", "errors", "disconnected", "estimated", "recovered", "unpriced", "cost_nanousd",
+    "held_nanousd", "held_input_tokens", "held_output_tokens", "latency_us", "gateway_us", "ttft_us", "ttft_count",
+    "input_tokens_total", "output_tokens_total", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens",
+    "reasoning_tokens", "input_audio_tokens", "input_image_tokens", "output_audio_tokens", "output_image_tokens",
+    "cache_read_audio_tokens", "web_search_requests", "search_units", "input_characters", "audio_milliseconds",
+    "output_images", "pages",
+)  # fmt: skip
 
 
 @MIGRATIONS()
 def calls(db: Any) -> None:
-    """Open entries, their checkpoints, records and rollups. Records lie in the order of their ids: by time."""
-    columns = ", ".join(
-        f"{name} {_SQL[kind]}{'' if name in _NULLABLE else ' NOT NULL'}" for name, kind in REQUEST_COLUMNS.items()
+    """Open entries, their checkpoints, records and rollups, as they were at first."""
+    db.execute(
+        "CREATE TABLE requests (request_id TEXT NOT NULL, started_ns INTEGER NOT NULL, ended_ns INTEGER NOT NULL, "
+        "team TEXT NOT NULL, workflow TEXT NOT NULL, key_id TEXT NOT NULL, tags TEXT NOT NULL, provider TEXT NOT NULL, "
+        "api TEXT NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL, model_requested TEXT NOT NULL, "
+        "model TEXT NOT NULL, stream INTEGER NOT NULL, status INTEGER NOT NULL, outcome TEXT NOT NULL, "
+        "usage TEXT NOT NULL, usage_source TEXT NOT NULL, cost_nanousd INTEGER NOT NULL, cost_lines TEXT NOT NULL, "
+        "price TEXT NOT NULL, priced INTEGER NOT NULL, reported_cost_nanousd INTEGER, quotas TEXT NOT NULL, "
+        "refused_by TEXT NOT NULL, reserved_nanousd INTEGER NOT NULL, reserved_input_tokens INTEGER NOT NULL, "
+        "reserved_output_tokens INTEGER NOT NULL, latency_us INTEGER NOT NULL, ttft_us INTEGER, "
+        "gateway_us INTEGER NOT NULL, request_bytes INTEGER NOT NULL, response_bytes INTEGER NOT NULL, "
+        "trace_id TEXT NOT NULL, service_tier TEXT NOT NULL, PRIMARY KEY (request_id)) WITHOUT ROWID"
     )
-    db.execute(f"CREATE TABLE requests ({columns}, PRIMARY KEY (request_id)) WITHOUT ROWID")
     db.execute("CREATE TABLE open_requests (request_id TEXT PRIMARY KEY, entry BLOB NOT NULL) WITHOUT ROWID")
     db.execute("CREATE TABLE checkpoints (request_id TEXT PRIMARY KEY, checkpoint BLOB NOT NULL) WITHOUT ROWID")
-    dimensions = ", ".join(f"{name} {'INTEGER' if name == 'hour' else 'TEXT'} NOT NULL" for name in DIMENSIONS)
-    sums = ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in SUMS)
-    db.execute(f"CREATE TABLE rollups ({dimensions}, {sums}, PRIMARY KEY ({', '.join(DIMENSIONS)})) WITHOUT ROWID")
+    sums = ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in _FIRST_SUMS)
+    db.execute(
+        "CREATE TABLE rollups (hour INTEGER NOT NULL, team TEXT NOT NULL, workflow TEXT NOT NULL, "
+        "key_id TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL, model_requested TEXT NOT NULL, "
+        f"tags TEXT NOT NULL, {sums}, PRIMARY KEY (hour, team, workflow, key_id, provider, model, model_requested, "
+        "tags)) WITHOUT ROWID"
+    )
 
 
 @MIGRATIONS()
@@ -91,13 +121,99 @@ def quota_marks(db: Any) -> None:
     )
 
 
+@MIGRATIONS()
+def groups(db: Any) -> None:
+    """What many records share is kept once; records lie in the order in which they were settled; sums of hours, and of
+    days that are over, are keyed by numbers. ``requests`` and ``rollups`` become views with the columns they had."""
+    texts = ", ".join(f"{name} TEXT NOT NULL" for name in GROUP_COLUMNS)
+    db.execute(f"CREATE TABLE groups (id INTEGER PRIMARY KEY, {texts}, UNIQUE ({', '.join(GROUP_COLUMNS)}))")
+    kinds = ", ".join(f"{name} {_SQL[kind]} NOT NULL" for name, kind in KIND_COLUMNS.items())
+    db.execute(f"CREATE TABLE kinds (id INTEGER PRIMARY KEY, {kinds}, UNIQUE ({', '.join(KIND_COLUMNS)}))")
+    own = ", ".join(
+        f"{name} {_SQL[kind]}{'' if name in _NULLABLE else ' NOT NULL'}" for name, kind in RECORD_COLUMNS.items()
+    )
+    db.execute(f"CREATE TABLE records (id INTEGER PRIMARY KEY, {own})")
+    for period in ("hours", "days"):
+        sums = ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in SUMS)
+        db.execute(f"CREATE TABLE {period} (id INTEGER PRIMARY KEY, {sums})")
+    for statement in _moves():
+        db.execute(statement)
+    db.execute("CREATE UNIQUE INDEX records_request_id ON records (request_id)")
+    for statement in _views():
+        db.execute(statement)
+
+
+def _moves() -> list[str]:
+    """From the first tables into those that took their place."""
+    group, kind = ", ".join(GROUP_COLUMNS), ", ".join(KIND_COLUMNS)
+    own = [name for name in RECORD_COLUMNS if name not in ("group_id", "kind_id", "lines")]
+    lines = (
+        "(SELECT json_group_array(json_array(value ->> 'item', value ->> 'quantity', value ->> 'unit', "
+        "value ->> 'nanousd')) FROM json_each(r.cost_lines))"
+    )
+    same = {
+        name: " AND ".join(f"{name}.{column} = r.{column}" for column in columns)
+        for name, columns in (("groups", GROUP_COLUMNS), ("kinds", tuple(KIND_COLUMNS)))
+    }
+    return [
+        f"INSERT INTO groups ({group}) SELECT {group} FROM requests UNION SELECT {group} FROM rollups",
+        f"INSERT INTO kinds ({kind}) SELECT DISTINCT {kind} FROM requests",
+        f"INSERT INTO records ({', '.join(own)}, group_id, kind_id, lines) "
+        f"SELECT {', '.join('r.' + name for name in own)}, groups.id, kinds.id, {lines} FROM requests r "
+        f"CROSS JOIN groups ON {same['groups']} CROSS JOIN kinds ON {same['kinds']} ORDER BY r.request_id",
+        f"INSERT INTO hours (id, {', '.join(_FIRST_SUMS)}) SELECT (r.hour << {GROUP_BITS}) | groups.id, "
+        f"{', '.join('r.' + name for name in _FIRST_SUMS)} FROM rollups r CROSS JOIN groups ON {same['groups']} "
+        "ORDER BY 1",
+        "DROP TABLE requests",
+        "DROP TABLE rollups",
+        "ALTER TABLE open_requests RENAME TO open_before",
+        "CREATE TABLE open_requests (id INTEGER PRIMARY KEY, entry BLOB NOT NULL)",
+        "INSERT INTO open_requests (entry) SELECT entry FROM open_before ORDER BY request_id",
+        "DROP TABLE open_before",
+    ]
+
+
+def _views() -> list[str]:
+    """``requests``: a whole record a row. ``rollups``: sums by hour and group."""
+    shown = {name: f"g.{name}" for name in GROUP_COLUMNS} | {name: f"k.{name}" for name in KIND_COLUMNS}
+    columns = ", ".join(f"{shown.get(name, 'r.' + name)} AS {name}" for name in REQUEST_COLUMNS)
+    lines = (
+        "(SELECT json_group_array(json_object('item', value ->> 0, 'quantity', value ->> 1, 'unit', value ->> 2, "
+        "'nanousd', value ->> 3)) FROM json_each(r.lines)) AS cost_lines"
+    )
+    return [
+        "DROP VIEW IF EXISTS requests",
+        f"CREATE VIEW requests AS SELECT {columns}, {lines}, r.group_id FROM records r "
+        "CROSS JOIN groups g ON g.id = r.group_id CROSS JOIN kinds k ON k.id = r.kind_id",
+        "DROP VIEW IF EXISTS rollups",
+        f"CREATE VIEW rollups AS SELECT h.id >> {GROUP_BITS} AS hour, {', '.join('g.' + n for n in GROUP_COLUMNS)}, "
+        f"{', '.join('h.' + name for name in SUMS)} FROM hours h CROSS JOIN groups g ON g.id = (h.id & {GROUP_MASK})",
+    ]
+
+
+def _follow(db: Any) -> None:
+    """Sums of usage fields that are newer than the file."""
+    known = {column.name for column in db["hours"].columns}
+    missing = [name for name in SUMS if name not in known]
+    if not missing:
+        return
+    with db.atomic():
+        for name in missing:
+            for period in ("hours", "days"):
+                db.execute(f"ALTER TABLE {period} ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")
+        for statement in _views():
+            db.execute(statement)
+
+
 class LedgerCorrupt(Exception):  # noqa: N818 - said in one line to a person
     """The file is no database, or a damaged one."""
 
 
 def connect(path: Path, *, timeout: float = 5.0) -> sqlite3.Connection:
     """A connection that may write. Every commit is on the disk when it returns."""
-    connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=512
+    )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 4000")
@@ -140,6 +256,7 @@ def migrate(path: Path) -> Path | None:
                 connection.backup(target)
         if pending:
             MIGRATIONS.apply(db)
+        _follow(db)
         return copy
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
@@ -153,4 +270,4 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     """A look at the structure that takes the same time for any size."""
     connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-        connection.execute(f'SELECT * FROM "{name}" LIMIT 1').fetchone()  # noqa: S608 - a name from the schema
+        connection.execute(f'SELECT * FROM "{name}" LIMIT 1').fetchone()

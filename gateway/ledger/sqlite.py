@@ -7,6 +7,7 @@ The event loop's side only appends to a queue and wakes the writer where it slee
 from __future__ import annotations
 
 import asyncio
+import queue
 import sqlite3
 import threading
 import time
@@ -18,10 +19,10 @@ from typing import Any
 import msgspec
 
 from gateway.ledger.record import Checkpoint, OpenEntry, Record
-from gateway.ledger.rows import Key, Row, request_row, rollup_key, rollup_sums
+from gateway.ledger.rows import Row
 from gateway.ledger.schema import connect
 from gateway.ledger.store import Done, LedgerFull, LedgerUnavailable
-from gateway.ledger.writer import Statements, probe, write_batch
+from gateway.ledger.writer import Writer, probe, unwritten
 
 MAX_BATCH = 512
 RETRY_SECONDS = 0.25
@@ -53,11 +54,14 @@ class SqliteLedger:
         self._queue: deque[Item] = deque()
         self._checkpoints: deque[tuple[str, bytes]] = deque()
         self._checkpointed: set[str] = set()
-        self._wake = threading.Semaphore(0)
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._sleeping = False
         self._stopping = False
         self._reason = ""
-        self._statements = Statements()
+        self._writer = Writer(alone=True)
+        self._numbers: dict[str, int] = {}
+        """Of open entries, by request id."""
+        self._last_number = 0
         self.open_count = 0
         """Calls that are open now."""
         self.refusals_dropped = 0
@@ -76,7 +80,7 @@ class SqliteLedger:
         if len(self._queue) >= self._bound:
             raise LedgerFull("too many calls wait for the ledger's disk")
         self.open_count += 1
-        self._put((OPEN, (entry.request_id, _encode(entry)), entry.request_id, done))
+        self._put((OPEN, _encode(entry), entry.request_id, done))
 
     def settle(self, record: Record, done: Done | None = None) -> None:
         if record.opened:
@@ -87,7 +91,7 @@ class SqliteLedger:
             if done is not None:
                 self._loop.call_soon(done, None)
             return
-        self._put((SETTLE, request_row(record), record, done))
+        self._put((SETTLE, None, record, done))
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         self._checkpoints.append((checkpoint.request_id, _encode(checkpoint)))
@@ -137,7 +141,7 @@ class SqliteLedger:
 
     def _rouse(self) -> None:
         self._sleeping = False
-        self._wake.release()
+        self._wake.put(None)
 
     # the writer's side
 
@@ -152,7 +156,7 @@ class SqliteLedger:
                 break
             try:
                 if connection is None:
-                    connection = connect(self.path, timeout=BUSY_SECONDS)
+                    connection = self._connect()
                 self._write(connection, batch)
             except (sqlite3.Error, OSError) as error:
                 kept = self._failed(batch, error)
@@ -167,6 +171,12 @@ class SqliteLedger:
         if connection is not None:
             connection.close()
 
+    def _connect(self) -> sqlite3.Connection:
+        connection = connect(self.path, timeout=BUSY_SECONDS)
+        row = connection.execute("SELECT coalesce(max(id), 0) FROM open_requests").fetchone()
+        self._last_number = max(self._last_number, row[0])
+        return connection
+
     def _next_batch(self, hurry: bool) -> list[Item]:
         queue = self._queue
         if not queue and not hurry and not self._reason:
@@ -174,7 +184,7 @@ class SqliteLedger:
             if queue or self._stopping or self._checkpoints:
                 self._sleeping = False
             else:
-                self._wake.acquire()
+                self._wake.get()
                 self._sleeping = False
         batch: list[Item] = []
         while queue and len(batch) < MAX_BATCH:
@@ -189,45 +199,58 @@ class SqliteLedger:
         if not batch and self._reason:
             probe(connection)
         opens: list[Row] = []
-        records: list[Row] = []
-        closed: list[Row] = []
-        forgotten: list[Row] = []
-        rollups: dict[Key, list[int]] = {}
+        records: list[Record] = []
+        settled: list[str] = []
+        opened: dict[str, int] = {}
         task: Item | None = None
         for item in batch:
-            kind, row, record, _ = item
+            kind, encoded, subject, _ = item
             if kind == SETTLE:
-                records.append(row)
-                if record.opened:
-                    closed.append((record.request_id,))
-                    if record.request_id in self._checkpointed:
-                        forgotten.append((record.request_id,))
-                _add(rollups, rollup_key(record, row[6]), rollup_sums(record))
+                records.append(subject)
+                if subject.opened:
+                    settled.append(subject.request_id)
             elif kind == OPEN:
-                opens.append(row)
+                number = self._last_number = self._last_number + 1
+                opened[subject] = number
+                opens.append((number, encoded))
             else:
                 task = item
-        checkpoints: dict[str, bytes] = {}
-        while self._checkpoints:
-            key, value = self._checkpoints.popleft()
-            checkpoints[key] = value
-        gone = {row[0] for row in forgotten}
-        for key in gone:
-            checkpoints.pop(key, None)
+        if self._reason and records:
+            # the disk may have taken them after all when it said that it had not
+            records = unwritten(connection, records)
+        numbers = self._numbers
+        closed = [(known,) for key in settled if (known := numbers.get(key) or opened.get(key)) is not None]
+        forgotten = [(key,) for key in settled if key in self._checkpointed] if self._checkpointed else []
+        checkpoints = self._newest_checkpoints(forgotten)
         began = time.perf_counter()
         try:
-            write_batch(connection, self._statements, opens, records, closed, rollups, checkpoints, forgotten)
+            self._writer.write(
+                connection, records=records, opens=opens, closed=closed, checkpoints=checkpoints, forgotten=forgotten
+            )
         except BaseException:
             self._checkpoints.extendleft(checkpoints.items())
             raise
         took = time.perf_counter() - began
-        self._checkpointed -= gone
+        numbers.update(opened)
+        for key in settled:
+            numbers.pop(key, None)
+        self._checkpointed.difference_update(row[0] for row in forgotten)
         self._reason = ""
         done = [item[3] for item in batch if item[3] is not None]
         if done or (self._committed and batch):
             self._call(self._back, done, None, took)
         if task is not None:
             self._execute(connection, task)
+            self._writer.forget()
+
+    def _newest_checkpoints(self, forgotten: list[Row]) -> dict[str, bytes]:
+        checkpoints: dict[str, bytes] = {}
+        while self._checkpoints:
+            key, value = self._checkpoints.popleft()
+            checkpoints[key] = value
+        for (key,) in forgotten:
+            checkpoints.pop(key, None)
+        return checkpoints
 
     def _execute(self, connection: sqlite3.Connection, item: Item) -> None:
         _, task, done, _ = item
@@ -279,11 +302,3 @@ class SqliteLedger:
         for callback in done:
             self.open_count -= 1
             callback(error)
-
-
-def _add(rollups: dict[Key, list[int]], key: Key, sums: list[int]) -> None:
-    known = rollups.get(key)
-    if known is None:
-        rollups[key] = sums
-    else:
-        rollups[key] = [a + b for a, b in zip(known, sums, strict=True)]

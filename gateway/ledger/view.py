@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.ledger.ids import first_id_at
-from gateway.ledger.rows import BROKEN, HOUR_NS
+from gateway.ledger.rows import BROKEN, GROUP_BITS, GROUP_MASK, HOUR_NS
 from gateway.ledger.schema import connect_reader
 
 
@@ -58,11 +58,11 @@ class SqliteView:
             connection.close()
 
     def _hours(self, connection: sqlite3.Connection, first: int, last: int) -> Iterator[Spent]:
+        sums = "sum(held_nanousd), sum(held_input_tokens), sum(held_output_tokens), sum(requests - rejected)"
         rows = connection.execute(
-            "SELECT team, workflow, key_id, provider, model_requested, tags, sum(held_nanousd), "
-            "sum(held_input_tokens), sum(held_output_tokens), sum(requests - rejected) FROM rollups "
-            "WHERE hour >= ? AND hour < ? GROUP BY 1, 2, 3, 4, 5, 6",
-            (first, last),
+            f"SELECT team, workflow, key_id, provider, model_requested, tags, {sums} FROM hours CROSS JOIN groups "  # noqa: S608
+            f"ON groups.id = (hours.id & {GROUP_MASK}) WHERE hours.id >= ? AND hours.id < ? GROUP BY groups.id",
+            (first << GROUP_BITS, last << GROUP_BITS),
         )
         yield from _spent(rows)
 

@@ -6,12 +6,40 @@ Few, large statements, because each one costs a hand-over between threads.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import chain
+from operator import add
 
-from gateway.ledger.rows import DIMENSIONS, REQUEST_COLUMNS, SUMS, Key, Row
+from gateway.ledger.days import closed_until
+from gateway.ledger.record import Record
+from gateway.ledger.rows import (
+    COMMON,
+    GROUP_BITS,
+    GROUP_COLUMNS,
+    GROUP_MASK,
+    HOUR_NS,
+    KIND_COLUMNS,
+    RECORD_COLUMNS,
+    SUMS,
+    Group,
+    Kind,
+    Row,
+    group_of,
+    kind_of,
+    quotas_json,
+    record_row,
+    rollup_sums,
+    tags_json,
+)
 
-SIZES = (64, 16, 4, 1)
+SIZES = (128, 64, 32, *range(16, 0, -1))
 """Rows of one statement; each size is prepared once."""
+MAX_KNOWN = 50_000
+"""Groups and kinds whose numbers are remembered."""
+PROBE = "probe"
+"""Stands in place of a request id while the disk is tried."""
+_QUOTAS = tuple(KIND_COLUMNS).index("quotas")
+_RARE = slice(len(COMMON), None)
 
 
 def _insert(table: str, columns: Sequence[str], rows: int, more: str = "") -> str:
@@ -19,21 +47,27 @@ def _insert(table: str, columns: Sequence[str], rows: int, more: str = "") -> st
     return f"INSERT INTO {table} ({','.join(columns)}) VALUES {','.join([row] * rows)}{more}"  # noqa: S608 - our names
 
 
-class Statements:
-    """All statements of the hot path, by number of rows."""
+def _adding(period: str, sums: Sequence[str]) -> dict[int, str]:
+    update = ",".join(f"{name}={name}+excluded.{name}" for name in sums)
+    return {n: _insert(period, ("id", *sums), n, f" ON CONFLICT (id) DO UPDATE SET {update}") for n in SIZES}
 
-    def __init__(self) -> None:
-        update = ",".join(f"{name}={name}+excluded.{name}" for name in SUMS)
-        key = ",".join(DIMENSIONS)
-        self.requests = {n: _insert("requests", tuple(REQUEST_COLUMNS), n) for n in SIZES}
-        self.opens = {n: _insert("open_requests", ("request_id", "entry"), n) for n in SIZES}
-        self.rollups = _insert("rollups", (*DIMENSIONS, *SUMS), 1, f" ON CONFLICT ({key}) DO UPDATE SET {update}")
-        self.close = {n: f"DELETE FROM open_requests WHERE request_id IN ({','.join('?' * n)})" for n in SIZES}  # noqa: S608
-        self.forget = {n: f"DELETE FROM checkpoints WHERE request_id IN ({','.join('?' * n)})" for n in SIZES}  # noqa: S608
-        self.checkpoint = (
-            "INSERT INTO checkpoints (request_id, checkpoint) VALUES (?, ?) "
-            "ON CONFLICT (request_id) DO UPDATE SET checkpoint = excluded.checkpoint"
-        )
+
+def _find_or_make(table: str, columns: Collection[str]) -> tuple[str, str]:
+    same = " AND ".join(f"{name} = ?" for name in columns)
+    return f"SELECT id FROM {table} WHERE {same}", _insert(table, tuple(columns), 1)  # noqa: S608 - our names
+
+
+_RECORDS = {n: _insert("records", tuple(RECORD_COLUMNS), n) for n in SIZES}
+_OPENS = {n: _insert("open_requests", ("id", "entry"), n) for n in SIZES}
+_CLOSE = {n: f"DELETE FROM open_requests WHERE id IN ({','.join('?' * n)})" for n in SIZES}  # noqa: S608
+_FORGET = {n: f"DELETE FROM checkpoints WHERE request_id IN ({','.join('?' * n)})" for n in SIZES}  # noqa: S608
+_CHECKPOINT = (
+    "INSERT INTO checkpoints (request_id, checkpoint) VALUES (?, ?) "
+    "ON CONFLICT (request_id) DO UPDATE SET checkpoint = excluded.checkpoint"
+)
+_ADD = {period: (_adding(period, COMMON), _adding(period, SUMS)) for period in ("hours", "days")}
+_GROUP = _find_or_make("groups", GROUP_COLUMNS)
+_KIND = _find_or_make("kinds", KIND_COLUMNS)
 
 
 def _slices(count: int) -> Iterator[tuple[int, int]]:
@@ -47,52 +81,148 @@ def _slices(count: int) -> Iterator[tuple[int, int]]:
 
 def execute_many(connection: sqlite3.Connection, sql: dict[int, str], rows: Sequence[Row]) -> None:
     """Execute a statement for all rows, as few times as its sizes allow."""
-    for start, size in _slices(len(rows)):
-        if size == 1:
-            connection.execute(sql[1], rows[start])
+    count = len(rows)
+    if count in sql:
+        connection.execute(sql[count], rows[0] if count == 1 else list(chain.from_iterable(rows)))
+        return
+    for start, size in _slices(count):
+        connection.execute(sql[size], list(chain.from_iterable(rows[start : start + size])))
+
+
+class Writer:
+    """Writes batches, and remembers the numbers of groups and kinds. ``alone``: no other process closes days."""
+
+    def __init__(self, *, alone: bool = False) -> None:
+        self._alone = alone
+        self._groups: dict[Group, int] = {}
+        self._kinds: dict[Kind, int] = {}
+        self._days_until: int | None = None
+
+    def forget(self) -> None:
+        """Forget what is remembered: it may not be so any more."""
+        self._groups.clear()
+        self._kinds.clear()
+        self._days_until = None
+
+    def write(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        records: Sequence[Record] = (),
+        opens: Sequence[Row] = (),
+        closed: Sequence[Row] = (),
+        checkpoints: dict[str, bytes] | None = None,
+        forgotten: Sequence[Row] = (),
+    ) -> None:
+        """Write all of it in one transaction, or nothing. Raises ``sqlite3.Error``.
+
+        ``opens`` are numbers and entries, ``closed`` numbers of open entries, ``forgotten`` ids of checkpoints.
+        """
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if opens:
+                execute_many(connection, _OPENS, opens)
+            if records:
+                self._write_records(connection, records)
+            if closed:
+                execute_many(connection, _CLOSE, closed)
+            if checkpoints:
+                connection.executemany(_CHECKPOINT, list(checkpoints.items()))
+            if forgotten:
+                execute_many(connection, _FORGET, forgotten)
+            connection.execute("COMMIT")
+        except BaseException:
+            self.forget()
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    def _write_records(self, connection: sqlite3.Connection, records: Sequence[Record]) -> None:
+        rows = []
+        hours: dict[int, list[int]] = {}
+        for record in records:
+            group = group_of(record)
+            group_id = self._groups.get(group) or self._new_group(connection, group, record)
+            kind = kind_of(record)
+            kind_id = self._kinds.get(kind) or self._new_kind(connection, kind, record)
+            rows.append(record_row(record, group_id, kind_id))
+            key = record.started_ns // HOUR_NS << GROUP_BITS | group_id
+            sums = rollup_sums(record)
+            known = hours.get(key)
+            hours[key] = sums if known is None else list(map(add, known, sums))
+        execute_many(connection, _RECORDS, rows)
+        _add_up(connection, "hours", hours)
+        if self._days_until is None or not self._alone:
+            self._days_until = closed_until(connection)
+        if min(hours) >> GROUP_BITS < self._days_until * 24:
+            _add_up(connection, "days", _late(hours, self._days_until))
+
+    def group_id(self, connection: sqlite3.Connection, columns: Row) -> int:
+        """The number of a group, given as its columns; it is made where there is none."""
+        return _number(connection, _GROUP, columns)
+
+    def _new_group(self, connection: sqlite3.Connection, group: Group, record: Record) -> int:
+        if len(self._groups) >= MAX_KNOWN:
+            self._groups.clear()
+        found = self._groups[group] = self.group_id(connection, (*group[:-1], tags_json(record.tags)))
+        return found
+
+    def _new_kind(self, connection: sqlite3.Connection, kind: Kind, record: Record) -> int:
+        if len(self._kinds) >= MAX_KNOWN:
+            self._kinds.clear()
+        columns = (*kind[:_QUOTAS], quotas_json(record.quotas), *kind[_QUOTAS + 1 :])
+        found = self._kinds[kind] = _number(connection, _KIND, columns)
+        return found
+
+
+def _number(connection: sqlite3.Connection, sql: tuple[str, str], columns: Row) -> int:
+    find, make = sql
+    row = connection.execute(find, columns).fetchone()
+    number: int | None = row[0] if row is not None else connection.execute(make, columns).lastrowid
+    assert number is not None
+    return number
+
+
+def _add_up(connection: sqlite3.Connection, period: str, sums: dict[int, list[int]]) -> None:
+    plain: list[Row] = []
+    full: list[Row] = []
+    for key, row in sums.items():
+        if any(row[_RARE]):
+            full.append((key, *row))
         else:
-            connection.execute(sql[size], [value for row in rows[start : start + size] for value in row])
+            plain.append((key, *row[: len(COMMON)]))
+    common, whole = _ADD[period]
+    if plain:
+        execute_many(connection, common, plain)
+    if full:
+        execute_many(connection, whole, full)
 
 
-def write_batch(
-    connection: sqlite3.Connection,
-    statements: Statements,
-    opens: Sequence[Row],
-    records: Sequence[Row],
-    closed: Sequence[Row],
-    rollups: dict[Key, list[int]],
-    checkpoints: dict[str, bytes],
-    forgotten: Sequence[Row],
-) -> None:
-    """Write all of it in one transaction, or nothing. Raises ``sqlite3.Error``."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        if opens:
-            execute_many(connection, statements.opens, opens)
-        if records:
-            execute_many(connection, statements.requests, records)
-            for key, sums in rollups.items():
-                connection.execute(statements.rollups, (*key, *sums))
-        if closed:
-            execute_many(connection, statements.close, closed)
-        if checkpoints:
-            connection.executemany(statements.checkpoint, list(checkpoints.items()))
-        if forgotten:
-            execute_many(connection, statements.forget, forgotten)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+def _late(hours: dict[int, list[int]], days_until: int) -> dict[int, list[int]]:
+    """What goes into days whose sums were made already."""
+    days: dict[int, list[int]] = {}
+    for key, sums in hours.items():
+        day = (key >> GROUP_BITS) // 24
+        if day < days_until:
+            number = day << GROUP_BITS | key & GROUP_MASK
+            known = days.get(number)
+            days[number] = sums if known is None else list(map(add, known, sums))
+    return days
+
+
+def unwritten(connection: sqlite3.Connection, records: Sequence[Record]) -> list[Record]:
+    """Those of ``records`` that the ledger does not have."""
+    found = "SELECT 1 FROM records WHERE request_id = ?"
+    return [one for one in records if connection.execute(found, (one.request_id,)).fetchone() is None]
 
 
 def probe(connection: sqlite3.Connection) -> None:
-    """Write something and take it back: raises ``sqlite3.Error`` where the disk takes nothing."""
+    """Raises ``sqlite3.Error`` while the disk can't take a commit of a few pages."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        connection.execute("INSERT INTO checkpoints VALUES ('probe', zeroblob(65536))")
+        connection.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", (PROBE, bytes(16384)))
         connection.execute("COMMIT")
-        connection.execute("DELETE FROM checkpoints WHERE request_id = 'probe'")
+        connection.execute("DELETE FROM checkpoints WHERE request_id = ?", (PROBE,))
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")

@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
+from gateway.ledger.days import closed_until
 from gateway.ledger.ids import first_id_at
-from gateway.ledger.rows import HOUR_NS, TIMES, USAGE_FIELDS
+from gateway.ledger.rows import GROUP_BITS, GROUP_MASK, HOUR_NS, TIMES, USAGE_FIELDS
 
 DIMENSIONS = ("team", "workflow", "key", "provider", "model", "hour", "day", "week", "month")
 _COLUMNS = {"key": "key_id"}
@@ -80,7 +81,8 @@ def spend(
     groups: dict[tuple[str, ...], list[int]] = {}
     first, last = -(-since_ns // HOUR_NS), until_ns // HOUR_NS
     if first < last:
-        _add(groups, _rollups(connection, by, first, last, filters), shown)
+        for period, since, until in _periods(connection, by, first, last, filters):
+            _add(groups, _sums(connection, by, period, since, until, filters), shown)
         edges = [(since_ns, first * HOUR_NS), (last * HOUR_NS, until_ns)]
     else:
         edges = [(since_ns, until_ns)]
@@ -157,10 +159,10 @@ def _query(
     select: Sequence[str],
     sums: Sequence[str],
     source: str,
-    where: str,
     values: Sequence[object],
     filters: Sequence[tuple[str, str]],
     hour: str,
+    where: str = "1",
 ) -> sqlite3.Cursor:
     conditions = [where]
     bound = list(values)
@@ -175,12 +177,38 @@ def _query(
     return connection.execute(sql + (f" GROUP BY {groups}" if groups else ""), bound)
 
 
-def _rollups(
+def _periods(
     connection: sqlite3.Connection, by: Sequence[str], first: int, last: int, filters: Sequence[tuple[str, str]]
+) -> list[tuple[str, int, int]]:
+    """Tables of sums that hold the hours from ``first`` up to ``last``: days that are closed, hours around them."""
+    first_day, last_day = -(-first // 24), min(last // 24, closed_until(connection))
+    if first_day >= last_day or "hour" in by or any(dimension == "hour" for dimension, _ in filters):
+        return [("hours", first, last)]
+    parts = [("hours", first, first_day * 24), ("days", first_day, last_day), ("hours", last_day * 24, last)]
+    return [part for part in parts if part[1] < part[2]]
+
+
+def _sums(
+    connection: sqlite3.Connection,
+    by: Sequence[str],
+    period: str,
+    first: int,
+    last: int,
+    filters: Sequence[tuple[str, str]],
 ) -> sqlite3.Cursor:
-    select = [_expression(dimension, "hour") for dimension in by]
+    """Sums of ``hours`` or ``days``: first of each group, by number; then by the names that the groups have."""
+    timed = any(dimension in _FORMATS for dimension in (*by, *(name for name, _ in filters)))
+    number = f"id >> {GROUP_BITS}" if timed else "0"
+    totals = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
+    source = (
+        f"(SELECT id & {GROUP_MASK} AS group_id, {number} AS period, {totals} FROM {period} "  # noqa: S608
+        f"WHERE id >= ? AND id < ? GROUP BY 1, 2) CROSS JOIN groups ON groups.id = group_id"
+    )
+    hour = "period" if period == "hours" else "(period * 24)"
+    select = [_expression(dimension, hour) for dimension in by]
     sums = [f"coalesce(sum({name}), 0)" for name in SUMS]
-    return _query(connection, select, sums, "rollups", "hour >= ? AND hour < ?", (first, last), filters, "hour")
+    values = (first << GROUP_BITS, last << GROUP_BITS)
+    return _query(connection, select, sums, source, values, filters, hour)
 
 
 def _records(
@@ -206,7 +234,7 @@ def _records(
     ]
     where = "request_id >= ? AND started_ns >= ? AND started_ns < ?"
     values = (first_id_at(since_ns - HOUR_NS), since_ns, until_ns)
-    return _query(connection, select, sums, "requests", where, values, filters, hour)
+    return _query(connection, select, sums, "requests", values, filters, hour, where)
 
 
 def _adjustments(
@@ -216,5 +244,5 @@ def _adjustments(
     where = "hour >= ? AND hour < ?"
     bounds = (since_ns // HOUR_NS, -(-until_ns // HOUR_NS))
     return _query(
-        connection, select, ["coalesce(sum(delta_nanousd), 0)"], "adjustments", where, bounds, filters, "hour"
+        connection, select, ["coalesce(sum(delta_nanousd), 0)"], "adjustments", bounds, filters, "hour", where
     )

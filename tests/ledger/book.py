@@ -7,9 +7,8 @@ from pathlib import Path
 
 from gateway.ledger.ids import first_id_at
 from gateway.ledger.record import Record
-from gateway.ledger.rows import request_row, rollup_key, rollup_sums
 from gateway.ledger.schema import connect, migrate
-from gateway.ledger.writer import Statements, write_batch
+from gateway.ledger.writer import Writer
 from gateway.wire.usage import Usage
 from pricing.money import Line
 
@@ -62,16 +61,8 @@ def ledger(path: Path, records: list[Record]) -> Path:
     """A ledger with these records, written in one batch each hundred."""
     migrate(path)
     connection = connect(path)
-    statements = Statements()
+    writer = Writer()
     for start in range(0, len(records), 100):
-        batch = records[start : start + 100]
-        rollups: dict[object, list[int]] = {}
-        rows = [request_row(one) for one in batch]
-        for one, row in zip(batch, rows, strict=True):
-            key = rollup_key(one, row[6])
-            sums = rollup_sums(one)
-            known = rollups.get(key)
-            rollups[key] = sums if known is None else [a + b for a, b in zip(known, sums, strict=True)]
-        write_batch(connection, statements, [], rows, [], rollups, {}, [])  # type: ignore[arg-type]
+        writer.write(connection, records=records[start : start + 100])
     connection.close()
     return path

@@ -43,13 +43,13 @@ def test_an_honest_ledger_is_found_in_agreement(tmp_path: Path) -> None:
     ("damage", "told"),
     [
         (
-            "UPDATE requests SET cost_nanousd = cost_nanousd + 1 WHERE request_id = '{id}'",
+            "UPDATE records SET cost_nanousd = cost_nanousd + 1 WHERE request_id = '{id}'",
             "lines sum",
         ),
-        ("DELETE FROM requests WHERE request_id = '{id}'", "its records sum"),
-        ("UPDATE rollups SET held_nanousd = held_nanousd - 1", "held_nanousd is"),
-        ("DELETE FROM rollups WHERE team = 'search'", "is missing"),
-        ("INSERT INTO open_requests VALUES ('{id}', 'x')", "open and settled"),
+        ("DELETE FROM records WHERE request_id = '{id}'", "its records sum"),
+        ("UPDATE hours SET held_nanousd = held_nanousd - 1", "held_nanousd is"),
+        ("DELETE FROM hours WHERE (id & 4294967295) IN (SELECT id FROM groups WHERE team = 'search')", "is missing"),
+        ("INSERT INTO open_requests (entry) VALUES ('[\"{id}\"]')", "open and settled"),
     ],
 )
 def test_every_disagreement_is_told(tmp_path: Path, damage: str, told: str) -> None:

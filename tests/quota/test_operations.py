@@ -189,9 +189,9 @@ def test_the_counters_are_proved_while_calls_go_on(tmp_path: Path) -> None:
             import sqlite3
 
             with sqlite3.connect(tmp_path / "data" / "ledger.db") as connection:
-                connection.execute("UPDATE rollups SET held_nanousd = held_nanousd + 1")
-                connection.execute("UPDATE requests SET cost_nanousd = cost_nanousd + 1 WHERE request_id = "
-                                   "(SELECT min(request_id) FROM requests)")  # fmt: skip
+                connection.execute("UPDATE hours SET held_nanousd = held_nanousd + 1")
+                connection.execute("UPDATE records SET cost_nanousd = cost_nanousd + 1 WHERE request_id = "
+                                   "(SELECT min(request_id) FROM records)")  # fmt: skip
             found = gateway.cli("quotas", "verify", check=False)
             assert found.returncode == 1
             assert "month" in found.stdout
