@@ -9,7 +9,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -17,16 +17,13 @@ from typing import TypeVar
 import msgspec
 import uvloop
 from aiohttp import web
-from prometheus_client import CollectorRegistry
-from prometheus_client.gc_collector import GCCollector
-from prometheus_client.platform_collector import PlatformCollector
-from prometheus_client.process_collector import ProcessCollector
 
 from gateway import assembly
 from gateway.admin import quotas as quotas_api
 from gateway.admin.access import Access
 from gateway.admin.app import is_loopback, make_app
 from gateway.admin.services import Services
+from gateway.audit import Audit, changes, needs_restart
 from gateway.config.load import load
 from gateway.config.problems import ConfigErrors
 from gateway.config.schema import Config
@@ -47,6 +44,7 @@ from gateway.ledger.sqlite import SqliteLedger
 from gateway.ledger.view import SqliteView
 from gateway.log import set_up
 from gateway.metrics import Metrics, QuotaSample
+from gateway.metrics.process import samples
 from gateway.parts import Parts
 from gateway.ports import ClientPort
 from gateway.quota.changes import changed_rules
@@ -88,7 +86,9 @@ class App:
         self.keeper = Keeper(self.log)
         self.draining = False
         self.recovered = 0
-        self.lag = 0.0
+        self.reloaded_at = time.time()
+        self.audit = Audit(self.log)
+        self._reloading = asyncio.Lock()
         self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="tokens")
         self._stop = asyncio.Event()
 
@@ -110,6 +110,8 @@ class App:
         self.recovered = len(found)
         if found:
             self.log.warning("calls left open by a crash were settled", extra={"fields": {"calls": len(found)}})
+            for record in found:
+                self.metrics.recovered(record)
         self.ledger = SqliteLedger(path, loop, queue_rows=config.ledger.queue_rows, committed=self.metrics.committed)
         self.reader = LedgerReader(path)
         self.view = SqliteView(path)
@@ -181,14 +183,17 @@ class App:
             raise assembly.AssemblyError(
                 "server.admin_listen is reachable from other machines: set server.admin_token, or listen on 127.0.0.1"
             )
+        self._measure()
         services = Services(
             access=Access(config, secrets.token_bytes(32), time.time),
             not_ready=self.not_ready,
-            registry=self._registry(),
+            samples=samples(self.metrics),
             reader=self.reader,
             config=lambda: self.config,
             book=lambda: self.parts.book,
             write=self.ledger.execute,
+            reload=self.reload,
+            audit=self.audit,
             now_ns=self.clock.now_ns,
             routes=[quotas_api.routes(self.desk, lambda: self.parts.quotas, self.clock.now_ns)],
         )
@@ -200,7 +205,7 @@ class App:
     def _signals(self, loop: asyncio.AbstractEventLoop) -> None:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(self.reload()))
+        loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(self.reload("SIGHUP")))
 
     async def _shut_down(self, plane: DataPlane) -> None:
         """Stop accepting, let calls finish, settle what is left."""
@@ -223,22 +228,28 @@ class App:
     def _exchange(self, client: ClientPort) -> Exchange:
         return Exchange(self.parts, client)
 
-    async def reload(self) -> list[str]:
+    async def reload(self, who: str) -> tuple[list[str], list[str]]:
         """Read the configuration again and swap everything at once; answers what is wrong, in which case nothing
-        changes."""
-        try:
-            config = await asyncio.to_thread(load, self.config_path, os.environ)
-            parts = await self._reloaded(config)
-        except (ConfigErrors, assembly.AssemblyError) as error:
-            for line in str(error).splitlines():
-                self.log.error(f"not reloaded: {line}")
-            return str(error).splitlines()
-        self.parts = parts
-        self.config = config
-        await self.keeper.start()
-        await self.webhooks.start(config.webhooks)
-        self.log.info("reloaded")
-        return []
+        changes, and the keys that changed."""
+        async with self._reloading:
+            try:
+                config = await asyncio.to_thread(load, self.config_path, os.environ)
+                parts = await self._reloaded(config)
+            except (ConfigErrors, assembly.AssemblyError, OSError) as error:
+                self.metrics.reload_failures += 1
+                wrong = str(error).splitlines()
+                for line in wrong:
+                    self.log.error(f"not reloaded: {line}")
+                self.audit(who, "reload refused", problems=len(wrong))
+                return wrong, []
+            changed = changes(self.config, config)
+            self.parts = parts
+            self.config = config
+            self.reloaded_at = time.time()
+            await self.keeper.start()
+            await self.webhooks.start(config.webhooks)
+            self.audit(who, "reloaded", changed=changed, needs_restart=needs_restart(changed))
+            return [], changed
 
     def _forget_old(self) -> None:
         """Delete records past ``ledger.keep_days``, a slice at a time, so that no call waits long."""
@@ -296,79 +307,40 @@ class App:
 
     # measuring itself
 
-    def _registry(self) -> CollectorRegistry:
-        registry = CollectorRegistry(auto_describe=False)
-        metrics = self.metrics
+    def _measure(self) -> None:
+        """Where the metrics read the running parts."""
+        metrics, ledger, loop = self.metrics, self.ledger, asyncio.get_running_loop()
         metrics.quota_samples = self._quota_samples
-        ledger, loop = self.ledger, asyncio.get_running_loop()
-        metrics.gauges["spendgate_ledger_queue_length"] = (
-            "Rows that wait for the ledger's disk.",
-            lambda: ledger.queue_length,
+        metrics.bind(
+            {
+                "spendgate_ledger_queue_length": lambda: ledger.queue_length,
+                "spendgate_ledger_open_requests": lambda: max(0, ledger.open_count),
+                "spendgate_ledger_healthy": lambda: 0 if ledger.reason else 1,
+                "spendgate_client_connections": lambda: len(self.plane.connections),
+                "spendgate_upstream_connections": lambda: self.pool.counts()[0],
+                "spendgate_upstream_endpoints_unreachable": self.pool.unreachable,
+                "spendgate_waiting_requests": lambda: self.parts.line.length,
+                "spendgate_event_loop_tasks": lambda: len(asyncio.all_tasks(loop)),
+                "spendgate_config_reload_timestamp_seconds": lambda: self.reloaded_at,
+                "spendgate_config_reload_failures_total": lambda: metrics.reload_failures,
+                "spendgate_recovered_requests_total": lambda: self.recovered,
+                "spendgate_malformed_requests_total": lambda: self.plane.malformed,
+                "spendgate_refused_connections_total": lambda: self.plane.refused_connections,
+                "spendgate_slow_clients_total": lambda: self.plane.slow_clients,
+                "spendgate_metrics_series_folded_total": lambda: metrics.series_folded,
+            }
         )
-        metrics.gauges["spendgate_ledger_open_requests"] = ("Calls that are open.", lambda: max(0, ledger.open_count))
-        metrics.gauges["spendgate_ledger_healthy"] = (
-            "1 while the ledger can be written.",
-            lambda: 0 if ledger.reason else 1,
-        )
-        metrics.gauges["spendgate_event_loop_lag_seconds"] = (
-            "How late the event loop was, at most, since the last scrape.",
-            self._take_lag,
-        )
-        metrics.gauges["spendgate_client_connections"] = (
-            "Open client connections.",
-            lambda: len(self.plane.connections),
-        )
-        metrics.gauges["spendgate_upstream_connections"] = (
-            "Open provider connections.",
-            lambda: self.pool.counts()[0],
-        )
-        metrics.gauges["spendgate_upstream_endpoints_unreachable"] = (
-            "Provider endpoints that calls are kept from, because they could not be reached again and again.",
-            self.pool.unreachable,
-        )
-        metrics.gauges["spendgate_waiting_requests"] = (
-            "Calls that wait in line for a quota.",
-            lambda: self.parts.line.length,
-        )
-        metrics.counters["spendgate_recovered_requests"] = (
-            "Calls left open by a crash and settled at start.",
-            lambda: self.recovered,
-        )
-        metrics.counters["spendgate_malformed_requests"] = (
-            "Requests that were not HTTP as it must be.",
-            lambda: self.plane.malformed,
-        )
-        metrics.counters["spendgate_refused_connections"] = (
-            "Client connections beyond a limit.",
-            lambda: self.plane.refused_connections,
-        )
-        metrics.counters["spendgate_slow_clients"] = (
-            "Client connections given up: a head, a body or the taking of an answer was too slow.",
-            lambda: self.plane.slow_clients,
-        )
-        metrics.gauges["spendgate_event_loop_tasks"] = (
-            "Tasks of the event loop.",
-            lambda: len(asyncio.all_tasks(loop)),
-        )
-        metrics.counters["spendgate_metrics_series_folded"] = (
-            "Calls counted under other, because the bound of series was reached.",
-            lambda: metrics.series_folded,
-        )
-        registry.register(metrics)
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        GCCollector(registry=registry)
-        return registry
 
-    def _quota_samples(self) -> list[QuotaSample]:
+    def _quota_samples(self) -> Iterator[QuotaSample]:
+        """May be paused between any two: the list of counters is taken at its start."""
         now_ns = self.clock.now_ns()
-        samples = []
-        for counter, position in self.parts.quotas.snapshot(now_ns):
+        for counter in list(self.parts.quotas.counters):
+            counter.current(now_ns)
             rule = counter.rule
-            unit = UNITS[rule.units[position]]
-            scale = NANO if unit == "usd" else 1
-            samples.append(
-                (
+            for position, kind in enumerate(rule.units):
+                unit = UNITS[kind]
+                scale = NANO if unit == "usd" else 1
+                yield (
                     rule.name,
                     counter.bucket,
                     unit,
@@ -376,21 +348,15 @@ class App:
                     counter.used(position) / scale,
                     counter.reserved(position) / scale,
                 )
-            )
-        return samples
 
     def _measure_lag(self, loop: asyncio.AbstractEventLoop) -> None:
         expected = loop.time() + LAG_SECONDS
 
         def measure() -> None:
-            self.lag = max(self.lag, loop.time() - expected)
+            self.metrics.lagged(max(0.0, loop.time() - expected))
             self._measure_lag(loop)
 
         loop.call_at(expected, measure)
-
-    def _take_lag(self) -> float:
-        lag, self.lag = self.lag, 0.0
-        return lag
 
 
 class Offloader:

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiohttp import web
 
-from gateway.admin import desk, keys, models, openapi, requests, spend, ui
-from gateway.admin.access import VIEWER, foreign, may
+from gateway.admin import desk, keys, models, openapi, reload, requests, spend, ui
+from gateway.admin.access import SAFE, VIEWER, foreign, may
 from gateway.admin.metrics import metrics
 from gateway.admin.problem import problem
 from gateway.admin.query import BadQueryError, answer
@@ -21,6 +21,8 @@ from gateway.reports.spend import UnknownDimensionError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 GUARDED = ("/api", "/ui")
+NO_CHANGE = ("/ui", "/api/quotas/verify", "/api/reload")
+"""Posts that change nothing, or tell the audit themselves."""
 
 
 def make_app(services: Services) -> web.Application:
@@ -31,7 +33,7 @@ def make_app(services: Services) -> web.Application:
     app.router.add_get("/readyz", _readyz)
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/api/me", _me)
-    for part in (requests, spend, keys, models, desk, ui, openapi):
+    for part in (requests, spend, keys, models, desk, ui, reload, openapi):
         part.add(app)
     for add in services.routes:
         add(app)
@@ -59,7 +61,11 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     if reason:
         return problem(403, "Not with this token", reason)
     request[VIEWER] = viewer
-    return await handler(request)
+    response = await handler(request)
+    if request.method not in SAFE and not request.path.startswith(NO_CHANGE):
+        said = {"method": request.method, "path": request.path, "status": response.status}
+        request.app[SERVICES].audit(viewer.name, "changed through the API", **said)
+    return response
 
 
 @web.middleware

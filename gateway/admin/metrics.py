@@ -1,4 +1,4 @@
-"""``GET /metrics``: Prometheus text, or OpenMetrics where the scraper asks for it."""
+"""``GET /metrics``: Prometheus text, or OpenMetrics with exemplars where the scraper asks for it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from gateway.admin.services import SERVICES
+from gateway.metrics.exposition import exposition
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """One scrape. Samples are taken on the loop, so that they agree; the text is made in a thread."""
+    """One scrape. Samples are taken and written on the loop in small slices; only compression is a thread's."""
     services = request.app[SERVICES]
     encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
-    body = await asyncio.to_thread(encoder, services.registry)
+    parts = await exposition(services.samples(), encoder)
+    body = b"".join(parts)
     headers = {"Content-Type": content_type}
     if "gzip" in request.headers.get("Accept-Encoding", ""):
         body = await asyncio.to_thread(gzip.compress, body, 1)

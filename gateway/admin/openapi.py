@@ -62,7 +62,8 @@ def _operation(method: str, path: str, summary: str, query: dict[str, str], body
     names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
     parameters = [{"name": name, "in": "path", "required": True, "schema": _TEXT} for name in names]
     parameters += [{"name": name, "in": "query", "description": said, "schema": _TEXT} for name, said in query.items()]
-    status = "204" if method == "delete" else "201" if method == "post" and "verify" not in path else "200"
+    made = method == "post" and not path.endswith(("/verify", "/reload"))
+    status = "204" if method == "delete" else "201" if made else "200"
     answered: dict[str, Any] = {"description": "Done."}
     if status != "204":
         answered["content"] = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
@@ -172,6 +173,7 @@ _SCHEMAS: dict[str, Any] = {
             raised_by=_NUMBER,
         )),
     ),
+    "Reloaded": _object(changed=_list(_TEXT)),
     "Any": _MAP,
 }  # fmt: skip
 _SUBJECT = {
@@ -220,6 +222,8 @@ _OPERATIONS: tuple[_Operation, ...] = (
     ("get", "/api/quotas/grants", "Raises that hold", _NONE, "", "Any"),
     ("post", "/api/quotas/{quota}/grants", "Raise a quota for a time", _NONE, "Any", "Any"),
     ("delete", "/api/quotas/grants/{id}", "End a raise", _NONE, "", "Any"),
+    ("post", "/api/reload", "Read the configuration again; 422 and no change where something is wrong", _NONE, "",
+     "Reloaded"),
     ("get", "/api/events", "Events about quotas",
      {"after": "The id of the last known event.", "limit": "At most so many."}, "", "Any"),
 )  # fmt: skip

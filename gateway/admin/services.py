@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
-from prometheus_client.registry import CollectorRegistry
+from prometheus_client.metrics_core import Metric
 
 from gateway.admin.access import Access
 from gateway.config.schema import Config
@@ -23,7 +23,12 @@ Task = Callable[[sqlite3.Connection], Any]
 class Services(msgspec.Struct, kw_only=True):
     access: Access
     not_ready: Callable[[], str]
-    registry: CollectorRegistry
+    samples: Callable[[], Iterator[Metric]]
+    """All metrics in pieces, as ``gateway.metrics.collector`` makes them."""
+    reload: Callable[[str], Awaitable[tuple[list[str], list[str]]]]
+    """Reads the configuration again for somebody; answers what is wrong, else which keys changed."""
+    audit: Callable[..., None]
+    """Notes who changed what, see ``gateway.audit``."""
     reader: LedgerReader
     config: Callable[[], Config]
     """The configuration that holds now."""

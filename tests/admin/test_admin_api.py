@@ -213,7 +213,7 @@ def test_the_description_for_programs_names_every_route(open_caller: Caller) -> 
     from gateway.config.schema import ServerConfig
 
     routes = [quotas_api.routes(None, None, time.time_ns)]  # type: ignore[arg-type]
-    unused = dict.fromkeys(("registry", "reader", "config", "book", "write"))
+    unused = dict.fromkeys(("samples", "reload", "audit", "reader", "config", "book", "write"))
     access = Access(ServerConfig(), b"key", time.time)
     given = {"access": access, "not_ready": str, "now_ns": time.time_ns, "routes": routes}
     services = Services(**given, **unused)  # type: ignore[arg-type]

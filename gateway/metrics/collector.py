@@ -1,0 +1,306 @@
+"""Settled records go in, so that Prometheus, ledger and quotas show one number.
+
+The request path adds integers to cached slots; families and samples are made when a scrape asks for them, a slice at a
+time. Money stays in integer nanodollars until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from gateway.ledger.record import REJECTED, Record
+from gateway.metrics import families as names
+from gateway.metrics.families import Family
+from gateway.metrics.histogram import Histogram
+from pricing.money import NANO
+
+OTHER = "other"
+"""The label value under which series past the bound are counted together."""
+SLICE_SAMPLES = 60
+"""So many samples, more or less, are made and written between two turns of the event loop."""
+CUT = "cut"
+
+TOKEN_TYPES = (
+    ("input", "input_tokens_total"),
+    ("output", "output_tokens_total"),
+    ("cache_read", "cache_read_tokens"),
+    ("cache_write", "cache_write_tokens"),
+    ("reasoning", "reasoning_tokens"),
+    ("audio_input", "input_audio_tokens"),
+    ("audio_output", "output_audio_tokens"),
+    ("image_input", "input_image_tokens"),
+    ("image_output", "output_image_tokens"),
+)
+"""Metric label and ``Usage`` field. ``input`` and ``output`` are totals; the other types are parts of them."""
+_RARE_TYPES = TOKEN_TYPES[2:]
+
+
+class Spend:
+    """Counters of one (team, workflow, provider, model)."""
+
+    __slots__ = ("cost_nanousd", "outcomes", "tokens")
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, int] = {}
+        self.tokens: dict[str, int] = {}
+        self.cost_nanousd = 0
+
+
+class Speed:
+    """Histograms and counters of one (provider, model)."""
+
+    __slots__ = ("duration", "estimated", "first_token", "unpriced")
+
+    def __init__(self) -> None:
+        self.duration = Histogram(names.DURATION_BUCKETS)
+        self.first_token = Histogram(names.FIRST_TOKEN_BUCKETS)
+        self.estimated = 0
+        self.unpriced = 0
+
+
+QuotaSample = tuple[str, str, str, float, float, float]
+"""quota, bucket, unit, limit, used, reserved"""
+
+
+class Metrics(Collector):
+    """Takes settled records; answers scrapes. ``max_series`` bounds the label sets whose values callers choose."""
+
+    def __init__(self, max_series: int = 10_000) -> None:
+        self.max_series = max_series
+        self.series_folded = 0
+        self.reload_failures = 0
+        self._spend: dict[tuple[str, str, str, str], Spend] = {}
+        self._speed: dict[tuple[str, str], Speed] = {}
+        self._overhead = Histogram(names.OVERHEAD_BUCKETS)
+        self._commit = Histogram(names.COMMIT_BUCKETS)
+        self._lag = Histogram(names.LAG_BUCKETS)
+        self._inflight: dict[str, int] = {}
+        self._quota_refusals: dict[tuple[str, str], int] = {}
+        self._refusals: dict[tuple[str, ...], int] = {}
+        self._exceeded: dict[tuple[str, str], int] = {}
+        self._failures: dict[tuple[str, str], int] = {}
+        self.quota_samples: Callable[[], Iterable[QuotaSample]] = tuple
+        self._vitals: dict[str, Callable[[], float]] = {}
+
+    def bind(self, values: dict[str, Callable[[], float]]) -> None:
+        """Where the vitals are read at a scrape, by the names of ``families.VITALS``: all of them, and no others."""
+        missing = {family.shown for family in names.VITALS} ^ set(values)
+        if missing:
+            raise ValueError(f"not in both families.VITALS and what is bound: {', '.join(sorted(missing))}")
+        self._vitals = values
+
+    # the request path
+
+    def started(self, provider: str) -> None:
+        self._inflight[provider] = self._inflight.get(provider, 0) + 1
+
+    def settled(self, record: Record, dialect: str = "") -> None:
+        """Count one call that ended."""
+        provider = record.provider
+        self._inflight[provider] -= 1
+        self._count(record)
+        speed = self._speed_of(provider, record.model)
+        ttft_us = record.ttft_us
+        trace_id = record.trace_id
+        if trace_id:
+            at = record.ended_ns / 1e9
+            speed.duration.observe_traced(record.latency_us / 1e6, trace_id, at)
+            if ttft_us is not None:
+                speed.first_token.observe_traced(ttft_us / 1e6, trace_id, at)
+            self._overhead.observe_traced(record.gateway_us / 1e6, trace_id, at)
+        else:
+            speed.duration.observe(record.latency_us / 1e6)
+            if ttft_us is not None:
+                speed.first_token.observe(ttft_us / 1e6)
+            self._overhead.observe(record.gateway_us / 1e6)
+        if record.usage_source == "estimated":
+            speed.estimated += 1
+        if not record.priced:
+            speed.unpriced += 1
+        if record.refused_by:
+            self._refused_by(record.refused_by, CUT)
+
+    def recovered(self, record: Record) -> None:
+        """Count one call that a crash left open and this start settled."""
+        self._count(record)
+
+    def refused(self, record: Record, reason: str) -> None:
+        """Count one call that the gateway refused before it was opened."""
+        self._count(record)
+        if record.refused_by != reason:
+            self._refused_by(record.refused_by, reason)
+        else:
+            self._refusals[(reason,)] = self._refusals.get((reason,), 0) + 1
+
+    def exceeded(self, dialect: str, api: str) -> None:
+        self._exceeded[dialect, api] = self._exceeded.get((dialect, api), 0) + 1
+
+    def failed(self, request_id: str, provider: str, failure: str, detail: str) -> None:
+        self._failures[provider, failure] = self._failures.get((provider, failure), 0) + 1
+
+    def committed(self, seconds: float) -> None:
+        """One ledger commit took ``seconds``."""
+        self._commit.observe(seconds)
+
+    def lagged(self, seconds: float) -> None:
+        """The event loop was late by ``seconds``."""
+        self._lag.observe(seconds)
+
+    def _refused_by(self, quota: str, reason: str) -> None:
+        refusals = self._quota_refusals
+        key = (quota, reason)
+        if key not in refusals and len(refusals) >= self.max_series:
+            key = (OTHER, reason)
+        refusals[key] = refusals.get(key, 0) + 1
+
+    def _count(self, record: Record) -> None:
+        spend = self._spend_of(record.team, record.workflow, record.provider, record.model)
+        outcomes = spend.outcomes
+        outcomes[record.outcome] = outcomes.get(record.outcome, 0) + 1
+        if record.outcome == REJECTED:
+            return
+        spend.cost_nanousd += record.cost_nanousd
+        usage = record.usage
+        tokens = spend.tokens
+        if usage.input_tokens_total:
+            tokens["input"] = tokens.get("input", 0) + usage.input_tokens_total
+        if usage.output_tokens_total:
+            tokens["output"] = tokens.get("output", 0) + usage.output_tokens_total
+        for name, field in _RARE_TYPES:
+            count = getattr(usage, field)
+            if count:
+                tokens[name] = tokens.get(name, 0) + count
+
+    def _spend_of(self, team: str, workflow: str, provider: str, model: str) -> Spend:
+        spend = self._spend.get((team, workflow, provider, model))
+        if spend is None:
+            key = (team, workflow, provider, model)
+            if len(self._spend) >= self.max_series:
+                self.series_folded += 1
+                key = (team, OTHER, provider, OTHER)
+            spend = self._spend.setdefault(key, Spend())
+        return spend
+
+    def _speed_of(self, provider: str, model: str) -> Speed:
+        speed = self._speed.get((provider, model))
+        if speed is None:
+            key = (provider, model if len(self._speed) < self.max_series else OTHER)
+            speed = self._speed.setdefault(key, Speed())
+        return speed
+
+    # the scrape
+
+    def collect(self) -> Iterator[Metric]:
+        """Whole families, as prometheus-client's registry wants them."""
+        whole: Metric | None = None
+        for piece in self.pieces():
+            if whole is not None and piece.name == whole.name:
+                whole.samples.extend(piece.samples)
+                continue
+            if whole is not None:
+                yield whole
+            whole = piece
+        if whole is not None:
+            yield whole
+
+    def pieces(self) -> Iterator[Metric]:
+        """All families in small pieces; the pieces of one follow each other. The caller may pause between any two:
+        what callers add meanwhile is seen or not, and nothing else changes."""
+        spends = list(self._spend.items())
+        yield from _counters(
+            names.REQUESTS,
+            ((*key, outcome, count) for key, spend in spends for outcome, count in list(spend.outcomes.items())),
+        )
+        yield from _counters(
+            names.TOKENS, ((*key, kind, count) for key, spend in spends for kind, count in list(spend.tokens.items()))
+        )
+        yield from _counters(names.COST, ((*key, spend.cost_nanousd / NANO) for key, spend in spends))
+        speeds = list(self._speed.items())
+        yield from _histograms(names.DURATION, ((key, speed.duration) for key, speed in speeds))
+        yield from _histograms(names.FIRST_TOKEN, ((key, speed.first_token) for key, speed in speeds))
+        yield from _counters(names.ESTIMATED, ((*key, speed.estimated) for key, speed in speeds))
+        yield from _counters(names.UNPRICED, ((*key, speed.unpriced) for key, speed in speeds))
+        for family, histogram in (
+            (names.OVERHEAD, self._overhead),
+            (names.COMMIT, self._commit),
+            (names.LAG, self._lag),
+        ):
+            yield from _histograms(family, [((), histogram)])
+        yield _gauge(names.INFLIGHT, self._inflight.items())
+        for family, counts in (
+            (names.QUOTA_REFUSALS, self._quota_refusals),
+            (names.REFUSALS, self._refusals),
+            (names.EXCEEDED, self._exceeded),
+            (names.FAILURES, self._failures),
+        ):
+            yield from _counters(family, [(*key, count) for key, count in counts.items()])
+        yield from self._quota_pieces()
+        for family in names.VITALS:
+            value = self._vitals[family.shown]() if self._vitals else 0.0
+            if family.kind == "counter":
+                yield from _counters(family, [(value,)])
+            else:
+                yield GaugeMetricFamily(family.name, family.text, value=value, unit=family.unit)
+
+    def _quota_pieces(self) -> Iterator[Metric]:
+        """Limit, use and reservation of one counter are read in one turn, so that they agree."""
+        samples: list[QuotaSample] = []
+        rest: dict[tuple[str, str], list[float]] = {}
+        for index, sample in enumerate(self.quota_samples()):
+            if len(samples) < self.max_series:
+                samples.append(sample)
+            else:
+                quota, _, unit, *values = sample
+                sums = rest.setdefault((quota, unit), [0.0, 0.0, 0.0])
+                for position, value in enumerate(values):
+                    sums[position] += value
+            if index % SLICE_SAMPLES == SLICE_SAMPLES - 1:
+                yield _gauge(names.QUOTA_LIMIT, ())
+        samples += [(quota, OTHER, unit, sums[0], sums[1], sums[2]) for (quota, unit), sums in rest.items()]
+        for position, family in enumerate((names.QUOTA_LIMIT, names.QUOTA_USED, names.QUOTA_RESERVED), 3):
+            piece = _gauge(family, ())
+            for sample in samples:
+                piece.add_metric(list(sample[:3]), float(sample[position]))
+                if len(piece.samples) >= SLICE_SAMPLES:
+                    yield piece
+                    piece = _gauge(family, ())
+            yield piece
+
+
+def _gauge(family: Family, values: Iterable[tuple[str, float]]) -> GaugeMetricFamily:
+    metric = GaugeMetricFamily(family.name, family.text, labels=family.labels, unit=family.unit)
+    for label, value in values:
+        metric.add_metric([label], value)
+    return metric
+
+
+def _counters(family: Family, rows: Iterable[tuple[str | float, ...]]) -> Iterator[Metric]:
+    """Rows are label values, then the count."""
+
+    def fresh() -> CounterMetricFamily:
+        return CounterMetricFamily(family.name, family.text, labels=family.labels, unit=family.unit)
+
+    piece = fresh()
+    for *labels, count in rows:
+        piece.add_metric([str(label) for label in labels], float(count))
+        if len(piece.samples) >= SLICE_SAMPLES:
+            yield piece
+            piece = fresh()
+    yield piece
+
+
+def _histograms(family: Family, rows: Iterable[tuple[tuple[str, ...], Histogram]]) -> Iterator[Metric]:
+    def fresh() -> HistogramMetricFamily:
+        return HistogramMetricFamily(family.name, family.text, labels=family.labels, unit=family.unit)
+
+    piece = fresh()
+    for labels, histogram in rows:
+        piece.add_metric(list(labels), histogram.buckets(), histogram.total)
+        if len(piece.samples) >= SLICE_SAMPLES:
+            yield piece
+            piece = fresh()
+    yield piece
