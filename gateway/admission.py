@@ -250,6 +250,7 @@ def _forbidden(provider: Provider, principal: Principal, model: str) -> Refusal 
         code="model_not_allowed" if what.startswith("model") else "provider_not_allowed",
         message=f'The key "{principal.key_id}" of team "{principal.team}" may not use {what}. '
         "Ask your platform team to allow it for this key.",
+        model=model,
     )
 
 
@@ -259,6 +260,7 @@ def _unpriced(provider: Provider, model: str) -> Refusal:
         code="model_unpriced",
         message=f'No price is known for model "{model[:100]}" of provider "{provider.name}", and unpriced models are '
         "blocked here. Ask your platform team to add a [[prices]] entry.",
+        model=model,
     )
 
 

@@ -76,7 +76,7 @@ def rejection(
     principal = caller.principal
     provider = call.provider.name if call is not None else caller.provider.name if caller.provider is not None else ""
     entry = call.entry if call is not None else None
-    model = entry.model_requested if entry is not None else ""
+    model = entry.model_requested if entry is not None else why.model
     return Record(
         request_id=entry.request_id if entry is not None else parts.new_id(),
         started_ns=entry.started_ns if entry is not None else now_ns,

@@ -24,6 +24,7 @@ from gateway.admin.access import Access
 from gateway.admin.app import is_loopback, make_app
 from gateway.admin.services import Services
 from gateway.audit import Audit, changes, needs_restart
+from gateway.config.catalogue import CatalogueUnusable, load_catalogue
 from gateway.config.load import load
 from gateway.config.problems import ConfigErrors
 from gateway.config.schema import Config
@@ -61,7 +62,6 @@ from gateway.tokens.estimate import Estimator
 from gateway.tokens.vocabulary import Vocabularies
 from gateway.watch import Watch
 from gateway.webhooks import Webhooks
-from pricing.catalogue import load as load_catalogue
 from pricing.money import NANO
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ class App:
         self.config_path = config_path
         self.config = load(config_path, os.environ)
         self.log = set_up(self.config.logging.format, self.config.logging.level)
-        self.catalogue = load_catalogue()
+        self.catalogue = load_catalogue(self.config, config_path.resolve().parent)
         self.metrics = Metrics(self.config.metrics.max_series)
         self.watch = Watch(self.metrics, self.log)
         self.keeper = Keeper(self.log)
@@ -235,7 +235,7 @@ class App:
             try:
                 config = await asyncio.to_thread(load, self.config_path, os.environ)
                 parts = await self._reloaded(config)
-            except (ConfigErrors, assembly.AssemblyError, OSError) as error:
+            except (ConfigErrors, CatalogueUnusable, assembly.AssemblyError, OSError) as error:
                 self.metrics.reload_failures += 1
                 wrong = str(error).splitlines()
                 for line in wrong:
@@ -273,6 +273,7 @@ class App:
 
     async def _reloaded(self, config: Config) -> Parts:
         old = self.parts
+        catalogue = await asyncio.to_thread(load_catalogue, config, self.config_path.resolve().parent)
         rules = assembly.rules_of(config)
         quotas = Quotas(rules, max_counters=config.max_quota_counters, observe=self.desk.note)
         router = assembly.router_of(config, self.pool, self.clock, self.keeper)
@@ -282,8 +283,8 @@ class App:
             monotonic=self.clock.monotonic,
             now_ns=self.clock.now_ns,
         )
-        book = assembly.book_of(config, self.catalogue)
-        models = assembly.models_of(config, self.catalogue)
+        book = assembly.book_of(config, catalogue)
+        models = assembly.models_of(config, catalogue)
         now_ns = self.clock.now_ns()
         quotas.succeed(old.quotas, now_ns)
         new = new_rules(quotas, old.quotas)
@@ -294,6 +295,7 @@ class App:
         self.desk.succeed(quotas)
         for event in changed_rules(old.quotas.rules, rules, now_ns):
             self.desk.note(event)
+        self.catalogue = catalogue
         return msgspec.structs.replace(
             old,
             router=router,

@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from gateway.config.price_lists import price_lists
 from gateway.config.prices import entry_of
 from gateway.config.schema import Config, ProviderConfig
 from gateway.credentials.keeper import Keeper
@@ -37,8 +38,9 @@ def ledger_path(config: Config, base: Path) -> Path:
 def router_of(config: Config, upstreams: Upstreams, clock: Clock, keeper: Keeper) -> Router:
     """All providers and routes. Raises ``AssemblyError``."""
     contexts: dict[str | None, ssl.SSLContext] = {}
+    lists = price_lists(config)
     providers = {
-        name: _provider(name, provider, upstreams, clock, contexts, keeper)
+        name: _provider(name, provider, lists[name], upstreams, clock, contexts, keeper)
         for name, provider in config.providers.items()
     }
     routes = [ModelRoute(route.model, route.provider, route.rename or "") for route in config.routes]
@@ -48,6 +50,7 @@ def router_of(config: Config, upstreams: Upstreams, clock: Clock, keeper: Keeper
 def _provider(
     name: str,
     config: ProviderConfig,
+    price_list: str,
     upstreams: Upstreams,
     clock: Clock,
     contexts: dict[str | None, ssl.SSLContext],
@@ -84,7 +87,7 @@ def _provider(
         endpoint=endpoint,
         base_path=url.path.rstrip("/").encode(),
         credential=_credential(name, config, keeper),
-        price_as=config.price_as or dialect.price_as,
+        price_as=price_list,
         models=config.models,
         unpriced=policy if isinstance(policy, str) else "allow",
         unpriced_as=policy.price_as if not isinstance(policy, str) else "",

@@ -72,7 +72,9 @@ class PriceBook:
         self._schedules: dict[tuple[object, ...], Schedule] = {}
 
     def find(self, provider: str, model: str, at_ns: int) -> Price | None:
-        """The price of ``model`` on the price list ``provider`` (a kind, a list's id, ``reported``) at ``at_ns``.
+        """The price of ``model`` on the price list ``provider`` at ``at_ns``.
+
+        ``provider`` is a kind, a list's id or ``reported``; ``NAME:LIST`` is LIST with the entries for NAME on top.
 
         None: no price is known. Remembered by name until the price changes.
         """
@@ -95,11 +97,16 @@ class PriceBook:
 
     def _schedule(self, provider: str, model: str) -> Schedule | None:
         listed = provider.lower()
+        own, colon, rest = listed.partition(":")
+        if colon and own != REPORTED:
+            listed = rest
+        else:
+            own = ""
         reported = listed == REPORTED or listed.startswith(REPORTED + ":")
         if reported:
             listed = listed.partition(":")[2] or self.catalogue.names.reported
         list_id = self.catalogue.list_id(listed)
-        rules = [rule for rule in self._rules if rule.is_for(listed, list_id)]
+        rules = [rule for rule in self._rules if rule.is_for(listed, list_id) or (own and rule.is_for(own, None))]
         name = model.lower()
         priced_as = next(
             (rule.entry.model for rule in rules if not is_glob(rule.entry.model) and rule.renames(name)), model

@@ -90,7 +90,7 @@ class ModelTable:
                 window = max(window, found.model.context_window or 0)
         default = self._largest.get(kind, UNKNOWN)
         for is_provider, is_model, entry in self._overrides:
-            if is_provider(provider.lower()) and is_model(name):
+            if any(is_provider(one) for one in (provider.lower(), *provider.lower().split(":"))) and is_model(name):
                 window = entry.context_window or window
                 output = entry.max_output or output
                 break

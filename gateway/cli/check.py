@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.common import ConfigurationError, UserError, command
+from gateway.cli.common import catalogue as catalogue_of
 
 if TYPE_CHECKING:
     from gateway.config.schema import Config
@@ -25,13 +26,12 @@ def run(options: argparse.Namespace) -> int:
     from gateway.config.check_quotas import quota_remarks
     from gateway.config.load import load_all
     from gateway.config.problems import ConfigErrors, Problem
-    from pricing.catalogue import load as load_catalogue
 
     file = str(options.config)
     try:
         loaded = load_all(options.config, os.environ)
         config = loaded.config
-        catalogue = load_catalogue()
+        catalogue = catalogue_of(config, options)
         book = book_of(config, catalogue)
         problems = [Problem(file=file, key=key, message=message) for key, message in _without_price(config, book)]
         if problems:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gateway.config.problems import Problem
     from gateway.config.schema import Config
+    from pricing.catalogue import Catalogue
 
 
 class UserError(Exception):
@@ -56,6 +57,16 @@ def configuration(path: Path, *, need_secrets: bool = False) -> Config:
         return load(path, os.environ, need_secrets=need_secrets)
     except ConfigErrors as error:
         raise ConfigurationError(path, error.problems) from error
+
+
+def catalogue(config: Config, options: argparse.Namespace) -> Catalogue:
+    """The price catalogue that a gateway with this configuration uses."""
+    from gateway.config.catalogue import CatalogueUnusable, load_catalogue
+
+    try:
+        return load_catalogue(config, options.config.resolve().parent)
+    except CatalogueUnusable as error:
+        raise UserError(str(error)) from error
 
 
 def ledger_file(options: argparse.Namespace) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.cli.common import UserError, command, configuration, dollars, ledger_file, moment, table
+from gateway.cli.common import UserError, catalogue, command, configuration, dollars, ledger_file, moment, table
 
 
 def add_parser(commands: Any) -> None:
@@ -100,17 +100,24 @@ def run_restore(options: argparse.Namespace) -> int:
 
 def run_reprice(options: argparse.Namespace) -> int:
     from gateway.assembly import book_of
+    from gateway.config.price_lists import price_lists
     from gateway.ledger.reprice import adjustments, book_adjustments
     from gateway.ledger.schema import connect, connect_reader
-    from gateway.wire import dialects
-    from pricing.catalogue import load
 
     config = configuration(options.config)
-    lists = {name: one.price_as or dialects.get(one.kind).price_as for name, one in config.providers.items()}
+    lists = price_lists(config)
     path = ledger_file(options)
     until = options.until if options.until is not None else time.time_ns()
     reader = connect_reader(path)
-    found = list(adjustments(reader, book_of(config, load()), lambda name: lists.get(name, name), options.since, until))
+    found = list(
+        adjustments(
+            reader,
+            book_of(config, catalogue(config, options)),
+            lambda name: lists.get(name, name),
+            options.since,
+            until,
+        )
+    )
     reader.close()
     rows: dict[tuple[str, str, str], list[int]] = {}
     for one in found:

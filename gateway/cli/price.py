@@ -7,7 +7,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.common import UserError, command, configuration, count, moment
+from gateway.cli.common import UserError, catalogue, command, configuration, count, ledger_file, moment, table
 
 if TYPE_CHECKING:
     from gateway.config.schema import Config
@@ -22,6 +22,7 @@ PARTS = {
     "audio-milliseconds": "audio_milliseconds",
 }  # fmt: skip
 """Option → field of the usage. Parts are contained in their total: cached input in input, reasoning in output."""
+MISSING_DAYS = 30
 FIRST = ("openai", "anthropic", "gemini")
 """Makers whose own price comes before a reseller's, where a model has both."""
 
@@ -33,7 +34,9 @@ def add_parser(commands: Any) -> None:
         "what a call costs and which price says so",
         "spendgate price gpt-4o-mini --input 1000 --output 500 --cache-read 200",
     )
-    made.add_argument("model", metavar="MODEL", help="MODEL, or PROVIDER/MODEL")
+    made.add_argument("model", metavar="MODEL", nargs="?", help="MODEL, or PROVIDER/MODEL")
+    made.add_argument("--missing", action="store_true", help="list the models that were used without a price")
+    made.add_argument("--since", type=moment, metavar="WHEN", help="of --missing: from here on (default: 30 days ago)")
     for name, field in PARTS.items():
         made.add_argument(f"--{name}", type=count, default=0, metavar="N", help=field.replace("_", " "))
     made.add_argument("--provider", metavar="NAME", help="a provider of the configuration, or a price list")
@@ -48,13 +51,16 @@ def run(options: argparse.Namespace) -> int:
     from gateway.assembly import book_of
     from gateway.config.schema import Config
     from gateway.wire.usage import Usage
-    from pricing.catalogue import load
     from pricing.explain import explain, text
 
+    if options.missing:
+        return _missing(options)
+    if options.model is None:
+        raise UserError("name a MODEL, or ask for --missing")
     # without a configuration, the catalogue alone answers
     wanted = options.config.exists() or options.config_given
     config = configuration(options.config) if wanted else Config()
-    book = book_of(config, load())
+    book = book_of(config, catalogue(config, options))
     at_ns = options.at if options.at is not None else time.time_ns()
     price = _find(options, config, book, at_ns)
     usage = Usage(**{field: getattr(options, name.replace("-", "_")) for name, field in PARTS.items()})
@@ -68,10 +74,51 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _missing(options: argparse.Namespace) -> int:
+    """The models that were used without a price, and whether they have one now."""
+    import msgspec
+
+    from gateway.assembly import book_of
+    from gateway.config.price_lists import price_lists
+    from gateway.ledger.rows import rfc3339
+    from gateway.ledger.schema import connect_reader
+    from gateway.reports.missing import missing
+
+    config = configuration(options.config)
+    book, lists = book_of(config, catalogue(config, options)), price_lists(config)
+    now_ns = time.time_ns()
+    since = options.since if options.since is not None else now_ns - MISSING_DAYS * 86_400_000_000_000
+    connection = connect_reader(ledger_file(options))
+    found = missing(connection, since, now_ns)
+    connection.close()
+    known = [book.find(lists.get(one.provider, one.provider), one.model, now_ns) for one in found]
+    if options.format == "json":
+        rows = [
+            {**msgspec.to_builtins(one), "first_at": rfc3339(one.first_ns), "last_at": rfc3339(one.last_ns),
+             "priced_now": price is not None}
+            for one, price in zip(found, known, strict=True)
+        ]  # fmt: skip
+        print(json.dumps(rows, indent=2))
+        return 0
+    if not found:
+        print("Every call of this period has a price.")
+        return 0
+    lines = [
+        [one.provider, one.model, f"{one.calls:,}", f"{one.input_tokens:,}", f"{one.output_tokens:,}",
+         rfc3339(one.first_ns)[:13] + "h", rfc3339(one.last_ns)[:13] + "h", "yes" if price is not None else "no"]
+        for one, price in zip(found, known, strict=True)
+    ]  # fmt: skip
+    headers = ["provider", "model", "calls", "input", "output", "first", "last", "priced now"]
+    print(table(headers, lines, {2, 3, 4}))
+    print("Price them with [[prices]] or spendgate prices update, then correct the past with spendgate ledger reprice.")
+    return 0
+
+
 def _find(options: argparse.Namespace, config: Config, book: PriceBook, at_ns: int) -> Price:
+    from gateway.config.price_lists import price_lists
     from gateway.wire import dialects
 
-    lists = {name: p.price_as or dialects.get(p.kind).price_as for name, p in config.providers.items()}
+    lists = price_lists(config)
     provider, model = options.provider, options.model
     first, slash, rest = model.partition("/")
     if provider is None and slash and (first in lists or book.catalogue.list_id(first) is not None):

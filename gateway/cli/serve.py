@@ -17,6 +17,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     from gateway import app
     from gateway.assembly import AssemblyError
+    from gateway.config.catalogue import CatalogueUnusable
     from gateway.config.problems import ConfigErrors
     from gateway.ledger.schema import LedgerCorrupt
     from gateway.ledger.single import AlreadyRunning
@@ -25,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
         app.run(options.config, lambda where: print(f"spendgate listens on {where}", flush=True))
     except ConfigErrors as error:
         raise ConfigurationError(options.config, error.problems) from error
-    except (AssemblyError, LedgerCorrupt, AlreadyRunning) as error:
+    except (AssemblyError, CatalogueUnusable, LedgerCorrupt, AlreadyRunning) as error:
         raise UserError(str(error)) from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

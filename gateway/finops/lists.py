@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from gateway.config.price_lists import price_lists as config_lists
 from gateway.config.schema import Config
-from gateway.wire import dialects
 from pricing.book import PriceBook
 
 
 def price_lists(config: Config) -> dict[str, str]:
     """Name of a provider → name of its price list."""
-    return {name: one.price_as or dialects.get(one.kind).price_as for name, one in config.providers.items()}
+    return config_lists(config)
 
 
 def list_book(book: PriceBook) -> PriceBook:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.ledger.ids import PREFIX, first_id_at
-from gateway.ledger.rows import SELECT, contract_json
+from gateway.ledger.record import Record
+from gateway.ledger.rows import SELECT, contract_json, record_of_row
 from gateway.ledger.schema import connect_reader
 
 _MARGIN_NS = 3_600_000_000_000
@@ -67,6 +68,12 @@ class LedgerReader:
         rows = self.connection().execute(sql, (*values, limit + 1)).fetchall()
         records = [contract_json(dict(row)) for row in rows[:limit]]
         return records, rows[limit - 1]["request_id"] if len(rows) > limit else None
+
+    def settled(self, since: int, until: int) -> Iterator[Record]:
+        """All records started in ``[since, until)``, in no order, in constant memory."""
+        where, values = _conditions(since, until, None, None, None)
+        for row in self.connection().execute(f"{SELECT} WHERE {' AND '.join(where)}", values):
+            yield record_of_row(dict(row))
 
     def all(self, since: int | None = None, until: int | None = None) -> Iterator[dict[str, Any]]:
         """All records in the order of their ids, in constant memory."""

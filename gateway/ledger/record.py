@@ -103,5 +103,7 @@ class Record(msgspec.Struct, kw_only=True):
     response_bytes: int = 0
     trace_id: str = ""
     service_tier: str = ""
+    region: str = ""
+    """Where it was served, as far as prices depend on it."""
     opened: bool = True
     """False: rejected before an open entry was written (nothing to close)."""

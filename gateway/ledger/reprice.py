@@ -68,6 +68,7 @@ def adjustments(
             record.usage,
             at_ns=record.started_ns,
             service_tier=record.service_tier,
+            region=record.region,
             reported_cost_nanousd=record.reported_cost_nanousd,
         )
         before = record.cost_nanousd + adjusted

@@ -22,7 +22,7 @@ GROUP_COLUMNS = ("team", "workflow", "key_id", "provider", "model", "model_reque
 """What calls are added up by; each set of values is kept once, in ``groups``."""
 KIND_COLUMNS: dict[str, type] = {
     "api": str, "method": str, "stream": int, "status": int, "outcome": str, "usage_source": str, "price": str,
-    "priced": int, "quotas": str, "refused_by": str, "service_tier": str,
+    "priced": int, "quotas": str, "refused_by": str, "service_tier": str, "region": str,
 }  # fmt: skip
 """Facts about a call that take few values; each set of them is kept once, in ``kinds``."""
 RECORD_COLUMNS: dict[str, type] = {
@@ -37,7 +37,7 @@ REQUEST_COLUMNS = (
     "model_requested", "model", "stream", "status", "outcome", "usage", "usage_source", "cost_nanousd", "lines",
     "price", "priced", "reported_cost_nanousd", "quotas", "refused_by", "reserved_nanousd", "reserved_input_tokens",
     "reserved_output_tokens", "latency_us", "ttft_us", "gateway_us", "request_bytes", "response_bytes", "trace_id",
-    "service_tier",
+    "service_tier", "region",
 )  # fmt: skip
 """A whole record, as the view ``requests`` shows it."""
 SELECT = f"SELECT {', '.join(REQUEST_COLUMNS)} FROM requests"  # noqa: S608 - our names
@@ -91,6 +91,7 @@ def kind_of(record: Record) -> Kind:
         record.quotas,
         record.refused_by,
         record.service_tier,
+        record.region,
     )
 
 
@@ -238,6 +239,7 @@ def contract_json(row: dict[str, Any]) -> dict[str, Any]:
         "response_bytes": row["response_bytes"],
         "trace_id": row["trace_id"],
         "service_tier": row["service_tier"],
+        "region": row["region"],
     }
 
 

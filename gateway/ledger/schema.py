@@ -145,7 +145,7 @@ def groups(db: Any) -> None:
 
 def _moves() -> list[str]:
     """From the first tables into those that took their place."""
-    group, kind = ", ".join(GROUP_COLUMNS), ", ".join(KIND_COLUMNS)
+    group, kind = ", ".join(GROUP_COLUMNS), ", ".join(name for name in KIND_COLUMNS if name != "region")
     own = [name for name in RECORD_COLUMNS if name not in ("group_id", "kind_id", "lines")]
     lines = (
         "(SELECT json_group_array(json_array(value ->> 'item', value ->> 'quantity', value ->> 'unit', "
@@ -153,11 +153,11 @@ def _moves() -> list[str]:
     )
     same = {
         name: " AND ".join(f"{name}.{column} = r.{column}" for column in columns)
-        for name, columns in (("groups", GROUP_COLUMNS), ("kinds", tuple(KIND_COLUMNS)))
+        for name, columns in (("groups", GROUP_COLUMNS), ("kinds", tuple(name for name in KIND_COLUMNS if name != "region")))
     }
     return [
         f"INSERT INTO groups ({group}) SELECT {group} FROM requests UNION SELECT {group} FROM rollups",
-        f"INSERT INTO kinds ({kind}) SELECT DISTINCT {kind} FROM requests",
+        f"INSERT INTO kinds ({kind}, region) SELECT DISTINCT {kind}, '' FROM requests",
         f"INSERT INTO records ({', '.join(own)}, group_id, kind_id, lines) "
         f"SELECT {', '.join('r.' + name for name in own)}, groups.id, kinds.id, {lines} FROM requests r "
         f"CROSS JOIN groups ON {same['groups']} CROSS JOIN kinds ON {same['kinds']} ORDER BY r.request_id",

@@ -34,6 +34,8 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """For machines: ``invalid_api_key``, ``quota_exceeded``, ``model_not_allowed``, ``request_too_large``…"""
     message: str
     """One sentence for a person: what, where, how to mend it."""
+    model: str = ""
+    """The model that was asked for, where it is known by then."""
     retry_after_ms: int | None = None
     """A window that will reopen; None: a retry can't help."""
     limits: dict[str, str] = msgspec.field(default_factory=dict)

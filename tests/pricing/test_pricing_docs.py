@@ -18,18 +18,21 @@ from pricing.units import PARTS, UNITS, WHOLES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pricing.md").read_text(encoding="utf-8")
 TOML = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-MEANT = {("openai", "*"): "gpt-4o", ("mistral", "*"): "mistral-large-latest"}
+MEANT = {("openai", "*"): "gpt-4o", ("openai-eu", "*"): "gpt-4o", ("mistral", "*"): "mistral-large-latest"}
 NOW = 1_795_500_000_000_000_000
 
 
 @pytest.mark.parametrize("block", [block for block in TOML if "[[prices]]" in block])
 def test_an_example_of_prices_is_taken_and_prices_its_model(block: str) -> None:
-    entries = entries_of(tomllib.loads(block, parse_float=Decimal)["prices"])
+    written = tomllib.loads(block, parse_float=Decimal)
+    entries, providers = entries_of(written["prices"]), written.get("providers", {})
     book = PriceBook(entries, load())
     for entry in entries:
+        own = providers.get(entry.provider)
+        listed = f"{entry.provider}:{own['kind']}" if own is not None else entry.provider
         name = MEANT.get((entry.provider, entry.model), entry.model.replace("*", ""))
         for model in (name, *(alias.replace("*", "x") for alias in entry.aliases)):
-            price = book.find(entry.provider, model, NOW)
+            price = book.find(listed, model, NOW)
             assert price is not None, model
             usage = Usage(input_tokens_total=1000, output_tokens_total=100, search_units=1)
             bill = price.bill(usage, at_ns=NOW, service_tier=entry.service_tier, region=entry.region)
