@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-for folder in (HERE, HERE / "wire", HERE / "ledger"):
+for folder in (HERE, HERE / "wire", HERE / "ledger", HERE / "prove"):
     sys.path.insert(0, str(folder))
 
 

@@ -145,7 +145,8 @@ def groups(db: Any) -> None:
 
 def _moves() -> list[str]:
     """From the first tables into those that took their place."""
-    group, kind = ", ".join(GROUP_COLUMNS), ", ".join(name for name in KIND_COLUMNS if name != "region")
+    kinds = tuple(name for name in KIND_COLUMNS if name != "region")
+    group, kind = ", ".join(GROUP_COLUMNS), ", ".join(kinds)
     own = [name for name in RECORD_COLUMNS if name not in ("group_id", "kind_id", "lines")]
     lines = (
         "(SELECT json_group_array(json_array(value ->> 'item', value ->> 'quantity', value ->> 'unit', "
@@ -153,7 +154,7 @@ def _moves() -> list[str]:
     )
     same = {
         name: " AND ".join(f"{name}.{column} = r.{column}" for column in columns)
-        for name, columns in (("groups", GROUP_COLUMNS), ("kinds", tuple(name for name in KIND_COLUMNS if name != "region")))
+        for name, columns in (("groups", GROUP_COLUMNS), ("kinds", kinds))
     }
     return [
         f"INSERT INTO groups ({group}) SELECT {group} FROM requests UNION SELECT {group} FROM rollups",
