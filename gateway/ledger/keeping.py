@@ -46,7 +46,7 @@ def backup(source: Path, target: Path, progress: Callable[[int, int], None] | No
     """A consistent copy, while a gateway runs. Raises ``FileExistsError`` where ``target`` is there already."""
     if target.exists():
         raise FileExistsError(f"{target} is there already")
-    reader = sqlite3.connect(f"file:{source}?mode=ro", uri=True)
+    reader = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
     writer = sqlite3.connect(target)
     try:
         report = (lambda _, left, total: progress(total - left, total)) if progress is not None else None
@@ -63,7 +63,7 @@ def restore(copy: Path, ledger: Path) -> dict[str, int]:
     A gateway may run. Nothing is overwritten, so putting back twice is putting back once. Answers how many rows of
     each came.
     """
-    source = sqlite3.connect(f"file:{copy}?mode=ro", uri=True)
+    source = sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro", uri=True)
     target = connect(ledger)
     try:
         counts = {"records": _records(source, target), "sums": _old_rollups(source, target)}

@@ -210,10 +210,15 @@ class LedgerCorrupt(Exception):  # noqa: N818 - said in one line to a person
     """The file is no database, or a damaged one."""
 
 
-def connect(path: Path, *, timeout: float = 5.0) -> sqlite3.Connection:
+def connect(path: Path, *, timeout: float = 5.0, create: bool = True) -> sqlite3.Connection:
     """A connection that may write. Every commit is on the disk when it returns."""
     connection = sqlite3.connect(
-        path, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=512
+        f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}",
+        uri=True,
+        timeout=timeout,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=512,
     )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
@@ -226,7 +231,7 @@ def connect(path: Path, *, timeout: float = 5.0) -> sqlite3.Connection:
 
 def connect_reader(path: Path) -> sqlite3.Connection:
     """A connection that only reads; it never holds up a writer, nor is it held up."""
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0, check_same_thread=False)
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA query_only = 1")
     connection.execute("PRAGMA cache_size = -65536")

@@ -7,12 +7,14 @@ The event loop's side only appends to a queue and wakes the writer where it slee
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import sqlite3
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,8 @@ class SqliteLedger:
         self._numbers: dict[str, int] = {}
         """Of open entries, by request id."""
         self._last_number = 0
+        self._file = (0, 0)
+        """Device and inode: a file that was deleted goes on taking writes that nobody will find."""
         self.open_count = 0
         """Calls that are open now."""
         self.refusals_dropped = 0
@@ -169,13 +173,29 @@ class SqliteLedger:
                         break
                 time.sleep(RETRY_SECONDS)
         if connection is not None:
+            with suppress(sqlite3.Error):
+                # so that a gateway that is stopped leaves one file
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             connection.close()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = connect(self.path, timeout=BUSY_SECONDS)
+        connection = connect(self.path, timeout=BUSY_SECONDS, create=False)
+        file = self._file
+        self._file = self._identity()
+        if file != self._file:
+            # what is remembered is of another file
+            self._numbers.clear()
+            self._writer.forget()
         row = connection.execute("SELECT coalesce(max(id), 0) FROM open_requests").fetchone()
         self._last_number = max(self._last_number, row[0])
         return connection
+
+    def _identity(self) -> tuple[int, int]:
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError as error:
+            raise OSError("its file is gone") from error
+        return found.st_dev, found.st_ino
 
     def _next_batch(self, hurry: bool) -> list[Item]:
         queue = self._queue
@@ -196,6 +216,8 @@ class SqliteLedger:
 
     def _write(self, connection: sqlite3.Connection, batch: list[Item]) -> None:
         """Commit a batch and send its callbacks home; while unhealthy with nothing to write, try the disk."""
+        if self._identity() != self._file:
+            raise OSError("its file was replaced by another")
         if not batch and self._reason:
             probe(connection)
         opens: list[Row] = []

@@ -80,6 +80,9 @@ def spend(
     shown = [_FORMATS.get(dimension, str) for dimension in by]
     groups: dict[tuple[str, ...], list[int]] = {}
     first, last = -(-since_ns // HOUR_NS), until_ns // HOUR_NS
+    if until_ns % HOUR_NS and _nothing_since(connection, until_ns):
+        # the last hour is whole: what began in it began before the period's end
+        last, until_ns = last + 1, (last + 1) * HOUR_NS
     if first < last:
         for period, since, until in _periods(connection, by, first, last, filters):
             _add(groups, _sums(connection, by, period, since, until, filters), shown)
@@ -100,6 +103,12 @@ def spend(
         counts["output_tokens"] = counts.pop("output_tokens_total")
         rows.append(SpendRow(group=key, **counts))
     return sorted(rows, key=lambda row: (-row.cost_nanousd, row.group))
+
+
+def _nothing_since(connection: sqlite3.Connection, moment_ns: int) -> bool:
+    """Whether no call began at that moment or later: an id's time is never before the start of its call."""
+    later = "SELECT 1 FROM records WHERE request_id >= ? LIMIT 1"
+    return connection.execute(later, (first_id_at(moment_ns),)).fetchone() is None
 
 
 def _hour(number: int) -> str:
