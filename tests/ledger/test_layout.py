@@ -120,6 +120,19 @@ def test_closed_days_change_no_report_whenever_a_call_is_settled(
     assert spend(reader(path), by, since, until, filters) == spend(reader(plain), by, since, until, filters)
 
 
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_the_order_of_settlement_does_not_matter_for_any_sum(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    records = data.draw(st.permutations(RECORDS))[:120]
+    folder = tmp_path_factory.mktemp("l")
+    one = book.ledger(folder / "one.db", records)
+    other = book.ledger(folder / "other.db", data.draw(st.permutations(records)))
+    assert rows(one, "rollups") == rows(other, "rollups")
+    assert rows(one, "requests") == rows(other, "requests")
+
+
 def test_an_entry_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     import msgspec
 
