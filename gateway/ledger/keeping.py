@@ -46,9 +46,12 @@ def backup(source: Path, target: Path, progress: Callable[[int, int], None] | No
     """A consistent copy, while a gateway runs. Raises ``FileExistsError`` where ``target`` is there already."""
     if target.exists():
         raise FileExistsError(f"{target} is there already")
-    reader = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
+    reader = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     writer = sqlite3.connect(target)
     try:
+        # one view of the source from the first page to the last: else every commit would begin the copy anew
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
         report = (lambda _, left, total: progress(total - left, total)) if progress is not None else None
         reader.backup(writer, pages=2048, progress=report)
         writer.execute("PRAGMA journal_mode = DELETE")

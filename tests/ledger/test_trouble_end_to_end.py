@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from storm import CONFIG, Storm, compare, number_in, play
+from storm import CONFIG, Storm, agree, compare, number_in, play
 from support.gateway import Gateway
 from support.upstream import LAST_CHUNK, Seen, Step, Upstream, chunk, chunked_head
 
@@ -251,6 +251,40 @@ def test_ids_are_unique_and_sorted_also_when_the_clock_is_set_back(steps: list[i
         made.append(ids())
         assert made[-1] >= first_id_at(now[0])
     assert made == sorted(set(made))
+
+
+def test_copies_reports_and_checks_of_a_busy_gateway_hold_up_no_call(
+    gateway: Gateway, upstream: Upstream, tmp_path: Path
+) -> None:
+    storm = Storm(gateway, upstream, seed=1, clients=20)
+    copies = [tmp_path / f"copy-{number}.db" for number in range(3)]
+
+    async def operate() -> None:
+        for copy in copies:
+            await asyncio.sleep(0.3)
+            await asyncio.to_thread(gateway.cli, "ledger", "backup", str(copy))
+            assert "agrees" in (await asyncio.to_thread(gateway.cli, "ledger", "verify")).stdout
+            await asyncio.to_thread(gateway.cli, "report", "--by", "tag.n")
+        await asyncio.to_thread(gateway.cli, "ledger", "restore", str(copies[0]))
+
+    async def blow() -> None:
+        await storm.blow(asyncio.create_task(operate()))
+
+    asyncio.run(blow())
+    assert storm.refused == 0
+    counts = []
+    for copy in copies:
+        agree(copy)
+        counts.append(sqlite3.connect(copy).execute("SELECT count(*) FROM requests").fetchone()[0])
+    assert 0 < counts[0] < counts[1] < counts[2] < compare(storm).records
+    gateway.stop()
+    (gateway.directory / "data" / "ledger.db").rename(tmp_path / "lost.db")
+    gateway.start()
+    assert call(gateway, 0)[0] == 200
+    assert f"put back: {counts[2]:,} records" in gateway.cli("ledger", "restore", str(copies[2])).stdout
+    assert "put back: 0 records" in gateway.cli("ledger", "restore", str(copies[2])).stdout
+    assert len(gateway.records()) == counts[2] + 1
+    assert gateway.cli("ledger", "verify").returncode == 0
 
 
 def test_a_copy_is_made_before_a_ledger_is_brought_to_a_newer_schema(tmp_path: Path, upstream: Upstream) -> None:
