@@ -54,6 +54,7 @@ from gateway.quota.replay import load as load_quotas
 from gateway.quota.replay import new_rules
 from gateway.quota.rule import UNITS
 from gateway.quota.waiting import WaitingLine
+from gateway.quota.windows import FOREVER
 from gateway.server.plane import DataPlane
 from gateway.server.pool import Pool
 from gateway.server.wheel import Wheel
@@ -337,8 +338,9 @@ class App:
         """May be paused between any two: the list of counters is taken at its start."""
         now_ns = self.clock.now_ns()
         for counter in list(self.parts.quotas.counters):
-            counter.current(now_ns)
+            span = counter.current(now_ns)
             rule = counter.rule
+            ends = 0.0 if rule.rolling_ns or span.end_ns == FOREVER else span.end_ns / 1e9
             for position, kind in enumerate(rule.units):
                 unit = UNITS[kind]
                 scale = NANO if unit == "usd" else 1
@@ -349,6 +351,7 @@ class App:
                     rule.limit(position, now_ns) / scale,
                     counter.used(position) / scale,
                     counter.reserved(position) / scale,
+                    ends,
                 )
 
     def _measure_lag(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -62,8 +62,10 @@ class Speed:
         self.unpriced = 0
 
 
-QuotaSample = tuple[str, str, str, float, float, float]
-"""quota, bucket, unit, limit, used, reserved"""
+QuotaSample = tuple[str, str, str, float, float, float, float]
+"""quota, bucket, unit, limit, used, reserved, end of the window in seconds since the epoch (0: it has none)"""
+
+_QUOTA_GAUGES = (names.QUOTA_LIMIT, names.QUOTA_USED, names.QUOTA_RESERVED, names.QUOTA_RESETS)
 
 
 class Metrics(Collector):
@@ -83,6 +85,7 @@ class Metrics(Collector):
         self._refusals: dict[tuple[str, ...], int] = {}
         self._exceeded: dict[tuple[str, str], int] = {}
         self._failures: dict[tuple[str, str], int] = {}
+        self._responses: dict[tuple[str, int], int] = {}
         self.quota_samples: Callable[[], Iterable[QuotaSample]] = tuple
         self._vitals: dict[str, Callable[[], float]] = {}
 
@@ -103,6 +106,8 @@ class Metrics(Collector):
         provider = record.provider
         self._inflight[provider] -= 1
         self._count(record)
+        answer = (provider, record.status // 100)
+        self._responses[answer] = self._responses.get(answer, 0) + 1
         speed = self._speed_of(provider, record.model)
         ttft_us = record.ttft_us
         trace_id = record.trace_id
@@ -238,6 +243,8 @@ class Metrics(Collector):
             (names.FAILURES, self._failures),
         ):
             yield from _counters(family, [(*key, count) for key, count in counts.items()])
+        responses = [(provider, _class(status), count) for (provider, status), count in self._responses.items()]
+        yield from _counters(names.RESPONSES, responses)
         yield from self._quota_pieces()
         for family in names.VITALS:
             value = self._vitals[family.shown]() if self._vitals else 0.0
@@ -254,21 +261,27 @@ class Metrics(Collector):
             if len(samples) < self.max_series:
                 samples.append(sample)
             else:
-                quota, _, unit, *values = sample
+                quota, _, unit, *values, _ = sample
                 sums = rest.setdefault((quota, unit), [0.0, 0.0, 0.0])
                 for position, value in enumerate(values):
                     sums[position] += value
             if index % SLICE_SAMPLES == SLICE_SAMPLES - 1:
                 yield _gauge(names.QUOTA_LIMIT, ())
-        samples += [(quota, OTHER, unit, sums[0], sums[1], sums[2]) for (quota, unit), sums in rest.items()]
-        for position, family in enumerate((names.QUOTA_LIMIT, names.QUOTA_USED, names.QUOTA_RESERVED), 3):
+        samples += [(quota, OTHER, unit, sums[0], sums[1], sums[2], 0.0) for (quota, unit), sums in rest.items()]
+        for position, family in enumerate(_QUOTA_GAUGES, 3):
             piece = _gauge(family, ())
             for sample in samples:
+                if family is names.QUOTA_RESETS and not sample[position]:
+                    continue
                 piece.add_metric(list(sample[:3]), float(sample[position]))
                 if len(piece.samples) >= SLICE_SAMPLES:
                     yield piece
                     piece = _gauge(family, ())
             yield piece
+
+
+def _class(status: int) -> str:
+    return f"{status}xx" if status else "none"
 
 
 def _gauge(family: Family, values: Iterable[tuple[str, float]]) -> GaugeMetricFamily:

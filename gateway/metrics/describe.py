@@ -21,7 +21,8 @@ the start, calls recovered from a crash included. Money is added up in integer n
 combinations count under workflow and model `{OTHER}`, and `spendgate_metrics_series_folded_total` grows. Quota counters
 past the same bound are added up in the bucket `{OTHER}`.
 
-**A scrape delays no call.** Samples are taken and written on the event loop, some sixty at a time, with pauses of a millisecond;
+**A scrape delays no call.** Samples are taken and written on the event loop, some sixty at a time, with pauses of a
+millisecond;
 `bench/scrape.py` measures it.
 
 | metric | type | labels | unit | meaning |

@@ -82,6 +82,13 @@ INFLIGHT = Family("spendgate_inflight_requests", "gauge", "Calls that a provider
 QUOTA_LIMIT = Family("spendgate_quota_limit", "gauge", "What a quota's counter may hold.", _BUCKET)
 QUOTA_USED = Family("spendgate_quota_used", "gauge", "Settled use in the current window.", _BUCKET)
 QUOTA_RESERVED = Family("spendgate_quota_reserved", "gauge", "Held by calls in flight.", _BUCKET)
+QUOTA_RESETS = Family(
+    "spendgate_quota_reset_timestamp_seconds",
+    "gauge",
+    "When the current window ends, in seconds since the epoch. Only for calendar windows.",
+    _BUCKET,
+    "seconds",
+)
 QUOTA_REFUSALS = Family(
     "spendgate_quota_refusals",
     "counter",
@@ -94,6 +101,12 @@ EXCEEDED = Family(
 )
 FAILURES = Family(
     "spendgate_upstream_failures", "counter", "Provider calls that broke, by kind.", ("provider", "failure")
+)
+RESPONSES = Family(
+    "spendgate_upstream_responses",
+    "counter",
+    "Calls sent, by the class of the provider's status: 2xx to 5xx, or none where no answer came.",
+    ("provider", "status"),
 )
 
 VITALS = (
@@ -135,5 +148,5 @@ VITALS = (
 
 FAMILIES = (
     REQUESTS, TOKENS, COST, DURATION, FIRST_TOKEN, OVERHEAD, INFLIGHT, QUOTA_LIMIT, QUOTA_USED, QUOTA_RESERVED,
-    QUOTA_REFUSALS, REFUSALS, ESTIMATED, UNPRICED, EXCEEDED, FAILURES, COMMIT, LAG, *VITALS,
+    QUOTA_RESETS, QUOTA_REFUSALS, REFUSALS, ESTIMATED, UNPRICED, EXCEEDED, RESPONSES, FAILURES, COMMIT, LAG, *VITALS,
 )  # fmt: skip

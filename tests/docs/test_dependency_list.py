@@ -32,7 +32,7 @@ def test_every_dependency_has_a_line_that_says_what_it_is_for() -> None:
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_holds_names_versions_and_hashes_only(lock: str) -> None:
     for line in (ROOT / lock).read_text().splitlines():
-        assert re.fullmatch(r"[a-z0-9-]+==[\w.]+( ; .+)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?", line), line
+        assert re.fullmatch(r"[a-z0-9-]+==[\w.!]+( ; .+)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?", line), line
 
 
 def test_the_locks_pin_everything_that_the_project_names() -> None:
