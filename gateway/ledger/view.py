@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.ledger.ids import first_id_at
+from gateway.ledger.edges import id_bounds
 from gateway.ledger.rows import BROKEN, GROUP_BITS, GROUP_MASK, HOUR_NS
 from gateway.ledger.schema import connect_reader
 
@@ -78,10 +78,9 @@ class SqliteView:
             f"sum(iif({recovered}, max(cost_nanousd, reserved_nanousd), cost_nanousd)), "
             f"sum(iif({recovered}, max({used_in}, reserved_input_tokens), {used_in})), "
             f"sum(iif({recovered}, max({used_out}, reserved_output_tokens), {used_out})), count(*) FROM requests "
-            "WHERE request_id >= ? AND started_ns >= ? AND started_ns < ? AND outcome <> 'rejected' "
+            "WHERE request_id >= ? AND request_id < ? AND started_ns >= ? AND started_ns < ? AND outcome <> 'rejected' "
             "GROUP BY 1, 2, 3, 4, 5, 6",
-            # an id may carry a time a little before the start that its record states
-            (first_id_at(since_ns - HOUR_NS), since_ns, until_ns),
+            (*id_bounds(connection, since_ns, until_ns), since_ns, until_ns),
         )
         yield from _spent(rows)
 

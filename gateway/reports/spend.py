@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from gateway.ledger.days import closed_until
+from gateway.ledger.edges import id_bounds
 from gateway.ledger.ids import first_id_at
 from gateway.ledger.rows import GROUP_BITS, GROUP_MASK, HOUR_NS, TIMES, USAGE_FIELDS
 
@@ -241,8 +242,8 @@ def _records(
         else counts.get(name, f"coalesce(sum({name}), 0)")
         for name in SUMS
     ]
-    where = "request_id >= ? AND started_ns >= ? AND started_ns < ?"
-    values = (first_id_at(since_ns - HOUR_NS), since_ns, until_ns)
+    where = "request_id >= ? AND request_id < ? AND started_ns >= ? AND started_ns < ?"
+    values = (*id_bounds(connection, since_ns, until_ns), since_ns, until_ns)
     return _query(connection, select, sums, "requests", values, filters, hour, where)
 
 

@@ -17,6 +17,7 @@ from gateway.ledger.record import OpenEntry
 from gateway.ledger.recovery import recover
 from gateway.ledger.schema import MIGRATIONS, connect, connect_reader, migrate
 from gateway.ledger.verify import verify
+from gateway.ledger.view import SqliteView
 from gateway.ledger.writer import Writer
 from gateway.reports.spend import spend
 
@@ -131,6 +132,20 @@ def test_the_order_of_settlement_does_not_matter_for_any_sum(
     other = book.ledger(folder / "other.db", data.draw(st.permutations(records)))
     assert rows(one, "rollups") == rows(other, "rollups")
     assert rows(one, "requests") == rows(other, "requests")
+
+
+@pytest.mark.parametrize("ahead_hours", [0, 1, 5, 100])
+def test_a_report_of_part_of_an_hour_knows_calls_whose_ids_run_ahead_of_a_clock_set_back(
+    tmp_path: Path, ahead_hours: int
+) -> None:
+    ahead = [book.record(number, request_id=book.id_of(number + 60 * ahead_hours) + "x") for number in range(0, 600, 7)]
+    path = book.ledger(tmp_path / "l.db", [*RECORDS, *ahead])
+    for start, end in ((0, 30), (100, 215), (301, 302), (590, 601)):
+        since, until = (book.START_NS + minute * 60_000_000_000 for minute in (start, end))
+        found = sum(row.cost_nanousd for row in spend(reader(path), [], since, until))
+        assert found == sum(one.cost_nanousd for one in [*RECORDS, *ahead] if since <= one.started_ns < until)
+        held = sum(one.requests for one in SqliteView(path).spent(since, until))
+        assert held == sum(since <= one.started_ns < until for one in [*RECORDS, *ahead])
 
 
 def test_an_entry_is_read_back_as_it_was_written(tmp_path: Path) -> None:
