@@ -55,6 +55,7 @@ from gateway.quota.replay import new_rules
 from gateway.quota.rule import UNITS
 from gateway.quota.waiting import WaitingLine
 from gateway.quota.windows import FOREVER
+from gateway.scrub import secrets_of
 from gateway.server.plane import DataPlane
 from gateway.server.pool import Pool
 from gateway.server.wheel import Wheel
@@ -80,7 +81,8 @@ class App:
     def __init__(self, config_path: Path) -> None:
         self.config_path = config_path
         self.config = load(config_path, os.environ)
-        self.log = set_up(self.config.logging.format, self.config.logging.level)
+        self.logs = set_up(self.config.logging.format, self.config.logging.level, secrets_of(self.config))
+        self.log = self.logs.logger
         self.catalogue = load_catalogue(self.config, config_path.resolve().parent)
         self.metrics = Metrics(self.config.metrics.max_series)
         self.watch = Watch(self.metrics, self.log)
@@ -244,6 +246,7 @@ class App:
                 self.audit(who, "reload refused", problems=len(wrong))
                 return wrong, []
             changed = changes(self.config, config)
+            self.logs.scrubber.learn(secrets_of(config))
             self.parts = parts
             self.config = config
             self.reloaded_at = time.time()
@@ -326,6 +329,7 @@ class App:
                 "spendgate_event_loop_tasks": lambda: len(asyncio.all_tasks(loop)),
                 "spendgate_config_reload_timestamp_seconds": lambda: self.reloaded_at,
                 "spendgate_config_reload_failures_total": lambda: metrics.reload_failures,
+                "spendgate_log_lines_dropped_total": lambda: self.logs.dropped,
                 "spendgate_recovered_requests_total": lambda: self.recovered,
                 "spendgate_malformed_requests_total": lambda: self.plane.malformed,
                 "spendgate_refused_connections_total": lambda: self.plane.refused_connections,

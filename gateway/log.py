@@ -1,18 +1,35 @@
-"""Structured logs: one line a refusal or failure, none a success. Secrets and prompts never reach a logger."""
+"""Structured logs: one line a refusal or failure, none a success unless asked. Secrets and prompts never reach a line.
+
+Lines are written by a thread of their own, so that a reader of standard error that stalls delays no call; what does not
+fit its queue is dropped and counted.
+"""
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
+import queue
 import sys
 import time
+from collections.abc import Callable, Iterable
+from logging.handlers import QueueHandler, QueueListener
 from typing import Any
 
+from gateway.scrub import Scrubber
+
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+QUEUE_LINES = 10_000
+LINES_PER_SECOND = 100
+"""Of one message; more are left out and their number is told."""
 
 
 class JsonLines(logging.Formatter):
     """One JSON object a line."""
+
+    def __init__(self, scrubber: Scrubber) -> None:
+        super().__init__()
+        self._scrubber = scrubber
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -25,28 +42,97 @@ class JsonLines(logging.Formatter):
             line.update(fields)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(self._scrubber.deep(line), ensure_ascii=False, default=str)
 
 
 class HumanLines(logging.Formatter):
-    """Time, level, message, then ``key=value``."""
+    """Time, level, message, then ``key=value``; what a caller sent can't begin a line of its own."""
+
+    def __init__(self, scrubber: Scrubber) -> None:
+        super().__init__()
+        self._scrubber = scrubber
 
     def format(self, record: logging.LogRecord) -> str:
         at = time.strftime("%H:%M:%S", time.localtime(record.created))
         fields = getattr(record, "fields", None) or {}
         rest = "".join(f" {key}={value}" for key, value in fields.items())
-        text = f"{at} {record.levelname.lower():7} {record.getMessage()}{rest}"
+        text = _one_line(f"{at} {record.levelname.lower():7} {record.getMessage()}{rest}")
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
-        return text
+        return self._scrubber(text)
 
 
-def set_up(style: str, level: str) -> logging.Logger:
+def _one_line(text: str) -> str:
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+class Bounded(QueueHandler):
+    """Hands records to the writing thread; drops them where its queue is full."""
+
+    dropped = 0
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        try:
+            self.queue.put_nowait(record)
+        except queue.Full:
+            self.dropped += 1
+
+
+class Limited(logging.Filter):
+    """Lets so many lines of one message through in a second, then tells how many it left out."""
+
+    def __init__(self, per_second: int, now: Callable[[], float]) -> None:
+        super().__init__()
+        self._per_second = per_second
+        self._now = now
+        self._second: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        key = str(record.msg)[:80]
+        second = int(self._now())
+        if self._second.get(key) != second:
+            left_out = self._counts.get(key, 0) - self._per_second
+            if left_out > 0:
+                record.fields = {**getattr(record, "fields", {}), "left_out_before": left_out}
+            if len(self._second) >= QUEUE_LINES:
+                self._second.clear()
+                self._counts.clear()
+            self._second[key], self._counts[key] = second, 0
+        self._counts[key] += 1
+        return self._counts[key] <= self._per_second
+
+
+def set_up(style: str, level: str, secrets: Iterable[str] = ()) -> Log:
     """The gateway's logger, writing to standard error."""
+    scrubber = Scrubber(secrets)
+    lines: queue.Queue[logging.LogRecord] = queue.Queue(QUEUE_LINES)
+    writer = logging.StreamHandler(sys.stderr)
+    writer.setFormatter(JsonLines(scrubber) if style == "json" else HumanLines(scrubber))
+    listener = QueueListener(lines, writer)
+    listener.start()
+    atexit.register(listener.stop)
+    handler = Bounded(lines)
+    handler.addFilter(Limited(LINES_PER_SECOND, time.monotonic))
     logger = logging.getLogger("spendgate")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if style == "json" else HumanLines())
     logger.handlers = [handler]
     logger.setLevel(LEVELS[level])
     logger.propagate = False
-    return logger
+    return Log(logger, scrubber, handler)
+
+
+class Log:
+    """The logger, with what else belongs to it."""
+
+    def __init__(self, logger: logging.Logger, scrubber: Scrubber, handler: Bounded) -> None:
+        self.logger = logger
+        self.scrubber = scrubber
+        self._handler = handler
+
+    @property
+    def dropped(self) -> int:
+        """Lines that the queue had no room for."""
+        return self._handler.dropped
