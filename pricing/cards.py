@@ -9,7 +9,7 @@ from fractions import Fraction
 import msgspec
 
 from pricing.catalogue import CatalogueModel, Found, Prices, Stepped, Uplift
-from pricing.entry import PriceEntry, PriceTier
+from pricing.entry import PriceEntry, PriceTier, daily
 from pricing.matching import glob
 from pricing.moments import holds, start_of
 from pricing.money import NANO
@@ -73,6 +73,8 @@ def applies(entry: PriceEntry, conditions: Conditions, at_ns: int) -> bool:
     if entry.region and canonical_region(entry.region) != conditions.region:
         return False
     if entry.since is not None and at_ns < start_of(entry.since):
+        return False
+    if not holds(daily(entry), at_ns):
         return False
     return entry.until is None or at_ns < start_of(entry.until)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 
 import msgspec
+
+from pricing.catalogue import Constraint
 
 
 class PriceTier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,6 +49,10 @@ class PriceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """``from``: first moment of validity: a date (from 00:00 UTC) or a ``datetime`` (UTC where it names no zone)."""
     until: date | None = None
     """First moment at which it is no longer valid, so that consecutive contracts share one date."""
+    daily_from: time | None = None
+    """Only from this time of day (UTC) …"""
+    daily_until: time | None = None
+    """… up to this one; a span that ends before it starts goes over midnight."""
     service_tier: str = ""
     """Only for calls of this tier (``flex``, ``priority``, ``batch``, ``standard``…); empty: every tier."""
     region: str = ""
@@ -116,12 +122,23 @@ def problems(entry: PriceEntry) -> list[str]:
         found.append(f"discount_percent is at most 100 and at least -1000, not {entry.discount_percent}")
     if entry.since is not None and entry.until is not None and _utc(entry.until) <= _utc(entry.since):
         found.append(f"until ({entry.until}) is not after from ({entry.since})")
+    if (entry.daily_from is None) != (entry.daily_until is None) or (
+        entry.daily_from is not None and entry.daily_from == entry.daily_until
+    ):
+        found.append("daily_from and daily_until are two different times of day, both or none")
     if entry.aliases and ("*" in entry.model or "?" in entry.model):
         found.append(f'aliases stand for one model, but "{entry.model}" is a pattern')
     starts = [tier.above_input_tokens for tier in entry.tiers]
     if any(start < 0 for start in starts) or len(set(starts)) < len(starts):
         found.append("each of tiers has an above_input_tokens of its own, 0 or more")
     return found
+
+
+def daily(entry: PriceEntry) -> Constraint | None:
+    """The time of day to which an entry is bound, as the catalogue says such things."""
+    if entry.daily_from is None or entry.daily_until is None:
+        return None
+    return Constraint(start_time=entry.daily_from, end_time=entry.daily_until)
 
 
 def _moment(value: object, key: str, index: int) -> date | None:

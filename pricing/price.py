@@ -16,7 +16,7 @@ from pricing.cards import (
 )
 from pricing.catalogue import Catalogue, Found
 from pricing.ceiling import Ceiling
-from pricing.entry import PriceEntry
+from pricing.entry import PriceEntry, daily
 from pricing.moments import Changes
 from pricing.money import Bill, reported_bill
 from pricing.sheet import Sheet
@@ -176,6 +176,7 @@ class Schedule:
         self.regions = frozenset(known_regions(self._entries, self._uplifts))
         priced = found.model.every() if found is not None else ()
         constraints = [one.constraint for one in priced if one.constraint is not None]
+        constraints += [span for entry in self._entries if (span := daily(entry)) is not None]
         moments = [moment for entry in self._entries for moment in (entry.since, entry.until) if moment is not None]
         self._changes = Changes(constraints, moments)
         self._prices: list[Price] = []

@@ -170,7 +170,8 @@ def _is_rate(name: str) -> bool:
 
 
 def _scope(price: PriceConfig) -> tuple[str, ...]:
-    return (price.provider.lower(), price.model.lower(), price.service_tier, price.region)
+    daily = f"{price.daily_from}-{price.daily_until}" if price.daily_from is not None else ""
+    return (price.provider.lower(), price.model.lower(), price.service_tier, price.region, daily)
 
 
 def _same_time(earlier: PriceConfig, price: PriceConfig) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from gateway.config.values import Glob, Moment, Money, Percent, Positive, Table
+from gateway.config.values import Glob, Moment, Money, Percent, Positive, Table, TimeOfDay
 from pricing.entry import PriceEntry
 from pricing.entry import PriceTier as EntryTier
 
@@ -34,6 +34,8 @@ class PriceConfig(Table):
     aliases: tuple[Glob, ...] = ()
     from_: Moment | None = Field(default=None, alias="from")
     until: Moment | None = None
+    daily_from: TimeOfDay | None = None
+    daily_until: TimeOfDay | None = None
     service_tier: str = ""
     region: str = ""
     committed: str = ""

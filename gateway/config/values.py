@@ -147,6 +147,12 @@ def _moment(value: object) -> date:
     return value
 
 
+def _time_of_day(value: object) -> time:
+    if not isinstance(value, time):
+        raise ValueError("must be a time of day, like 16:30:00 (without quotes)")
+    return value
+
+
 def _expiry(value: object) -> date:
     if isinstance(value, str):
         try:
@@ -206,6 +212,8 @@ Number = Annotated[float, PlainValidator(_number)]
 Seconds = Annotated[float, PlainValidator(_patience)]
 Moment = Annotated[date, PlainValidator(_moment)]
 """A TOML date or time."""
+TimeOfDay = Annotated[time, PlainValidator(_time_of_day)]
+"""A TOML local time, UTC."""
 Expiry = Annotated[date, PlainValidator(_expiry)]
 """A ``Moment``, or the same as text."""
 Policy = Literal["allow", "block"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -352,3 +352,37 @@ def test_a_date_with_a_zone_is_the_moment_it_means() -> None:
     assert prices.find("own", "m", moment(2026, 3, 1) - 1) is None
     assert prices.find("own", "m", moment(2026, 3, 1)) is not None
     assert date(2026, 3, 1).isoformat() == "2026-03-01"
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "cheap", "dear"),
+    [
+        (time(16, 30), time(0, 30), ("16:30:00", "23:59:59", "00:29:59"), ("00:30:00", "12:00:00", "16:29:59")),
+        (time(8), time(20), ("08:00:00", "19:59:59"), ("07:59:59", "20:00:00", "00:00:00")),
+    ],
+)
+def test_an_entry_for_times_of_day_holds_then_alone_whichever_call_comes_first(
+    start: time, end: time, cheap: tuple[str, ...], dear: tuple[str, ...]
+) -> None:
+    entries = entries_of(
+        [
+            {"provider": "openai", "model": "gpt-4o", "daily_from": start, "daily_until": end, "discount_percent": 50},
+            {"provider": "openai", "model": "gpt-4o", "input_per_mtok": Decimal(2)},
+        ]
+    )
+    moments = [(one, 1000) for one in cheap] + [(one, 2000) for one in dear]
+    for order in (moments, moments[::-1]):
+        book = PriceBook(entries, load())
+        for clock, rate in order:
+            at_ns = int(datetime.fromisoformat(f"2026-11-24T{clock}+00:00").timestamp()) * NANO
+            price = book.find("openai", "gpt-4o", at_ns)
+            assert price is not None
+            assert price.bill(Usage(input_tokens_total=1), at_ns=at_ns).nanousd == rate
+            assert price.since_ns <= at_ns < price.until_ns
+
+
+@pytest.mark.parametrize("times", [{"daily_from": time(1)}, {"daily_until": time(1)},
+                                   {"daily_from": time(1), "daily_until": time(1)}])  # fmt: skip
+def test_half_a_time_of_day_is_a_mistake(times: dict[str, time]) -> None:
+    with pytest.raises(ValueError, match="daily_from and daily_until"):
+        entries_of([{"provider": "openai", "model": "x", "per_request": Decimal(1), **times}])
