@@ -6,8 +6,6 @@ Decides only; sends nothing and waits for nothing. What needs time (an exact cou
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
 from gateway.identity.attribution import refine
@@ -19,6 +17,7 @@ from gateway.ports import Header, RequestHead
 from gateway.quota.engine import Amounts, Reservation, Shortage, Subject
 from gateway.routing import Provider, allowed
 from gateway.tokens.bounds import Bound, bound
+from gateway.tracing import trace_id_of
 from gateway.wire import dialects
 from gateway.wire.dialect import Refusal
 from gateway.wire.facts import Facts
@@ -28,7 +27,6 @@ UNATTRIBUTED = Principal(key_id="", team="unattributed", workflow="unattributed"
 NO_FACTS = Facts()
 NOTHING_BOUND = Bound(input_tokens=0, output_tokens=0, units={})
 ONE_REQUEST = Amounts(nanousd=0, input_tokens=0, output_tokens=0)
-_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Caller(msgspec.Struct, kw_only=True):
@@ -48,6 +46,7 @@ class Caller(msgspec.Struct, kw_only=True):
     workflow: str
     tags: tuple[tuple[str, str], ...]
     trace_id: str
+    span: str
     rejected: Refusal | None = None
 
 
@@ -107,18 +106,24 @@ def identify(parts: Parts, head: RequestHead) -> Caller:
         workflow, tags = refine(principal, found.attribution)
     if provider is None and rejected is None and not parts.router.is_routed(target):
         rejected = _unknown_provider(target, parts.router.names())
-    match = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
+    trace_id, span, headers = "", "", found.headers
+    if parts.trace is not None:
+        context = parts.trace(traceparent)
+        trace_id, span, headers = context.trace_id, context.span, context.onward(headers)
+    elif traceparent:
+        trace_id = trace_id_of(traceparent)
     return Caller(
         provider=provider,
         target=target,
         method=head.method,
-        headers=found.headers,
+        headers=headers,
         passthrough=passthrough,
         content_type=content_type,
         principal=principal,
         workflow=workflow,
         tags=tags,
-        trace_id=match[1].decode() if match else "",
+        trace_id=trace_id,
+        span=span,
         rejected=rejected,
     )
 
@@ -182,6 +187,7 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
         reserved_output_tokens=amounts.output_tokens,
         request_bytes=size,
         trace_id=caller.trace_id,
+        span=caller.span,
     )
     return Admitted(
         caller=caller,

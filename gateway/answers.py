@@ -102,6 +102,7 @@ def rejection(
         gateway_us=elapsed,
         request_bytes=entry.request_bytes if entry is not None else 0,
         trace_id=caller.trace_id,
+        span=caller.span,
         opened=False,
     )
 

@@ -62,6 +62,7 @@ from gateway.server.wheel import Wheel
 from gateway.tokens.counter import Counter
 from gateway.tokens.estimate import Estimator
 from gateway.tokens.vocabulary import Vocabularies
+from gateway.tracing import Beginner
 from gateway.watch import Watch
 from gateway.webhooks import Webhooks
 from pricing.money import NANO
@@ -85,7 +86,8 @@ class App:
         self.log = self.logs.logger
         self.catalogue = load_catalogue(self.config, config_path.resolve().parent)
         self.metrics = Metrics(self.config.metrics.max_series)
-        self.watch = Watch(self.metrics, self.log)
+        self.spans = assembly.spans_of(self.config, self.log)
+        self.watch = Watch(self.metrics, self.log, self.spans)
         self.keeper = Keeper(self.log)
         self.draining = False
         self.recovered = 0
@@ -144,6 +146,8 @@ class App:
             await self.webhooks.stop()
             self.pool.close()
             await asyncio.to_thread(self.ledger.close)
+            if self.spans is not None:
+                await asyncio.to_thread(self.spans.close)
             self._executor.shutdown(wait=False, cancel_futures=True)
             lock.release()
 
@@ -175,6 +179,7 @@ class App:
             new_id=Ids(clock.now_ns, secrets.randbits),
             on_disconnect=config.on_disconnect,
             ready=self.not_ready,
+            trace=Beginner(config.tracing.sample, secrets.randbits) if self.spans is not None else None,
         )
 
     async def _listen(self, plane: DataPlane) -> web.AppRunner:
@@ -250,6 +255,8 @@ class App:
             self.parts = parts
             self.config = config
             self.reloaded_at = time.time()
+            if self.spans is not None:
+                self.spans.kinds = assembly.kinds_of(config)
             await self.keeper.start()
             await self.webhooks.start(config.webhooks)
             self.audit(who, "reloaded", changed=changed, needs_restart=needs_restart(changed))

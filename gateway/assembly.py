@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gateway.config.price_lists import price_lists
@@ -19,6 +21,9 @@ from gateway.wire import dialects
 from pricing.book import PriceBook
 from pricing.catalogue import Catalogue
 from pricing.models import ModelEntry, ModelTable, load_models
+
+if TYPE_CHECKING:
+    from gateway.tracing_otlp import Spans
 
 SQLITE = "sqlite:///"
 
@@ -114,6 +119,23 @@ def _credential(name: str, config: ProviderConfig, keeper: Keeper) -> Credential
         ) from error
     except Exception as error:
         raise AssemblyError(f"providers.{name}: its credential can't be used ({type(error).__name__})") from error
+
+
+def spans_of(config: Config, log: logging.Logger) -> Spans | None:
+    """What makes spans of calls; None where none are asked for, and then no SDK is imported."""
+    if config.tracing.otlp_endpoint is None:
+        return None
+    try:
+        from gateway.tracing_otlp import Spans, log_to
+    except ModuleNotFoundError as error:
+        raise AssemblyError("[tracing] needs a package that is not installed: pip install 'spendgate[otel]'") from error
+    log_to(log)
+    return Spans(config.tracing, kinds_of(config))
+
+
+def kinds_of(config: Config) -> dict[str, str]:
+    """Provider → kind."""
+    return {name: provider.kind for name, provider in config.providers.items()}
 
 
 def rules_of(config: Config) -> list[Rule]:

@@ -17,6 +17,7 @@ from gateway.quota.waiting import WaitingLine
 from gateway.routing import Router
 from gateway.tokens.counter import Counter
 from gateway.tokens.estimate import Estimator
+from gateway.tracing import TraceContext
 from pricing.book import PriceBook
 from pricing.models import ModelTable
 
@@ -64,3 +65,5 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     on_disconnect: OnDisconnectConfig
     ready: Callable[[], str]
     """Empty when calls may be served, else why not."""
+    trace: Callable[[bytes], TraceContext] | None = None
+    """The trace that a call belongs to, by the caller's ``traceparent``; None: calls are not traced."""

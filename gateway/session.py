@@ -99,6 +99,7 @@ class Session:
             model_requested=model,
             stream=True,
             trace_id=caller.trace_id,
+            span=caller.span,
         )
         subject = Subject(principal.team, caller.workflow, principal.key_id, provider.name, model, caller.tags)
         call = self._call = Admitted(

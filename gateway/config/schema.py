@@ -206,6 +206,15 @@ class LoggingConfig(Table):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class TracingConfig(Table):
+    """Traces of calls, sent to an OpenTelemetry collector. Off without ``otlp_endpoint``."""
+
+    otlp_endpoint: Url | None = None
+    headers: dict[str, str] = {}
+    sample: float = Field(default=1.0, ge=0.0, le=1.0)
+    service_name: str = "spendgate"
+
+
 class Config(Table):
     server: ServerConfig = ServerConfig()
     ledger: LedgerConfig = LedgerConfig()
@@ -223,6 +232,7 @@ class Config(Table):
     webhooks: tuple[WebhookConfig, ...] = ()
     metrics: MetricsConfig = MetricsConfig()
     logging: LoggingConfig = LoggingConfig()
+    tracing: TracingConfig = TracingConfig()
 
     @model_validator(mode="before")
     @classmethod

@@ -42,6 +42,8 @@ class OpenEntry(msgspec.Struct, kw_only=True, array_like=True):
     reserved_output_tokens: int = 0
     request_bytes: int = 0
     trace_id: str = ""
+    span: str = ""
+    """Where the call stands in its trace, see ``gateway.tracing``; empty: it is not traced."""
 
 
 class Checkpoint(msgspec.Struct, kw_only=True):
@@ -105,5 +107,7 @@ class Record(msgspec.Struct, kw_only=True):
     service_tier: str = ""
     region: str = ""
     """Where it was served, as far as prices depend on it."""
+    span: str = ""
+    """As the open entry's; not kept in the ledger."""
     opened: bool = True
     """False: rejected before an open entry was written (nothing to close)."""
