@@ -16,7 +16,16 @@ GONE = "[secret]"
 MIN_SECRET = 8
 """A shorter value would take innocent text with it."""
 _NAMES = frozenset(
-    ("secret", "api_key", "admin_token", "client_secret", "secret_access_key", "access_key_id", "session_token")
+    (
+        "secret",
+        "api_key",
+        "admin_token",
+        "client_secret",
+        "secret_access_key",
+        "access_key_id",
+        "session_token",
+        "headers",
+    )
 )
 _URLS = frozenset(("proxy", "base_url", "url", "endpoint"))
 _LOOKS_LIKE = re.compile(
@@ -64,8 +73,8 @@ def secrets_of(value: Any, name: str = "") -> Iterator[str]:
         for field in type(value).model_fields:
             yield from secrets_of(getattr(value, field), field)
     elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield from secrets_of(inner, str(key) if not isinstance(inner, BaseModel) else "")
+        for inner in value.values():
+            yield from secrets_of(inner, name)
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from secrets_of(inner, name)

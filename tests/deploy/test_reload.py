@@ -1,0 +1,179 @@
+"""Reload: all or nothing, told and audited, and no call notices."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from support.gateway import Gateway
+
+KEY, SECOND = "sk-reload-first-key", "sk-reload-second-key"
+OPERATOR, READER = "operator-token-1234", "reader-token-12345678"
+
+
+def config(price: float, second: bool = False, rest: str = "") -> str:
+    """Two prices that no bill can mix: what a call costs tells which configuration it was under."""
+    other = f'[[keys]]\nid = "second"\nsecret = "{SECOND}"\nteam = "search"\nworkflow = "new"\n' if second else ""
+    return f"""
+[server]
+admin_token = "{OPERATOR}"
+[[server.admin_tokens]]
+name = "watcher"
+secret = "{READER}"
+role = "read"
+[logging]
+format = "json"
+level = "error"
+[providers.simulated]
+kind = "simulated"
+first_token_seconds = 0.005
+token_seconds = 0.0
+[[prices]]
+provider = "simulated"
+model = "*"
+input_per_mtok = {price}
+output_per_mtok = {price}
+[[keys]]
+id = "first"
+secret = "{KEY}"
+team = "search"
+workflow = "ranking"
+{other}{rest}
+"""
+
+
+class Operated(Gateway):
+    """Asked with the operator's token."""
+
+    def ask(self, path: str, token: str = OPERATOR, body: bytes | None = None) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(self.admin + path, body, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    def renew(self, text: str) -> tuple[int, Any]:
+        self.write(text)
+        return self.ask("/api/reload", body=b"")
+
+    def audited(self) -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+        return [line for line in lines if line.get("audit")]
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Operated]:
+    with Operated(tmp_path, config(1.0)) as running:
+        yield running
+
+
+async def calls(gateway: Gateway, key: str, count: int, rate: float) -> list[tuple[int, str]]:
+    """Calls at a steady rate; status and request id of each."""
+    url = f"{gateway.url}/simulated/v1/chat/completions"
+    body = {"model": "gpt-4o", "max_tokens": 3, "messages": [{"role": "user", "content": "hello"}]}
+    loop = asyncio.get_running_loop()
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as session:
+
+        async def one() -> tuple[int, str]:
+            async with session.post(url, json=body) as answer:
+                await answer.read()
+                return answer.status, answer.headers.get("x-spendgate-request-id", "")
+
+        tasks = []
+        began = loop.time()
+        for number in range(count):
+            await asyncio.sleep(max(0.0, began + number / rate - loop.time()))
+            tasks.append(asyncio.create_task(one()))
+        return await asyncio.gather(*tasks)
+
+
+def test_a_reload_says_what_changed_and_is_audited(gateway: Operated) -> None:
+    assert asyncio.run(calls(gateway, SECOND, 1, 1.0))[0][0] == 401
+    status, answer = gateway.renew(config(2.0, second=True))
+    assert status == 200
+    assert {"+keys.second", "prices.0.input_per_mtok"} <= set(answer["changed"])
+    assert asyncio.run(calls(gateway, SECOND, 1, 1.0))[0][0] == 200
+    assert gateway.stop() == 0
+    (line,) = gateway.audited()
+    assert (line["message"], line["by"], line["changed"]) == ("reloaded", "admin", answer["changed"])
+    assert line["at"].endswith("Z")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [("[[keys]]\nid = 7\n", "keys"), ("[providrs.x]\n", "providers"), ("this is no TOML", "not valid TOML")],
+)
+def test_a_wrong_file_changes_nothing_and_says_why(gateway: Operated, wrong: str, named: str) -> None:
+    status, answer = gateway.renew(config(5.0, second=True) + wrong)
+    assert status == 422
+    assert named in answer["detail"]
+    assert asyncio.run(calls(gateway, SECOND, 1, 1.0))[0][0] == 401
+    assert asyncio.run(calls(gateway, KEY, 1, 1.0))[0][0] == 200
+    assert "spendgate_config_reload_failures_total 1.0" in gateway.metrics()
+    assert gateway.stop() == 0
+    assert [(line["message"], line["by"]) for line in gateway.audited()] == [("reload refused", "admin")]
+    assert "not reloaded" in gateway.log()
+
+
+def test_who_may_only_read_may_not_reload(gateway: Operated) -> None:
+    assert gateway.ask("/api/reload", READER, b"")[0] == 403
+    assert gateway.ask("/api/reload", "nobody", b"")[0] == 401
+    assert gateway.ask("/api/reload")[0] == 405
+
+
+def test_changes_through_the_api_are_audited_by_name(gateway: Operated) -> None:
+    status, made = gateway.ask("/api/keys", body=json.dumps({"team": "search", "workflow": "x"}).encode())
+    assert status == 201
+    assert gateway.stop() == 0
+    (line,) = gateway.audited()
+    assert (line["by"], line["method"], line["path"], line["status"]) == ("admin", "POST", "/api/keys", 201)
+    assert made["secret"] not in gateway.log()
+
+
+@pytest.mark.prove
+def test_reloads_under_load_fail_no_call_and_no_call_mixes_old_and_new(gateway: Operated, prove: bool) -> None:
+    rate, seconds = (500.0, 20) if prove else (250.0, 4)
+
+    async def both() -> list[tuple[int, str]]:
+        stop = asyncio.Event()
+
+        async def reload() -> None:
+            turn = 0
+            while not stop.is_set():
+                turn += 1
+                status, _ = await asyncio.to_thread(gateway.renew, config(1.0 + turn % 2, second=bool(turn % 2)))
+                assert status == 200
+                await asyncio.sleep(0.2)
+
+        reloading = asyncio.create_task(reload())
+        done = await calls(gateway, KEY, int(rate * seconds), rate)
+        stop.set()
+        await reloading
+        return done
+
+    done = asyncio.run(both())
+    assert {status for status, _ in done} == {200}
+    records: dict[str, dict[str, Any]] = {}
+    cursor = ""
+    while True:
+        page = gateway.ask(f"/api/requests?limit=1000{cursor}")[1]
+        records |= {record["request_id"]: record for record in page["requests"]}
+        if not page["cursor"]:
+            break
+        cursor = f"&cursor={page['cursor']}"
+    assert set(records) == {request_id for _, request_id in done}
+    prices = set()
+    for record in records.values():
+        rates = {line["nanousd"] / line["quantity"] for line in record["cost_lines"]}
+        assert len(rates) == 1, record["cost_lines"]
+        prices |= rates
+    assert prices == {1000.0, 2000.0}
