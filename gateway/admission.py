@@ -142,21 +142,18 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
     principal = caller.principal
     if facts.malformed:
         return Refusal(status=400, code="invalid_request", message=facts.malformed)
-    if provider.models or principal.models or principal.providers:
-        refusal = _forbidden(provider, principal, model)
-        if refusal is not None:
-            return refusal
+    refusal = forbidden(provider, principal, model)
+    if refusal is not None:
+        return refusal
     now_ns = parts.clock.now_ns()
     price = None
     limit = NOTHING_BOUND
     amounts = ONE_REQUEST
     if facts.billable:
-        price = parts.book.find(provider.price_as, model, now_ns)
-        if price is None:
-            if provider.unpriced_as:
-                price = parts.book.find(provider.price_as, provider.unpriced_as, now_ns)
-            elif provider.unpriced == "block":
-                return _unpriced(provider, model)
+        found = listed_price(parts, provider, model, now_ns)
+        if isinstance(found, Refusal):
+            return found
+        price = found
         limit = bound(facts, parts.models.facts(provider.price_as, model))
         amounts = amounts_of(price, limit, facts)
         if not facts.asks_usage:
@@ -204,6 +201,16 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
     )
 
 
+def listed_price(parts: Parts, provider: Provider, model: str, now_ns: int) -> Price | Refusal | None:
+    """The price of a model, else what ``unpriced_models`` says: another model's, a refusal, or none."""
+    price = parts.book.find(provider.price_as, model, now_ns)
+    if price is None and provider.unpriced_as:
+        return parts.book.find(provider.price_as, provider.unpriced_as, now_ns)
+    if price is None and provider.unpriced == "block":
+        return _unpriced(provider, model)
+    return price
+
+
 def amounts_of(price: Price | None, limit: Bound, facts: Facts) -> Amounts:
     """What a call with this bound may cost at most. Without a price only tokens can be held."""
     cost = 0
@@ -244,7 +251,10 @@ def _route_by_model(parts: Parts, caller: Caller, body: bytes) -> tuple[Provider
     return provider, target, body
 
 
-def _forbidden(provider: Provider, principal: Principal, model: str) -> Refusal | None:
+def forbidden(provider: Provider, principal: Principal, model: str) -> Refusal | None:
+    """Why this caller may not use this provider or model; None: it may."""
+    if not (provider.models or principal.models or principal.providers):
+        return None
     if not allowed(provider.name, principal.providers):
         what = f'provider "{provider.name}"'
     elif model and not (allowed(model, principal.models) and allowed(model, provider.models)):

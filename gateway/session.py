@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway import answers
-from gateway.admission import Admitted, Caller, amounts_of, reserve
+from gateway.admission import Admitted, Caller, amounts_of, forbidden, listed_price, reserve
 from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, OpenEntry, Record
 from gateway.ledger.rows import held_of
 from gateway.ledger.store import LedgerFull, LedgerUnavailable
@@ -31,6 +31,7 @@ from gateway.wire.http_heads import request_head_bytes
 from gateway.wire.openai_shape import OpenAIReader
 from gateway.wire.sockets import ENDS, STARTS, handshake_headers, socket_model
 from gateway.wire.usage import Reading
+from pricing.book import Price
 
 POLICY_VIOLATION = 1008
 SAMPLE_BYTES = 32_768
@@ -80,7 +81,12 @@ class Session:
         assert provider is not None
         model = socket_model(caller.target)
         now_ns = parts.clock.now_ns()
-        price = parts.book.find(provider.price_as, model, now_ns)
+        price: Price | Refusal | None = forbidden(provider, caller.principal, model)
+        if price is None and model:
+            price = listed_price(parts, provider, model, now_ns)
+        if isinstance(price, Refusal):
+            self._refuse(price, "")
+            return
         limits = parts.models.facts(provider.price_as, model)
         facts = Facts(api=self._api, model=model, stream=True, billable=True, input_open=True)
         bound = Bound(limits.context_window, limits.max_output, {})

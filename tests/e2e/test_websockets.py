@@ -23,6 +23,12 @@ kind = "openai"
 base_url = "http://127.0.0.1:{port}"
 api_key = "sk-real-openai"
 
+[providers.strict]
+kind = "openai"
+base_url = "http://127.0.0.1:{port}"
+api_key = "sk-real-openai"
+unpriced_models = "block"
+
 [[models]]
 provider = "openai"
 model = "gpt-realtime*"
@@ -40,6 +46,13 @@ id = "few"
 secret = "sk-test-sockets-few"
 team = "few"
 workflow = "w"
+
+[[keys]]
+id = "bound"
+secret = "sk-test-sockets-bound"
+team = "t"
+workflow = "w"
+models = ["gpt-4o*"]
 
 [[quotas]]
 name = "few-tokens"
@@ -190,3 +203,19 @@ def test_an_unknown_key_is_refused_before_the_upgrade(gateway: Gateway) -> None:
     with pytest.raises(InvalidStatus) as refused:
         connect(url(gateway), additional_headers={"Authorization": "Bearer sk-wrong"})
     assert refused.value.response.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "told"),
+    [
+        ("openai/v1/realtime?model=gpt-realtime", "sk-test-sockets-bound", "may not use model"),
+        ("strict/v1/realtime?model=unheard-of", KEY, "No price is known"),
+    ],
+)
+def test_a_model_that_may_not_be_used_is_refused_before_the_upgrade(
+    gateway: Gateway, path: str, key: str, told: str
+) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        connect(f"ws://127.0.0.1:{gateway.port}/{path}", additional_headers={"Authorization": f"Bearer {key}"})
+    assert refused.value.response.status_code == 403
+    assert told in refused.value.response.body.decode()
