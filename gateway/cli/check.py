@@ -56,18 +56,26 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _without_price(config: Config, book: PriceBook) -> list[tuple[str, str]]:
-    """Entries that change prices which do not exist, as a discount on a model that is in no list."""
+    """Entries that change prices which do not exist, as a discount on a model that is in no list; stand-ins too."""
+    from gateway.config.price_lists import price_lists
     from gateway.config.values import moment_ns
     from pricing.matching import is_glob
 
     now_ns = time.time_ns()
     found = []
+    lists = price_lists(config)
+    for name, provider in config.providers.items():
+        policy = provider.unpriced_models
+        if not isinstance(policy, str) and book.find(lists[name], policy.price_as, now_ns) is None:
+            message = f'"{policy.price_as}" has no price itself'
+            found.append((f"providers.{name}.unpriced_models.price_as", message))
+    own = {name.lower(): listed for name, listed in lists.items()}
     for index, price in enumerate(config.prices):
         over = price.until is not None and moment_ns(price.until) <= now_ns
         if over or is_glob(price.model) or is_glob(price.provider):
             continue
         at_ns = max(now_ns, moment_ns(price.from_)) if price.from_ is not None else now_ns
-        if book.find(price.provider, price.model, at_ns) is None:
+        if book.find(own.get(price.provider.lower(), price.provider), price.model, at_ns) is None:
             message = f'leaves "{price.model}" without a price: the catalogue has none to take it from'
             found.append((f"prices[{index}]", message))
     return found

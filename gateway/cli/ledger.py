@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import getpass
+import sqlite3
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,8 @@ from typing import Any
 import msgspec
 
 from gateway.cli.common import UserError, catalogue, command, configuration, dollars, ledger_file, moment, table
+
+BAR = 30
 
 
 def add_parser(commands: Any) -> None:
@@ -58,7 +61,7 @@ def run_verify(options: argparse.Namespace) -> int:
 
     connection = connect_reader(ledger_file(options))
     connection.row_factory = None
-    with Progress("records") as progress:
+    with Progress("records", _records(connection)) as progress:
         findings = verify(connection, progress.show)
     for finding in findings:
         print(finding)
@@ -75,7 +78,7 @@ def run_backup(options: argparse.Namespace) -> int:
 
     try:
         with Progress("pages") as progress:
-            backup(ledger_file(options), Path(options.file), lambda done, _: progress.show(done))
+            backup(ledger_file(options), Path(options.file), progress.show)
     except OSError as error:
         raise UserError(f"no copy was made: {error}") from error
     print(f"the ledger was copied to {options.file}")
@@ -145,19 +148,27 @@ def run_reprice(options: argparse.Namespace) -> int:
 
 
 class Progress:
-    """A count on a terminal's standard error; nothing elsewhere."""
+    """A bar on a terminal's standard error, or a count where the total is not known; nothing elsewhere."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, total: int = 0) -> None:
         self._what = what
+        self._total = total
         self._shown = False
 
     def __enter__(self) -> Progress:
         return self
 
-    def show(self, count: int) -> None:
-        if sys.stderr.isatty():
-            self._shown = True
-            print(f"\r{count:,} {self._what}", end="", file=sys.stderr, flush=True)
+    def show(self, count: int, total: int = 0) -> None:
+        if not sys.stderr.isatty():
+            return
+        self._shown = True
+        total = total or self._total
+        text = f"{count:,} {self._what}"
+        if total:
+            share = min(1.0, count / total)
+            bar = "#" * int(share * BAR)
+            text = f"[{bar:.<{BAR}}] {share:4.0%}  {count:,} of {total:,} {self._what}"
+        print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
 
     def count(self, rows: Iterable[Any]) -> Iterator[Any]:
         """Pass rows on, showing how many."""
@@ -168,14 +179,24 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         if self._shown:
-            print("\r" + " " * 40 + "\r", end="", file=sys.stderr, flush=True)
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def run_export(options: argparse.Namespace) -> int:
     from gateway.ledger.reader import LedgerReader
 
-    with Progress("records") as progress:
-        return _export(options, progress.count(LedgerReader(ledger_file(options)).all(options.since, options.until)))
+    reader = LedgerReader(ledger_file(options))
+    whole = options.since is None and options.until is None
+    with Progress("records", _records(reader.connection()) if whole else 0) as progress:
+        return _export(options, progress.count(reader.all(options.since, options.until)))
+
+
+def _records(connection: sqlite3.Connection) -> int:
+    """How many there are; not counted where nobody sees the bar."""
+    if not sys.stderr.isatty():
+        return 0
+    count: int = connection.execute("SELECT count(*) FROM records").fetchone()[0]
+    return count
 
 
 def _export(options: argparse.Namespace, records: Iterator[Any]) -> int:

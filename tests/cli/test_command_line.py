@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import book
 import pytest
 from support.gateway import Gateway
 
@@ -44,6 +45,8 @@ COMMANDS = (
     "ledger restore",
     "ledger verify",
     "price",
+    "prices diff",
+    "prices update",
     "report",
     "serve",
 )
@@ -151,6 +154,33 @@ def test_check_finds_a_discount_on_nothing(folder: Path) -> None:
     entry = '[[prices]]\nprovider = "openai"\nmodel = "no-such-model"\ndiscount_percent = 10\n'
     (folder / "config.toml").write_text(entry)
     assert 'prices[0]: leaves "no-such-model" without a price' in spendgate(folder, "check").stderr
+
+
+def test_check_takes_a_providers_own_prices_and_finds_a_stand_in_without_a_price(folder: Path) -> None:
+    own = CONFIG.replace("[[keys]]", "optional = true\n[[keys]]").replace("env:NOT_IN_THIS_SHELL", "sk-real")
+    own += '[providers.eu]\nkind = "openai"\napi_key = "x"\nunpriced_models = { price_as = "gpt-4o" }\n'
+    own += '[[prices]]\nprovider = "eu"\nmodel = "gpt-4o"\ndiscount_percent = -10\n'
+    (folder / "config.toml").write_text(own)
+    done = spendgate(folder, "check")
+    assert done.returncode == 0, done.stderr
+    priced = spendgate(folder, "price", "eu/gpt-4o", "--input", "1000")
+    assert "config prices[1]" in priced.stdout
+    (folder / "config.toml").write_text(own.replace('price_as = "gpt-4o"', 'price_as = "gpt-forty"'))
+    assert 'providers.eu.unpriced_models.price_as: "gpt-forty" has no price' in spendgate(folder, "check").stderr
+
+
+def test_a_bar_shows_on_a_terminal_how_far_an_export_is(folder: Path) -> None:
+    import pty
+
+    book.ledger(folder / "data" / "ledger.db", [book.record(number) for number in range(5001)])
+    master, terminal = pty.openpty()
+    command = [sys.executable, "-m", "gateway.cli.main", "ledger", "export", "--out", "all.jsonl"]
+    subprocess.run(command, cwd=folder, stderr=terminal, check=True, timeout=60)
+    os.close(terminal)
+    shown = os.read(master, 65536).decode()
+    os.close(master)
+    assert re.search(r"\[#{29}\.\] 100%  5,000 of 5,001 records", shown)
+    assert len((folder / "all.jsonl").read_text().splitlines()) == 5001
 
 
 def test_the_configuration_is_named_by_option_then_environment_then_the_folder(folder: Path) -> None:
