@@ -257,7 +257,7 @@ def test_copies_reports_and_checks_of_a_busy_gateway_hold_up_no_call(
     gateway: Gateway, upstream: Upstream, tmp_path: Path
 ) -> None:
     storm = Storm(gateway, upstream, seed=1, clients=20)
-    copies = [tmp_path / f"copy-{number}.db" for number in range(3)]
+    copies = [tmp_path / f"copy-{number}.db" for number in range(2)]
 
     async def operate() -> None:
         for copy in copies:
@@ -276,14 +276,14 @@ def test_copies_reports_and_checks_of_a_busy_gateway_hold_up_no_call(
     for copy in copies:
         agree(copy)
         counts.append(sqlite3.connect(copy).execute("SELECT count(*) FROM requests").fetchone()[0])
-    assert 0 < counts[0] < counts[1] < counts[2] < compare(storm).records
+    assert 0 < counts[0] < counts[1] < compare(storm).records
     gateway.stop()
     (gateway.directory / "data" / "ledger.db").rename(tmp_path / "lost.db")
     gateway.start()
     assert call(gateway, 0)[0] == 200
-    assert f"put back: {counts[2]:,} records" in gateway.cli("ledger", "restore", str(copies[2])).stdout
-    assert "put back: 0 records" in gateway.cli("ledger", "restore", str(copies[2])).stdout
-    assert len(gateway.records()) == counts[2] + 1
+    assert f"put back: {counts[1]:,} records" in gateway.cli("ledger", "restore", str(copies[1])).stdout
+    assert "put back: 0 records" in gateway.cli("ledger", "restore", str(copies[1])).stdout
+    assert len(gateway.records()) == counts[1] + 1
     assert gateway.cli("ledger", "verify").returncode == 0
 
 
