@@ -136,6 +136,7 @@ def record_of(call: Admitted, reading: Reading, ending: Ending, estimated: Usage
         trace_id=entry.trace_id,
         span=entry.span,
         service_tier=reading.service_tier or call.facts.service_tier,
+        region=reading.region,
     )
 
 

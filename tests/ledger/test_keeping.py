@@ -156,3 +156,27 @@ def test_an_older_ledger_is_copied_before_it_is_changed(tmp_path: Path) -> None:
     assert copy.exists()
     assert migrate(path) is None
     assert verify(reader(path)) == []
+
+
+def test_pricing_again_knows_the_region_in_which_a_call_was_served(tmp_path: Path) -> None:
+    plain = PriceBook((), load())
+    price = plain.find("anthropic", "claude-opus-4-6", book.START_NS)
+    assert price is not None
+    usage = book.Usage(input_tokens_total=1000, output_tokens_total=100)
+    records = []
+    for number, region in enumerate(("", "us")):
+        bill = price.bill(usage, at_ns=book.START_NS, region=region)
+        records.append(
+            book.record(
+                number,
+                provider="anthropic",
+                model="claude-opus-4-6",
+                usage=usage,
+                region=region,
+                cost_nanousd=bill.nanousd,
+                cost_lines=bill.lines,
+                price=bill.source,
+            )
+        )
+    assert records[1].cost_nanousd * 10 == records[0].cost_nanousd * 11
+    assert reprice(book.ledger(tmp_path / "l.db", records), plain) == 0
