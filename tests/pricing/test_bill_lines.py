@@ -6,9 +6,9 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
+from any_usage import usages
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from usages import usages
 
 from gateway.wire.usage import Usage
 from pricing.book import Price, PriceBook, PriceEntry, PriceTier, reported_bill

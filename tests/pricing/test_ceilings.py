@@ -5,10 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from any_usage import SIZES, units_of, usages
 from genai_oracle import MODELS, name_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from usages import SIZES, units_of, usages
 
 from gateway.wire.usage import Usage
 from pricing.book import Price, PriceBook, PriceEntry, PriceTier

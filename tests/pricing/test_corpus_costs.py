@@ -16,10 +16,10 @@ from typing import Any
 
 import corpus
 import pytest
+from any_usage import units_of, usages
 from genai_oracle import MODELS, name_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from usages import units_of, usages
 
 from gateway.wire import dialects
 from gateway.wire.usage import Usage

@@ -12,10 +12,10 @@ from typing import Any
 
 import genai_prices
 import pytest
+from any_usage import usages
 from genai_oracle import ALL, BY_ID, MODELS, as_genai, exact_nanousd, name_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from usages import usages
 
 from gateway.wire.usage import Usage
 from pricing.book import PriceBook
