@@ -1,6 +1,6 @@
 # What a fresh machine needs: Python 3.11 or newer with venv, and make. `make run` and `make test` do the rest.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench prove lock clean
+.PHONY: help run test check format bench prove lock sbom clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -40,6 +40,11 @@ prove: $(VENV)/.test ## The slow proofs in full: crash trials, fuzzing; make tes
 lock: $(VENV)/.test ## Renew both lock files (UPGRADE=--upgrade for the newest versions)
 	$(COMPILE) $(EXTRAS) -o requirements.lock
 	$(COMPILE) $(EXTRAS) --extra test -c requirements.lock -o requirements-test.lock
+
+sbom: $(VENV)/.test ## List what is installed to run, in CycloneDX: dist/sbom.json
+	@mkdir -p dist
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
+		--of JSON -o dist/sbom.json
 
 clean: ## Remove the environment and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
