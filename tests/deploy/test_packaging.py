@@ -41,6 +41,15 @@ def test_the_image_has_two_stages_and_runs_without_privileges() -> None:
     assert re.search(r'^ENTRYPOINT \["spendgate"\]$', last, re.MULTILINE)
 
 
+@pytest.mark.prove
+def test_the_dockerfiles_own_commands_make_a_gateway_that_runs(prove: bool) -> None:
+    if not prove:
+        pytest.skip("installs everything anew: in make prove only")
+    done = subprocess.run([sys.executable, str(DEPLOY / "try_image.py")], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    assert "healthy, ended cleanly" in done.stdout
+
+
 def test_the_images_context_holds_what_it_copies() -> None:
     ignore = (ROOT / ".dockerignore").read_text().split()
     assert ignore[0] == "*"
