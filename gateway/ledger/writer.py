@@ -8,7 +8,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
-from operator import add
 
 from gateway.ledger.days import closed_until
 from gateway.ledger.record import Record
@@ -24,11 +23,12 @@ from gateway.ledger.rows import (
     Group,
     Kind,
     Row,
+    add_sums,
+    common_sums,
     group_of,
     kind_of,
     quotas_json,
     record_row,
-    rollup_sums,
     tags_json,
 )
 
@@ -39,7 +39,6 @@ MAX_KNOWN = 50_000
 PROBE = "probe"
 """Stands in place of a request id while the disk is tried."""
 _QUOTAS = tuple(KIND_COLUMNS).index("quotas")
-_RARE = slice(len(COMMON), None)
 
 
 def _insert(table: str, columns: Sequence[str], rows: int, more: str = "") -> str:
@@ -147,9 +146,9 @@ class Writer:
             kind_id = self._kinds.get(kind) or self._new_kind(connection, kind, record)
             rows.append(record_row(record, group_id, kind_id))
             key = record.started_ns // HOUR_NS << GROUP_BITS | group_id
-            sums = rollup_sums(record)
+            sums = common_sums(record)
             known = hours.get(key)
-            hours[key] = sums if known is None else list(map(add, known, sums))
+            hours[key] = sums if known is None else add_sums(known, sums)
         execute_many(connection, _RECORDS, rows)
         _add_up(connection, "hours", hours)
         if self._days_until is None or not self._alone:
@@ -187,10 +186,7 @@ def _add_up(connection: sqlite3.Connection, period: str, sums: dict[int, list[in
     plain: list[Row] = []
     full: list[Row] = []
     for key, row in sums.items():
-        if any(row[_RARE]):
-            full.append((key, *row))
-        else:
-            plain.append((key, *row[: len(COMMON)]))
+        (plain if len(row) == len(COMMON) else full).append((key, *row))
     common, whole = _ADD[period]
     if plain:
         execute_many(connection, common, plain)
@@ -206,7 +202,7 @@ def _late(hours: dict[int, list[int]], days_until: int) -> dict[int, list[int]]:
         if day < days_until:
             number = day << GROUP_BITS | key & GROUP_MASK
             known = days.get(number)
-            days[number] = sums if known is None else list(map(add, known, sums))
+            days[number] = sums if known is None else add_sums(known, sums)
     return days
 
 

@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import book
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from gateway.ledger.days import DAY_NS, close_day
 from gateway.ledger.reader import LedgerReader
 from gateway.ledger.record import OpenEntry
 from gateway.ledger.recovery import recover
+from gateway.ledger.rows import SUMS, add_sums, common_sums, rollup_sums
 from gateway.ledger.schema import MIGRATIONS, connect, connect_reader, migrate
 from gateway.ledger.verify import verify
 from gateway.ledger.view import SqliteView
@@ -149,8 +151,6 @@ def test_a_report_of_part_of_an_hour_knows_calls_whose_ids_run_ahead_of_a_clock_
 
 
 def test_an_entry_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    import msgspec
-
     one = OpenEntry(
         request_id="req_1", started_ns=1, team="t", workflow="w", key_id="k", tags={"ä": "ö"}, provider="p", api="chat",
         method="POST", path="/", model_requested="m", stream=True, quotas=("a", "b"), trace_id="x",
@@ -162,3 +162,14 @@ def test_an_entry_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     connection.close()
     (found,) = recover(path, 1)
     assert (found.tags, found.quotas, found.trace_id, found.stream) == ({"ä": "ö"}, ("a", "b"), "x", True)
+
+
+@given(one=st.integers(0, 10**6), other=st.integers(0, 10**6), rare=st.integers(0, 2))
+def test_short_sums_are_the_whole_ones_without_their_zeros(one: int, other: int, rare: int) -> None:
+    first = book.record(one)
+    second = msgspec.structs.replace(book.record(other), priced=rare != 1)
+    if rare == 2:
+        second.usage.reasoning_tokens = 5
+    whole = [a + b for a, b in zip(rollup_sums(first), rollup_sums(second), strict=True)]
+    short = add_sums(common_sums(first), common_sums(second))
+    assert short + [0] * (len(SUMS) - len(short)) == whole
