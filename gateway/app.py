@@ -19,6 +19,7 @@ import uvloop
 from aiohttp import web
 
 from gateway import assembly
+from gateway.activation import GRACE_SECONDS, inherited, succeed
 from gateway.admin import quotas as quotas_api
 from gateway.admin.access import Access
 from gateway.admin.app import is_loopback, make_app
@@ -105,7 +106,8 @@ class App:
         config = self.config
         base = self.config_path.resolve().parent
         lock = DirectoryLock(base / config.server.data_dir)
-        lock.acquire()
+        self.sockets = inherited(os.environ, os.getpid())
+        await succeed(lock, config.server.drain_seconds + GRACE_SECONDS if self.sockets else 0.0)
         path = assembly.ledger_path(config, base)
         copy = migrate(path)
         if copy is not None:
@@ -146,10 +148,10 @@ class App:
             await self.webhooks.stop()
             self.pool.close()
             await asyncio.to_thread(self.ledger.close)
+            lock.release()
             if self.spans is not None:
                 await asyncio.to_thread(self.spans.close)
             self._executor.shutdown(wait=False, cancel_futures=True)
-            lock.release()
 
     def _build(self, loop: asyncio.AbstractEventLoop, path: Path) -> None:
         config, clock = self.config, self.clock
@@ -185,7 +187,7 @@ class App:
     async def _listen(self, plane: DataPlane) -> web.AppRunner:
         config = self.config.server
         host, port = split_address(config.listen)
-        await plane.start(host, port)
+        await plane.start(host, port, sock=self.sockets.get("data"))
         admin_host, admin_port = split_address(config.admin_listen)
         if config.admin_token is None and not is_loopback(admin_host):
             raise assembly.AssemblyError(
@@ -207,7 +209,9 @@ class App:
         )
         runner = web.AppRunner(make_app(services), access_log=None)
         await runner.setup()
-        await web.TCPSite(runner, admin_host, admin_port).start()
+        given = self.sockets.get("admin")
+        site = web.SockSite(runner, given) if given else web.TCPSite(runner, admin_host, admin_port)
+        await site.start()
         return runner
 
     def _signals(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections import Counter
@@ -13,6 +14,7 @@ from gateway.server.limits import Limits
 
 SWEEP_SECONDS = 0.5
 BACKLOG = 4096
+IDLE_GRACE_SECONDS = 0.5
 TOLD = 1000
 """So many connections beyond the limit are told why before they are closed; the others are closed at once."""
 
@@ -122,6 +124,11 @@ class DataPlane:
         """Let answers finish, at most ``seconds``; True where all did. What is left is broken off."""
         self.draining = True
         self.stop_accepting()
+        if self.connections:
+            # a request that is on its way to a connection that seems idle is answered, and told to close
+            self._empty.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), min(IDLE_GRACE_SECONDS, seconds))
         for connection in list(self.connections):
             connection.drain()
         if self.connections:

@@ -136,6 +136,8 @@ def test_the_systemd_unit_waits_longer_than_calls_may_take() -> None:
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_the_systemd_unit_is_valid_and_hardened(tmp_path: Path) -> None:
+    for name in ("spendgate.socket", "spendgate-admin.socket"):
+        shutil.copy(DEPLOY / "systemd" / name, tmp_path / name)
     unit = tmp_path / "spendgate.service"
     unit.write_text(UNIT.replace("/opt/spendgate/bin/spendgate", sys.executable))
     checked = subprocess.run(
