@@ -88,7 +88,9 @@ def _records(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
         if missing:
             writer.write(target, records=missing)
             restored += len(missing)
-    target.execute("DELETE FROM open_requests WHERE entry ->> 0 IN (SELECT request_id FROM records)")
+    target.execute(
+        "DELETE FROM open_requests WHERE json_extract(CAST(entry AS TEXT), '$[0]') IN (SELECT request_id FROM records)"
+    )
     return restored
 
 

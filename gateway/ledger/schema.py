@@ -149,8 +149,8 @@ def _moves() -> list[str]:
     group, kind = ", ".join(GROUP_COLUMNS), ", ".join(kinds)
     own = [name for name in RECORD_COLUMNS if name not in ("group_id", "kind_id", "lines")]
     lines = (
-        "(SELECT json_group_array(json_array(value ->> 'item', value ->> 'quantity', value ->> 'unit', "
-        "value ->> 'nanousd')) FROM json_each(r.cost_lines))"
+        "(SELECT json_group_array(json_array(json_extract(value, '$.item'), json_extract(value, '$.quantity'), "
+        "json_extract(value, '$.unit'), json_extract(value, '$.nanousd'))) FROM json_each(r.cost_lines))"
     )
     same = {
         name: " AND ".join(f"{name}.{column} = r.{column}" for column in columns)
@@ -179,8 +179,9 @@ def _views() -> list[str]:
     shown = {name: f"g.{name}" for name in GROUP_COLUMNS} | {name: f"k.{name}" for name in KIND_COLUMNS}
     columns = ", ".join(f"{shown.get(name, 'r.' + name)} AS {name}" for name in REQUEST_COLUMNS)
     lines = (
-        "(SELECT json_group_array(json_object('item', value ->> 0, 'quantity', value ->> 1, 'unit', value ->> 2, "
-        "'nanousd', value ->> 3)) FROM json_each(r.lines)) AS cost_lines"
+        "(SELECT json_group_array(json_object('item', json_extract(value, '$[0]'), "
+        "'quantity', json_extract(value, '$[1]'), 'unit', json_extract(value, '$[2]'), "
+        "'nanousd', json_extract(value, '$[3]'))) FROM json_each(r.lines)) AS cost_lines"
     )
     return [
         "DROP VIEW IF EXISTS requests",

@@ -67,7 +67,10 @@ def _findings(connection: sqlite3.Connection, progress: Progress) -> Iterator[st
     yield from _rollups(connection, sums, kept_since)
     yield from _adjustments(connection)
     yield from _days(connection)
-    both = "SELECT entry ->> 0 FROM open_requests WHERE entry ->> 0 IN (SELECT request_id FROM records)"
+    both = (
+        "SELECT request_id FROM records WHERE request_id IN "
+        "(SELECT json_extract(CAST(entry AS TEXT), '$[0]') FROM open_requests)"
+    )
     for (request_id,) in connection.execute(both):
         yield f"{request_id} is open and settled at once"
 
