@@ -7,10 +7,11 @@ fit its queue is dropped and counted.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import logging
+import os
 import queue
-import sys
 import time
 from collections.abc import Callable, Iterable
 from logging.handlers import QueueHandler, QueueListener
@@ -19,7 +20,10 @@ from typing import Any
 from gateway.scrub import Scrubber
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+STANDARD_ERROR = 2
 QUEUE_LINES = 10_000
+LAST_SECONDS = 2.0
+"""So long the process's end waits for lines to be taken."""
 LINES_PER_SECOND = 100
 """Of one message; more are left out and their number is told."""
 
@@ -81,6 +85,34 @@ class Bounded(QueueHandler):
             self.dropped += 1
 
 
+class Raw(logging.Handler):
+    """Writes lines with the system's own call and no lock, so that a stalled reader can't hold up the process's end."""
+
+    def createLock(self) -> None:  # noqa: N802 - logging's name
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        left = (self.format(record) + "\n").encode(errors="replace")
+        try:
+            while left:
+                left = left[os.write(STANDARD_ERROR, left) :]
+        except OSError:
+            return
+
+
+def _stop(listener: QueueListener, lines: queue.Queue[logging.LogRecord]) -> None:
+    """Write what waits, for at most ``LAST_SECONDS``."""
+    deadline = time.monotonic() + LAST_SECONDS
+    while not lines.empty() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if lines.empty():
+        with contextlib.suppress(queue.Full):
+            listener.enqueue_sentinel()
+        thread = listener._thread
+        if thread is not None:
+            thread.join(max(0.1, deadline - time.monotonic()))
+
+
 class Limited(logging.Filter):
     """Lets so many lines of one message through in a second, then tells how many it left out."""
 
@@ -110,11 +142,11 @@ def set_up(style: str, level: str, secrets: Iterable[str] = ()) -> Log:
     """The gateway's logger, writing to standard error."""
     scrubber = Scrubber(secrets)
     lines: queue.Queue[logging.LogRecord] = queue.Queue(QUEUE_LINES)
-    writer = logging.StreamHandler(sys.stderr)
+    writer = Raw()
     writer.setFormatter(JsonLines(scrubber) if style == "json" else HumanLines(scrubber))
     listener = QueueListener(lines, writer)
     listener.start()
-    atexit.register(listener.stop)
+    atexit.register(_stop, listener, lines)
     handler = Bounded(lines)
     handler.addFilter(Limited(LINES_PER_SECOND, time.monotonic))
     logger = logging.getLogger("spendgate")

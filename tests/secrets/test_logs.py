@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import http.client
 import json
 import logging
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from support.gateway import Gateway
 
 from gateway.audit import changes, needs_restart
 from gateway.config.load import parse
@@ -121,3 +127,27 @@ def test_an_audit_names_what_changed_and_no_value() -> None:
     assert set(found) == {"providers.p.api_key", "+providers.q", "-keys.k", "+keys.b"}
     assert not needs_restart(found)
     assert needs_restart(["server.listen"])
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="pipes of this system can't be made small")
+def test_a_reader_that_stalls_delays_neither_calls_nor_the_end(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, '[logging]\nlevel = "debug"\n[providers.simulated]\nkind = "simulated"\n')
+    command = [sys.executable, "-m", "gateway.cli.main", "serve", "--config", str(gateway.path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert b"listens" in process.stdout.readline()
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+        assert process.stderr is not None
+        fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, 4096)
+        for number in range(100):
+            connection.request("GET", f"/simulated/{number}", headers={"x-spendgate-key": "nobody" * 9})
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 401
+        connection.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait(10)
