@@ -234,7 +234,8 @@ def test_answers_have_the_fields_that_the_description_tells(open_caller: Caller)
     schemas = open_caller.get("/api/openapi.json")["components"]["schemas"]
     for path, name in (("/api/spend?by=team", "Spend"), ("/api/me", "Me"), ("/api/keys", "Keys"),
                        (f"/api/models?{PERIOD}", "Models"), ("/api/forecast", "Forecast"), ("/api/quotas", "Quotas"),
-                       ("/api/allocation?month=2026-09", "Allocation"), ("/api/requests?limit=1", "Records")):  # fmt: skip
+                       ("/api/allocation?month=2026-09", "Allocation"),
+                       ("/api/requests?limit=1", "Records")):  # fmt: skip
         answer = open_caller.get(path)
         assert set(answer) == set(schemas[name]["properties"]), path
     row = open_caller.get(f"/api/spend?by=team&{PERIOD}")["rows"][0]
