@@ -40,7 +40,8 @@ def expressions() -> list[str]:
     return queries + [rule["expr"] for rule in rules()]
 
 
-def test_dashboards_are_what_the_script_writes() -> None:
+def test_dashboards_are_what_the_script_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DEPLOY / "grafana")
     spec = importlib.util.spec_from_file_location("generate", DEPLOY / "grafana" / "generate.py")
     assert spec is not None
     assert spec.loader is not None
