@@ -42,8 +42,9 @@ def needs_estimate(call: Admitted, reading: Reading, ending: Ending) -> bool:
     if not ending.answered:
         return ending.outcome not in ("upstream_error", "upstream_timeout")
     if reading.usage is None:
-        return not reading.failed or reading.decoded_bytes > 0
-    return not ending.clean and not reading.complete
+        # an error alone, instead of an answer, costs nothing
+        return not reading.failed or reading.frames > 1
+    return not reading.complete and (reading.partial or not ending.clean)
 
 
 def merge_estimate(reported: Usage | None, estimated: Usage) -> Usage:

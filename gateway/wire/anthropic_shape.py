@@ -117,6 +117,8 @@ class MessageReader:
         self.terminal = False
         self._facts = facts
         self._raw: dict[str, int] = {}
+        self._begun = self._summed = False
+        """Whether the report that begins a stream, and the one that ends it, have been seen."""
 
     def frame(self, data: bytes) -> None:
         document = parse(data)
@@ -137,6 +139,8 @@ class MessageReader:
             self.reading.model = model[:200]
         usage = message.get("usage")
         if isinstance(usage, dict) and self._facts.api != "count_tokens":
+            self._begun = self._begun or kind == "message_start"
+            self._summed = self._summed or kind == "message_delta"
             self.take(usage)
 
     def take(self, usage: dict[str, Any]) -> None:
@@ -153,6 +157,7 @@ class MessageReader:
             reading.region = region[:40]
 
     def done(self) -> None:
+        self.reading.partial = self._begun and not self._summed
         if not self._facts.stream and self.reading.usage is not None:
             self.reading.complete = True
 

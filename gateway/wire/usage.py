@@ -53,6 +53,8 @@ class Reading(msgspec.Struct, kw_only=True):
     """What the provider itself says the call cost (OpenRouter)."""
     complete: bool = False
     """The provider's own terminal event or the end of a whole JSON body was seen."""
+    partial: bool = False
+    """The report that ends a stream is missing: what was reported is less than what was used."""
     failed: bool = False
     """An error object came inside a successful status."""
     region: str = ""

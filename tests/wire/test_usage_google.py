@@ -1,0 +1,192 @@
+"""Gemini and Vertex: native paths, interactions, embeddings, pictures, and the OpenAI-compatible paths."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from usages import JSON, SSE, ask, numbers, reading_of, sse
+
+GEMINI = "/v1beta/models/gemini-2.5-flash"
+VERTEX = "/v1/projects/p/locations/l/publishers/google/models/gemini-2.5-flash"
+PROMPT = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
+META = {
+    "promptTokenCount": 100,
+    "toolUsePromptTokenCount": 20,
+    "candidatesTokenCount": 30,
+    "thoughtsTokenCount": 7,
+    "cachedContentTokenCount": 64,
+    "totalTokenCount": 157,
+    "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 60}, {"modality": "AUDIO", "tokenCount": 40}],
+    "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 24}, {"modality": "TEXT", "tokenCount": 40}],
+    "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 25}, {"modality": "TEXT", "tokenCount": 5}],
+}
+EXPECTED = {
+    "input_tokens_total": 120,
+    "output_tokens_total": 37,
+    "reasoning_tokens": 7,
+    "cache_read_tokens": 64,
+    "cache_read_audio_tokens": 24,
+    "input_audio_tokens": 40,
+    "output_image_tokens": 25,
+}
+PLACES = [("gemini", GEMINI), ("vertex", VERTEX)]
+
+
+def piece(meta: Any, reason: str | None = None) -> dict[str, Any]:
+    candidate: dict[str, Any] = {"content": {"parts": [{"text": 'a } "usageMetadata"'}]}}
+    if reason:
+        candidate["finishReason"] = reason
+    return {"candidates": [candidate], "usageMetadata": meta, "modelVersion": "gemini-2.5-flash"}
+
+
+@pytest.mark.parametrize(("kind", "base"), PLACES)
+def test_thoughts_and_tool_prompts_come_on_top_of_what_the_candidates_and_the_prompt_count(
+    kind: str, base: str
+) -> None:
+    facts = ask(kind, base + ":generateContent", PROMPT)
+    assert (facts.model, facts.stream, facts.billable) == ("gemini-2.5-flash", False, True)
+    assert numbers(reading_of(kind, facts, piece(META, "STOP"))) == EXPECTED
+
+
+@pytest.mark.parametrize(("kind", "base"), PLACES)
+@pytest.mark.parametrize("form", ["sse", "array"])
+def test_each_chunk_of_a_stream_holds_the_usage_so_far(kind: str, base: str, form: str) -> None:
+    facts = ask(kind, base + ":streamGenerateContent", PROMPT)
+    chunks = [piece({"promptTokenCount": 100, "candidatesTokenCount": 9}), piece(META, "STOP")]
+    body = sse(*chunks) if form == "sse" else json.dumps(chunks, indent=2).encode()
+    reading = reading_of(kind, facts, body, SSE if form == "sse" else JSON)
+    assert numbers(reading) == EXPECTED
+    assert reading.complete
+
+
+def test_an_array_that_breaks_off_is_not_complete() -> None:
+    facts = ask("gemini", GEMINI + ":streamGenerateContent", PROMPT)
+    body = json.dumps([piece({"promptTokenCount": 100, "candidatesTokenCount": 9}), piece(META, "STOP")]).encode()
+    reading = reading_of("gemini", facts, body[: len(body) // 2])
+    assert numbers(reading) == {"input_tokens_total": 100, "output_tokens_total": 9}
+    assert not reading.complete
+
+
+def test_an_element_with_a_picture_of_many_megabytes_is_read() -> None:
+    facts = ask("gemini", GEMINI + ":streamGenerateContent", PROMPT)
+    chunk = piece(META, "STOP")
+    chunk["candidates"][0]["content"]["parts"] = [{"inlineData": {"mimeType": "image/png", "data": "iVBO" * 300_000}}]
+    for body, content_type in ((sse(chunk), SSE), (json.dumps([chunk]).encode(), JSON)):
+        meter_bytes = numbers(reading_of_pieces(facts, body, content_type))
+        assert meter_bytes == EXPECTED
+
+
+def reading_of_pieces(facts: Any, body: bytes, content_type: str) -> Any:
+    from gateway.wire import dialects
+
+    meter = dialects.get("gemini").meter(facts, 200, [(b"content-type", content_type.encode())])
+    for at in range(0, len(body), 10_007):
+        meter.feed(body[at : at + 10_007])
+    meter.flush()
+    return meter.reading()
+
+
+def test_modalities_written_as_numbers_are_the_same_modalities() -> None:
+    facts = ask("vertex", VERTEX + ":generateContent?%24alt=json%3Benum-encoding%3Dint", PROMPT)
+    meta = {**META, "trafficType": 1}
+    numbered = {"TEXT": 1, "IMAGE": 2, "AUDIO": 4}
+    for key in ("promptTokensDetails", "cacheTokensDetails", "candidatesTokensDetails"):
+        meta[key] = [{**item, "modality": numbered[item["modality"]]} for item in META[key]]  # type: ignore[index, attr-defined]
+    assert numbers(reading_of("vertex", facts, piece(meta, 1))) == EXPECTED  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("meta", "tier"), [({"serviceTier": "flex"}, "flex"), ({"trafficType": "ON_DEMAND_PRIORITY"}, "on_demand_priority")]
+)
+def test_the_tier_is_the_one_that_the_answer_names(meta: dict[str, Any], tier: str) -> None:
+    facts = ask("gemini", GEMINI + ":generateContent", PROMPT)
+    assert reading_of("gemini", facts, piece({"promptTokenCount": 1, **meta})).service_tier == tier
+
+
+@pytest.mark.parametrize("value", [-1, "many", 1.5, [], {}, 2**70, True])
+def test_absurd_counts_are_as_if_absent(value: Any) -> None:
+    facts = ask("gemini", GEMINI + ":generateContent", PROMPT)
+    details = [{"modality": value, "tokenCount": 3}, {"modality": "AUDIO", "tokenCount": value}, value]
+    meta = {"promptTokenCount": 5, "candidatesTokenCount": value, "promptTokensDetails": details}
+    assert numbers(reading_of("gemini", facts, piece(meta))) == {"input_tokens_total": 5}
+
+
+def test_a_blocked_prompt_is_still_charged() -> None:
+    facts = ask("gemini", GEMINI + ":generateContent", PROMPT)
+    answer = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 12}}
+    assert numbers(reading_of("gemini", facts, answer)) == {"input_tokens_total": 12}
+
+
+def test_embeddings_report_in_three_ways() -> None:
+    facts = ask("gemini", GEMINI + ":batchEmbedContents", {"requests": []})
+    assert (facts.output_free, facts.billable) == (True, True)
+    answer = {"embeddings": [{"values": [0.1]}], "usageMetadata": {"promptTokenCount": 261}}
+    assert numbers(reading_of("gemini", facts, answer)) == {"input_tokens_total": 261}
+    facts = ask("vertex", VERTEX + ":predict", {"instances": [{"content": "a"}, {"content": "b"}]})
+    vectors = [{"embeddings": {"values": [0.1], "statistics": {"token_count": n, "truncated": False}}} for n in (4, 6)]
+    assert numbers(reading_of("vertex", facts, {"predictions": vectors})) == {"input_tokens_total": 10}
+    answer = {"predictions": [{"textEmbedding": [0.1], "imageEmbedding": [0.2]}]}
+    assert numbers(reading_of("vertex", facts, answer)) is None
+
+
+def test_pictures_are_counted_by_the_piece() -> None:
+    facts = ask(
+        "gemini", "/v1beta/models/imagen-4:predict", {"instances": [{"prompt": "a"}], "parameters": {"sampleCount": 2}}
+    )
+    assert facts.units_bound == {"output_images": 2}
+    answer = {"predictions": [{"mimeType": "image/png", "bytesBase64Encoded": "aaaa"}] * 2}
+    assert numbers(reading_of("gemini", facts, answer)) == {"output_images": 2}
+
+
+USAGE = {
+    "total_tokens": 260,
+    "total_input_tokens": 9,
+    "input_tokens_by_modality": [{"modality": "text", "tokens": 4}, {"modality": "audio", "tokens": 5}],
+    "total_cached_tokens": 2,
+    "total_output_tokens": 13,
+    "total_tool_use_tokens": 18,
+    "total_thought_tokens": 220,
+}
+INTERACTION = {"id": "v1_x", "status": "completed", "model": "gemini-2.5-flash", "service_tier": "flex", "usage": USAGE}
+USED = {
+    "input_tokens_total": 27,
+    "input_audio_tokens": 5,
+    "cache_read_tokens": 2,
+    "output_tokens_total": 233,
+    "reasoning_tokens": 220,
+}
+
+
+def test_interactions_are_metered_whole_and_streamed() -> None:
+    request = {"model": "gemini-2.5-flash", "input": "Hi", "generation_config": {"max_output_tokens": 50}}
+    facts = ask("gemini", "/v1beta/interactions", request)
+    assert (facts.api, facts.model, facts.max_output, facts.billable) == ("interactions", "gemini-2.5-flash", 50, True)
+    reading = reading_of("gemini", facts, INTERACTION)
+    assert (numbers(reading), reading.service_tier, reading.complete) == (USED, "flex", True)
+    facts = ask("gemini", "/v1beta/interactions", {**request, "stream": True})
+    events = [
+        {"event_type": "interaction.created", "interaction": {"id": "v1_x", "model": "gemini-2.5-flash"}},
+        {"event_type": "step.delta", "index": 0, "delta": {"text": "said"}},
+        {"event_type": "interaction.completed", "interaction": INTERACTION},
+    ]
+    reading = reading_of("gemini", facts, sse(*events, done=True), SSE)
+    assert (numbers(reading), reading.model, reading.complete) == (USED, "gemini-2.5-flash", True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        ("gemini", "/v1beta/openai/chat/completions"),
+        ("vertex", "/v1/projects/p/locations/l/endpoints/openapi/chat/completions"),
+    ],
+)
+def test_on_openais_paths_thoughts_stand_in_the_total_alone(kind: str, path: str) -> None:
+    facts = ask(kind, path, {"model": "google/gemini-2.5-pro", "messages": []})
+    answer = {"model": "gemini-2.5-pro", "usage": {"prompt_tokens": 35, "completion_tokens": 12, "total_tokens": 109}}
+    assert numbers(reading_of(kind, facts, answer)) == {
+        "input_tokens_total": 35,
+        "output_tokens_total": 74,
+        "reasoning_tokens": 62,
+    }
