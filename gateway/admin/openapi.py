@@ -170,7 +170,7 @@ _SCHEMAS: dict[str, Any] = {
         quotas=_list(_object(
             quota=_TEXT, bucket=_TEXT, unit=_TEXT, window=_TEXT, limit=_NUMBER, used=_NUMBER, reserved=_NUMBER,
             left=_NUMBER, share=_NUMBER, near=_FLAG, action=_TEXT, resets_at={"type": ["string", "null"]},
-            raised_by=_NUMBER,
+            raised_by=_NUMBER, match=_MAP, per=_list(_TEXT),
         )),
     ),
     "Reloaded": _object(changed=_list(_TEXT)),

@@ -48,7 +48,16 @@ class QuotaRoutes:
             own = {rule.name for rule in self._quotas().rules if dict(rule.match).get("team") == (team,)}
             rows = [row for row in rows if row["quota"] in own]
         wanted = request.query.get("quota")
-        return _json({"quotas": [row for row in rows if wanted is None or row["quota"] == wanted]})
+        rules = {rule.name: rule for rule in self._quotas().rules}
+        return _json(
+            {
+                "quotas": [
+                    {**row, "match": dict(rules[row["quota"]].match), "per": rules[row["quota"]].per}
+                    for row in rows
+                    if wanted is None or row["quota"] == wanted
+                ]
+            }
+        )
 
     async def explain(self, request: web.Request) -> web.Response:
         query = request.query
