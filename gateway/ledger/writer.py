@@ -1,6 +1,6 @@
-"""One transaction for many rows: what the writer thread executes.
+"""One transaction for many rows.
 
-Few, large statements, because each one costs a hand-over between threads.
+Few, large statements: what a statement costs beside its rows is paid once for many.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Writer:
         self._kinds.clear()
         self._days_until = None
 
-    def write(
+    def prepare(
         self,
         connection: sqlite3.Connection,
         *,
@@ -113,7 +113,7 @@ class Writer:
         checkpoints: dict[str, bytes] | None = None,
         forgotten: Sequence[Row] = (),
     ) -> None:
-        """Write all of it in one transaction, or nothing. Raises ``sqlite3.Error``.
+        """Put all of it into one transaction that is left to be committed, or nothing. Raises ``sqlite3.Error``.
 
         ``opens`` are numbers and entries, ``closed`` numbers of open entries, ``forgotten`` ids of checkpoints.
         """
@@ -129,12 +129,32 @@ class Writer:
                 connection.executemany(_CHECKPOINT, list(checkpoints.items()))
             if forgotten:
                 execute_many(connection, _FORGET, forgotten)
+        except BaseException:
+            self.undo(connection)
+            raise
+
+    def write(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        records: Sequence[Record] = (),
+        opens: Sequence[Row] = (),
+        closed: Sequence[Row] = (),
+        forgotten: Sequence[Row] = (),
+    ) -> None:
+        """Write all of it in one transaction, or nothing. Raises ``sqlite3.Error``."""
+        self.prepare(connection, records=records, opens=opens, closed=closed, forgotten=forgotten)
+        try:
             connection.execute("COMMIT")
         except BaseException:
-            self.forget()
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            self.undo(connection)
             raise
+
+    def undo(self, connection: sqlite3.Connection) -> None:
+        """Leave the transaction that failed, and forget what it may have taught."""
+        self.forget()
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
     def _write_records(self, connection: sqlite3.Connection, records: Sequence[Record]) -> None:
         rows = []

@@ -1,0 +1,169 @@
+"""The writer's connection, and one transaction after the other on it. Used by one thread at a time."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from gateway.ledger.record import Record
+from gateway.ledger.rows import Row
+from gateway.ledger.schema import connect
+from gateway.ledger.store import Done
+from gateway.ledger.writer import Writer, probe, unwritten
+
+OPEN, SETTLE, TASK = 0, 1, 2
+Item = tuple[int, Any, Any, "Done | None"]
+"""What waits: its kind; an entry's bytes or a task; request id, record or the task's ``done``; ``done``."""
+Task = Callable[[sqlite3.Connection], Any]
+
+
+class Transactions:
+    """``prepare`` puts a batch into a transaction, ``commit`` makes it durable. After an error nothing of the batch is
+    written; ``close`` then, and the next ``prepare`` begins on a new connection."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.connection: sqlite3.Connection | None = None
+        self.checkpoints: deque[tuple[str, bytes]] = deque()
+        self.checkpointed: set[str] = set()
+        """Ids of open calls that have a checkpoint, written or waiting."""
+        self._writer = Writer(alone=True)
+        self._numbers: dict[str, int] = {}
+        """Of open entries, by request id."""
+        self._last_number = 0
+        self._file = (0, 0)
+        """Device and inode: a file that was deleted goes on taking writes that nobody will find."""
+        self._opened: dict[str, int] = {}
+        self._settled: list[str] = []
+        self._carried: dict[str, bytes] = {}
+        self._forgotten: list[Row] = []
+
+    def open(self) -> None:
+        """Connect. Raises ``sqlite3.Error`` or ``OSError``."""
+        connection = connect(self.path, timeout=0.0, create=False)
+        file = self._file
+        self._file = self._identity()
+        if file != self._file:
+            # what is remembered is of another file
+            self._numbers.clear()
+            self._writer.forget()
+        row = connection.execute("SELECT coalesce(max(id), 0) FROM open_requests").fetchone()
+        self._last_number = max(self._last_number, row[0])
+        self.connection = connection
+
+    def _identity(self) -> tuple[int, int]:
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError as error:
+            raise OSError("its file is gone") from error
+        return found.st_dev, found.st_ino
+
+    def _check_file(self) -> None:
+        if self._identity() != self._file:
+            raise OSError("its file was replaced by another")
+
+    def prepare(self, items: Sequence[Item], *, doubtful: bool) -> None:
+        """Put ``items`` (no tasks) and the newest checkpoints into a transaction. ``doubtful``: an earlier commit
+        failed, and the disk may have taken it after all."""
+        connection = self.connection
+        assert connection is not None
+        self._check_file()
+        opens: list[Row] = []
+        records: list[Record] = []
+        settled = self._settled = []
+        opened = self._opened = {}
+        for kind, encoded, subject, _ in items:
+            if kind == SETTLE:
+                records.append(subject)
+                if subject.opened:
+                    settled.append(subject.request_id)
+            else:
+                number = self._last_number = self._last_number + 1
+                opened[subject] = number
+                opens.append((number, encoded))
+        if doubtful:
+            if not items:
+                probe(connection)
+            records = unwritten(connection, records)
+        numbers = self._numbers
+        closed = [(known,) for key in settled if (known := numbers.get(key) or opened.get(key)) is not None]
+        forgotten = self._forgotten = []
+        if self.checkpointed:
+            forgotten = self._forgotten = [(key,) for key in settled if key in self.checkpointed]
+        checkpoints = self._carried = self._newest_checkpoints(forgotten) if self.checkpoints else {}
+        try:
+            self._writer.prepare(
+                connection, records=records, opens=opens, closed=closed, checkpoints=checkpoints, forgotten=forgotten
+            )
+        except BaseException:
+            self.checkpoints.extendleft(checkpoints.items())
+            raise
+
+    def commit(self) -> None:
+        """Make durable what was prepared."""
+        connection = self.connection
+        assert connection is not None
+        try:
+            connection.commit()
+        except BaseException:
+            self.undo()
+            raise
+        numbers = self._numbers
+        numbers.update(self._opened)
+        for key in self._settled:
+            numbers.pop(key, None)
+        if self._forgotten:
+            self.checkpointed.difference_update(row[0] for row in self._forgotten)
+
+    def undo(self) -> None:
+        """Leave what was prepared."""
+        assert self.connection is not None
+        self.checkpoints.extendleft(self._carried.items())
+        with suppress(sqlite3.Error):
+            # a connection that can't even do this is closed next
+            self._writer.undo(self.connection)
+
+    def begin(self) -> None:
+        """Begin a transaction for a task."""
+        assert self.connection is not None
+        self._check_file()
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def execute(self, task: Task) -> Any:
+        """Execute ``task`` in the transaction that was begun, and commit it. Raises what the task raises."""
+        connection = self.connection
+        assert connection is not None
+        try:
+            result = task(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        finally:
+            self._writer.forget()
+        return result
+
+    def _newest_checkpoints(self, forgotten: list[Row]) -> dict[str, bytes]:
+        checkpoints: dict[str, bytes] = {}
+        while self.checkpoints:
+            key, value = self.checkpoints.popleft()
+            checkpoints[key] = value
+        for (key,) in forgotten:
+            checkpoints.pop(key, None)
+        return checkpoints
+
+    def close(self, *, tidy: bool = False) -> None:
+        """Close the connection. ``tidy``: leave one file."""
+        connection, self.connection = self.connection, None
+        if connection is None:
+            return
+        if tidy:
+            with suppress(sqlite3.Error):
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
