@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 CONFIG ?= config.example.toml
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
-EXTRAS := --extra aws --extra google --extra parquet --extra otel --extra build
+EXTRAS := --extra aws --extra google --extra parquet --extra otel --extra oidc --extra build
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --generate-hashes $(UPGRADE)
 

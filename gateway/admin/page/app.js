@@ -41,16 +41,30 @@ async function show() {
   document.title = TITLES[at.name] + " · Spendgate";
   const key = at.name + "/" + at.rest.join("/");
   const moved = shown !== key;
+  const focus = document.activeElement;
+  const kept = !moved && main.contains(focus) ? { focus, tag: focus.tagName, name: named(focus) } : null;
   shown = key;
+  main.setAttribute("aria-busy", "true");
   if (moved) fill(main, h("h1", { tabindex: "-1" }, TITLES[at.name]), h("p", { class: "muted" }, "Reading the ledger…"));
   try {
     await VIEWS[at.name]({ main, query: at.query, rest: at.rest, me, signal, go });
-    if (moved && document.activeElement === document.body) main.querySelector("h1")?.focus({ preventScroll: true });
+    if (kept && !kept.focus.isConnected) refocus(kept);
+    else if (moved && document.activeElement === document.body) refocus(null);
+    main.setAttribute("aria-busy", "false");
   } catch (error) {
     if (signal.aborted || error.name === "AbortError") return;
     fill(main, h("h1", { tabindex: "-1" }, TITLES[at.name]), empty("This could not be shown.", error.message));
+    main.setAttribute("aria-busy", "false");
     if (!error.status && error.status !== 0) throw error;
   }
+}
+
+const named = (element) => element.getAttribute("aria-label") || element.labels?.[0]?.textContent || element.textContent;
+
+// The view was drawn again: the focus goes to what has the name of what had it, else to the heading.
+function refocus(before) {
+  const same = before && [...main.querySelectorAll(before.tag)].find((one) => named(one) === before.name);
+  (same || main.querySelector("h1"))?.focus({ preventScroll: true });
 }
 
 // Change the query of the view that is shown; the link can be shared.
@@ -63,6 +77,10 @@ function go(query) {
   location.hash = "#/" + (path || "overview") + (params.size ? "?" + params : "");
 }
 
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
 document.getElementById("theme").addEventListener("click", () => {
   const root = document.documentElement;
   root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";

@@ -73,7 +73,7 @@ export function bars(place, { keys, series, label, money = true }) {
     scales: { x: { time: false, range: [-0.6, keys.length - 0.4] }, y: { range: (u, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
     axes: [
       { ...axis, size: 30, grid: { show: false }, values: (u, at) => at.map((index) => Number.isInteger(index) && keys[index] ? tick(keys[index]) : ""), space: 70 },
-      { ...axis, size: 64, values: (u, at) => at.map((value) => money ? "$" + short(value) : short(value)) },
+      { ...axis, size: 64, values: (u, at) => at.map((value) => money ? "$" + step(value, at) : short(value)) },
     ],
     series: [{}, ...[...series.keys()].reverse().map((index) => ({
       label: named(series[index].name), fill: paint[index], stroke: paint[index], width: 0, points: { show: false },
@@ -87,6 +87,12 @@ export function bars(place, { keys, series, label, money = true }) {
     plot.setSize({ width: Math.max(280, canvas.clientWidth), height: HEIGHT });
   });
   watch.observe(canvas);
+}
+
+// A number on the axis with as many digits as tell it from its neighbour.
+function step(value, at) {
+  const gap = at.length > 1 ? Math.abs(at[1] - at[0]) : 1;
+  return gap >= 1 ? short(value) : value.toFixed(Math.min(6, Math.ceil(-Math.log10(gap))));
 }
 
 function tick(key) {

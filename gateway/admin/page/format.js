@@ -28,7 +28,7 @@ export function ms(value) {
 
 export function percent(share) {
   if (share === null || share === undefined || !isFinite(share)) return "–";
-  return (share * 100).toFixed(Math.abs(share) < 0.1 ? 1 : 0) + " %";
+  return (share < 0 ? "−" : "") + (Math.abs(share) * 100).toFixed(Math.abs(share) < 0.1 ? 1 : 0) + " %";
 }
 
 export function signed(nanousd) {
