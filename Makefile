@@ -1,6 +1,6 @@
 # What a fresh machine needs: Python 3.11 or newer with venv, and make. `make run` and `make test` do the rest.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench prove lock sbom clean
+.PHONY: help run test check format bench prove focus lock sbom clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,6 +10,11 @@ CONFIG ?= config.example.toml
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 EXTRAS := --extra aws --extra google --extra parquet --extra otel --extra oidc --extra build
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal --python-version 3.11 \
+	--no-header --no-annotate --no-emit-index-url --generate-hashes $(UPGRADE)
+
+FOCUS := .venv-focus
+FOCUS_PYTHON ?= python3.12
+FOCUS_COMPILE = $(BIN)/uv pip compile --quiet --no-config --python-version 3.12 \
 	--no-header --no-annotate --no-emit-index-url --generate-hashes $(UPGRADE)
 
 help: ## Show this list
@@ -37,9 +42,13 @@ bench: $(VENV)/.test ## Measure speed on this machine
 prove: $(VENV)/.test ## The slow proofs in full: crash trials, fuzzing; make test runs the small version of each
 	PROVE=1 $(BIN)/python -m pytest -rs -m prove --hypothesis-seed=random
 
+focus: $(VENV)/.test $(FOCUS)/.ready ## FOCUS files before the specification's own validator (needs Python 3.12)
+	FOCUS_VALIDATOR=$(FOCUS)/bin/focus-validator $(BIN)/python -m pytest -rs tests/exports/test_focus.py
+
 lock: $(VENV)/.test ## Renew both lock files (UPGRADE=--upgrade for the newest versions)
 	$(COMPILE) $(EXTRAS) -o requirements.lock
 	$(COMPILE) $(EXTRAS) --extra test -c requirements.lock -o requirements-test.lock
+	printf 'focus-validator==2.2.*\npyarrow<22\n' | $(FOCUS_COMPILE) - -o requirements-focus.lock
 
 sbom: $(VENV)/.test ## List what is installed to run, in CycloneDX: dist/sbom.json
 	@mkdir -p dist
@@ -47,7 +56,7 @@ sbom: $(VENV)/.test ## List what is installed to run, in CycloneDX: dist/sbom.js
 		--of JSON -o dist/sbom.json
 
 clean: ## Remove the environment and all caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
+	rm -rf $(VENV) $(FOCUS) .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer with venv is needed; set PYTHON=/path/to/python3" >&2; exit 1; }
@@ -63,4 +72,11 @@ $(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
 $(VENV)/.test: requirements-test.lock $(VENV)/.run
 	@echo "installing requirements-test.lock"
 	@$(PIP_INSTALL) --require-hashes -r requirements-test.lock
+	@touch $@
+
+$(FOCUS)/.ready: requirements-focus.lock
+	@$(FOCUS_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' || \
+		{ echo "make: focus-validator needs Python 3.12; set FOCUS_PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(FOCUS_PYTHON) -m venv $(FOCUS)
+	@$(FOCUS)/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r $<
 	@touch $@

@@ -29,7 +29,7 @@ def test_every_dependency_has_a_line_that_says_what_it_is_for() -> None:
     assert told == named([*PROJECT["dependencies"], *extras])
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, "requirements-focus.lock"])
 def test_a_lock_holds_names_versions_and_hashes_only(lock: str) -> None:
     for line in (ROOT / lock).read_text().splitlines():
         assert re.fullmatch(r"[a-z0-9-]+==[\w.!]+( ; .+)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?", line), line

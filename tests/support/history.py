@@ -12,7 +12,7 @@ from gateway.ledger.record import Record
 from gateway.ledger.schema import connect, migrate
 from gateway.ledger.writer import Writer
 from gateway.wire.usage import Usage
-from pricing.book import PriceBook
+from pricing.book import PriceBook, PriceEntry
 from pricing.catalogue import load
 
 DAY_NS = 86_400 * 10**9
@@ -33,10 +33,12 @@ OUTCOMES = (
 )
 
 
-def history(end_ns: int, days: int, calls: int, seed: int = 1) -> Iterator[Record]:
-    """``calls`` calls in the ``days`` days before ``end_ns``, in the order of their start."""
+def history(
+    end_ns: int, days: int, calls: int, seed: int = 1, entries: tuple[PriceEntry, ...] = ()
+) -> Iterator[Record]:
+    """``calls`` calls in the ``days`` days before ``end_ns``, in the order of their start; ``entries``: contracts."""
     rng = random.Random(seed)
-    book = PriceBook((), load())
+    book = PriceBook(entries, load())
     step = days * DAY_NS // calls
     weights = [weight for *_, weight in MODELS]
     team_weights = [team[2] for team in TEAMS]
