@@ -22,7 +22,7 @@ from gateway import assembly
 from gateway.activation import GRACE_SECONDS, inherited, succeed
 from gateway.admin import quotas as quotas_api
 from gateway.admin.access import Access
-from gateway.admin.app import is_loopback, make_app
+from gateway.admin.app import MAX_LINE, is_loopback, make_app
 from gateway.admin.services import Services
 from gateway.audit import Audit, changes, needs_restart
 from gateway.config.catalogue import CatalogueUnusable, load_catalogue
@@ -207,7 +207,7 @@ class App:
             now_ns=self.clock.now_ns,
             routes=[quotas_api.routes(self.desk, lambda: self.parts.quotas, self.clock.now_ns)],
         )
-        runner = web.AppRunner(make_app(services), access_log=None)
+        runner = web.AppRunner(make_app(services), access_log=None, max_line_size=MAX_LINE)
         await runner.setup()
         given = self.sockets.get("admin")
         site = web.SockSite(runner, given) if given else web.TCPSite(runner, admin_host, admin_port)

@@ -21,6 +21,8 @@ from gateway.reports.spend import UnknownDimensionError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 GUARDED = ("/api", "/ui")
+MAX_LINE = 1 << 16
+"""Bytes of a request's first line: room for filters by names of ten thousand letters."""
 NO_CHANGE = ("/ui", "/api/quotas/verify", "/api/reload")
 """Posts that change nothing, or tell the audit themselves."""
 

@@ -54,7 +54,12 @@ def is_public(path: str) -> bool:
 
 
 def _file(body: bytes, content_type: str) -> web.Response:
-    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
+    headers = {
+        "Content-Security-Policy": POLICY,
+        "Cache-Control": "no-cache",
+        # with "no-referrer" a browser sends its own page's forms with Origin: null, as if a stranger's
+        "Referrer-Policy": "same-origin",
+    }
     return web.Response(body=body, content_type=content_type, charset="utf-8", headers=headers)
 
 

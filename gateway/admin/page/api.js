@@ -30,6 +30,6 @@ export async function call(method, path, body, signal) {
   if (answer.status === 401) location.assign("/ui/login");
   if (answer.status === 204) return null;
   const said = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Problem(answer.status, said.title, said.detail);
+  if (!answer.ok) throw new Problem(answer.status, said.title || "The gateway answered " + answer.status + ".", said.detail);
   return said;
 }

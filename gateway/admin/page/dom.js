@@ -17,8 +17,19 @@ export function h(tag, props, ...children) {
 function append(element, children) {
   for (const child of children.flat(Infinity)) {
     if (child === undefined || child === null || child === false) continue;
-    element.append(child instanceof Node ? child : document.createTextNode(String(child)));
+    element.append(child instanceof Node ? child : text(String(child)));
   }
+}
+
+// Names of ten thousand letters exist: what is longer than LONG is cut, the whole of it stands in the title.
+const LONG = 300;
+const SHOWN = 160;
+function text(said) {
+  if (said.length <= LONG) return document.createTextNode(said);
+  const cut = document.createElement("span");
+  cut.title = said;
+  cut.append(said.slice(0, SHOWN).replace(/[\uD800-\uDBFF]$/, "") + "… (" + said.length.toLocaleString("en-US") + " characters)");
+  return cut;
 }
 
 export function fill(element, ...children) {
