@@ -43,7 +43,7 @@ prove: $(VENV)/.test ## The slow proofs in full: crash trials, fuzzing; make tes
 	PROVE=1 $(BIN)/python -m pytest -rs -m prove --hypothesis-seed=random
 
 focus: $(VENV)/.test $(FOCUS)/.ready ## FOCUS files before the specification's own validator (needs Python 3.12)
-	FOCUS_VALIDATOR=$(FOCUS)/bin/focus-validator $(BIN)/python -m pytest -rs tests/exports/test_focus.py
+	FOCUS_VALIDATOR=$(CURDIR)/$(FOCUS)/bin/focus-validator $(BIN)/python -m pytest -rs tests/exports/test_focus.py
 
 lock: $(VENV)/.test ## Renew both lock files (UPGRADE=--upgrade for the newest versions)
 	$(COMPILE) $(EXTRAS) -o requirements.lock

@@ -114,11 +114,8 @@ def dollars(nanousd: int, places: int = 6) -> str:
     return f"{sign}{whole // 10**places}.{whole % 10**places:0{places}d}"
 
 
-def table(headers: list[str], rows: list[list[str]], right: set[int]) -> str:
-    """Columns as wide as what they hold; those in ``right`` are aligned to the right."""
-    widths = [max(len(row[column]) for row in [headers, *rows]) for column in range(len(headers))]
-    lines = []
-    for row in [headers, ["-" * width for width in widths], *rows]:
-        cells = [cell.rjust(widths[i]) if i in right else cell.ljust(widths[i]) for i, cell in enumerate(row)]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+def table(headers: list[str], rows: list[list[str]], right: set[int], spare: Sequence[int] = ()) -> str:
+    """A table that fits the terminal, see ``gateway.cli.tables``."""
+    from gateway.cli.tables import terminal_width, text_table
+
+    return text_table(headers, rows, right, limit=terminal_width(), spare=spare)

@@ -38,15 +38,16 @@ def add_parser(commands: Any) -> None:
 def run_focus(options: argparse.Namespace) -> int:
     from gateway.assembly import book_of
     from gateway.config.price_lists import price_lists
+    from gateway.config.values import month_start_ns
     from gateway.exports.files import write
     from gateway.exports.focus import RecordsGoneError, rows
-    from gateway.exports.scope import Scope, month_start
+    from gateway.exports.scope import Scope
     from gateway.ledger.schema import connect_reader
 
     if options.format == "parquet" and options.out is None:
         raise UserError("--format parquet needs --out FILE")
     now = time.time_ns()
-    since = options.since if options.since is not None else month_start(now)
+    since = options.since if options.since is not None else month_start_ns(now)
     until = options.until if options.until is not None else now
     config = configuration(options.config)
     lists = price_lists(config)

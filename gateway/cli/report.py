@@ -7,10 +7,14 @@ import csv
 import json
 import sys
 import time
-from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gateway.cli.common import UserError, command, dollars, ledger_file, moment, table
+from gateway.cli.common import UserError, command, dollars, ledger_file, moment
+
+if TYPE_CHECKING:
+    from gateway.cli.reported import Report
+
+FORMATS = ("table", "json", "csv", "markdown", "html")
 
 
 def add_parser(commands: Any) -> None:
@@ -24,97 +28,132 @@ def add_parser(commands: Any) -> None:
         "--by",
         default="team,workflow,model",
         metavar="LIST",
-        help="team, workflow, key, provider, model, hour, day, month, tag.NAME (default: team,workflow,model)",
+        help="team, workflow, key, provider, model, hour, day, week, month, tag.NAME (default: team,workflow,model)",
     )
     made.add_argument("--since", type=moment, metavar="WHEN", help="date or RFC 3339 time (default: this month)")
     made.add_argument("--until", type=moment, metavar="WHEN", help="default: now")
     made.add_argument("--where", action="append", default=[], metavar="DIMENSION=VALUE", help="only these calls")
-    made.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    made.add_argument("--compare", choices=("previous",), help="set the period before beside it")
+    made.add_argument("--forecast", action="store_true", help="what this month will come to, in 8 of 10 cases")
+    made.add_argument("--trend", action="store_true", help="the course of each group over the period")
+    made.add_argument("--format", choices=FORMATS, default="table")
     made.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     from gateway.ledger.schema import connect_reader
-    from gateway.reports.spend import UnknownDimensionError, spend
+    from gateway.reports.spend import UnknownDimensionError
 
     by = [name.strip() for name in options.by.split(",") if name.strip()]
+    _check(options, by)
+    connection = connect_reader(ledger_file(options))
+    try:
+        report = _read(connection, options, by)
+    except UnknownDimensionError as error:
+        raise UserError(str(error)) from error
+    finally:
+        connection.close()
+    if options.format == "json":
+        json.dump(_records(report), sys.stdout, indent=1)
+        print()
+    elif options.format == "csv":
+        _csv(report)
+    else:
+        _shown(report, options.format)
+    return 0
+
+
+def _check(options: argparse.Namespace, by: list[str]) -> None:
+    from gateway.reports.compared import TIMES
+
+    timed = [name for name in by if name in TIMES]
+    for given, option in ((options.compare, "--compare"), (options.forecast, "--forecast"), (options.trend, "--trend")):
+        if given and timed:
+            raise UserError(f"{option} does not go with --by {timed[0]}: each {timed[0]} is a group of its own")
+    if options.forecast and (options.since is not None or options.until is not None):
+        raise UserError("--forecast is about this month: leave --since and --until out")
+
+
+def _read(connection: Any, options: argparse.Namespace, by: list[str]) -> Report:
+    from gateway.cli.reported import Report
+    from gateway.config.values import month_start_ns
+    from gateway.finops.series import month_forecast, month_forecasts
+    from gateway.reports.compared import compare, courses, previous
+    from gateway.reports.spend import spend
+
     filters = []
     for condition in options.where:
         name, separator, value = condition.partition("=")
         if not separator:
             raise UserError(f"--where {condition}: must be DIMENSION=VALUE, like team=search")
         filters.append((name, value))
-    now = datetime.now(UTC)
-    since = options.since
-    if since is None:
-        since = int(now.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()) * 1_000_000_000
-    until = options.until if options.until is not None else time.time_ns()
-    connection = connect_reader(ledger_file(options))
-    try:
-        rows = spend(connection, by, since, until, filters)
-    except UnknownDimensionError as error:
-        raise UserError(str(error)) from error
-    finally:
-        connection.close()
-    if options.format == "table":
-        _table(by, rows)
-    else:
-        _plain(by, rows, options.format)
-    return 0
+    now = time.time_ns()
+    since = options.since if options.since is not None else month_start_ns(now)
+    until = options.until if options.until is not None else now
+    report = Report(by=by, since_ns=since, until_ns=until, rows=spend(connection, by, since, until, filters))
+    if options.compare:
+        report.before_ns = previous(since, until)
+        report.changes = compare(report.rows, spend(connection, by, *report.before_ns, filters))
+        report.rows = [change.now for change in report.changes]
+    if options.forecast:
+        report.forecasts = month_forecasts(connection, by, now, filters)
+        report.forecast = month_forecast(connection, now, filters)
+    if options.trend and until > since:
+        report.step, report.courses = courses(connection, by, since, until, filters)
+    return report
 
 
-def _table(by: list[str], rows: list[Any]) -> None:
+def _shown(report: Report, style: str) -> None:
+    from gateway.cli.reported import caption, notes, shown
+    from gateway.cli.tables import html_page, markdown, terminal_width, text_table
+
+    headers, rows, total, right, spare = shown(report)
+    if style == "html":
+        print(html_page(caption(report), headers, [*rows, *total], right, notes(report)))
+        return
     if not rows:
         print("No calls in this period. Make one (see README), or look further back with --since.")
         return
-    headers = [*by, "requests", "input", "cached", "output", "cost USD"]
-    lines = [
-        [
-            *row.group,
-            f"{row.requests:,}",
-            f"{row.input_tokens:,}",
-            f"{row.cache_read_tokens:,}",
-            f"{row.output_tokens:,}",
-            dollars(row.cost_nanousd),
-        ]
-        for row in rows
-        if row.requests or row.cost_nanousd
-    ]
-    total = [
-        *(["total"] + [""] * (len(by) - 1) if by else []),
-        f"{sum(row.requests for row in rows):,}",
-        f"{sum(row.input_tokens for row in rows):,}",
-        f"{sum(row.cache_read_tokens for row in rows):,}",
-        f"{sum(row.output_tokens for row in rows):,}",
-        dollars(sum(row.cost_nanousd for row in rows)),
-    ]
-    print(table(headers, [*lines, total] if by else lines, set(range(len(by), len(headers)))))
-    notes = {
-        "rejected": "calls were refused",
-        "estimated": "calls rest on an estimate",
-        "recovered": "calls were recovered after a crash",
-        "unpriced": "calls have no known price",
-    }
-    for name, text in notes.items():
-        count = sum(getattr(row, name) for row in rows)
-        if count:
-            print(f"{count:,} {text}")
+    if style == "markdown":
+        print(markdown(headers, [*rows, *total], right))
+    else:
+        print(text_table(headers, [*rows, *total], right, limit=terminal_width(), spare=spare))
+    told = notes(report)
+    if told:
+        print("\n".join(told) if style == "table" else "\n" + "\n".join(told))
 
 
-def _plain(by: list[str], rows: list[Any], style: str) -> None:
+def _records(report: Report) -> list[dict[str, Any]]:
     fields = (
         "requests", "rejected", "errors", "estimated", "recovered", "unpriced", "input_tokens", "output_tokens",
         "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "cost_nanousd",
     )  # fmt: skip
-    records = [
-        {**dict(zip(by, row.group, strict=True)), **{name: getattr(row, name) for name in fields}} for row in rows
-    ]
-    for record, row in zip(records, rows, strict=True):
+    records = []
+    for number, row in enumerate(report.rows):
+        record: dict[str, Any] = dict(zip(report.by, row.group, strict=True))
+        record |= {name: getattr(row, name) for name in fields}
         record["cost_usd"] = dollars(row.cost_nanousd, 9)
-    if style == "json":
-        json.dump(records, sys.stdout, indent=1)
-        print()
-        return
-    writer = csv.DictWriter(sys.stdout, [*by, *fields, "cost_usd"])
+        if report.changes:
+            change = report.changes[number]
+            record["previous_cost_nanousd"] = change.before.cost_nanousd
+            record["change_nanousd"] = change.nanousd
+        if report.forecast is not None:
+            found = report.forecasts.get(row.group)
+            for name in ("expected", "low", "high"):
+                record[f"forecast_{name}_nanousd"] = getattr(found, name) if found is not None else row.cost_nanousd
+        if report.step:
+            record[f"by_{report.step}_nanousd"] = report.courses.get(row.group, [])
+        records.append(record)
+    return records
+
+
+def _csv(report: Report) -> None:
+    records = _records(report)
+    for record in records:
+        for name, value in record.items():
+            if isinstance(value, list):
+                record[name] = " ".join(map(str, value))
+    names = list(records[0]) if records else [*report.by, "requests", "cost_nanousd", "cost_usd"]
+    writer = csv.DictWriter(sys.stdout, names)
     writer.writeheader()
     writer.writerows(records)

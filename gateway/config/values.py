@@ -193,6 +193,12 @@ def moment_ns(moment: date) -> int:
     return min(((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1000, _NEVER_NS)
 
 
+def month_start_ns(at_ns: int) -> int:
+    """Nanoseconds since the epoch of the first moment of the month, UTC."""
+    at = datetime.fromtimestamp(at_ns // NANO, UTC)
+    return moment_ns(datetime(at.year, at.month, 1, tzinfo=UTC))
+
+
 Address = Annotated[str, AfterValidator(_address)]
 Name = Annotated[str, AfterValidator(_name)]
 Label = Annotated[str, AfterValidator(label)]

@@ -77,8 +77,3 @@ def billing(billed_ns: int, charged_ns: int) -> Row:
 def _month(at_ns: int) -> tuple[datetime, datetime]:
     first = moment(at_ns).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return first, first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
-
-
-def month_start(at_ns: int) -> int:
-    """The first moment of the month, UTC, in nanoseconds."""
-    return int(_month(at_ns)[0].timestamp()) * 10**9

@@ -33,27 +33,37 @@ def today_of(now_ns: int) -> date:
     return datetime.fromtimestamp(now_ns // 10**9, UTC).date()
 
 
-def daily(connection: sqlite3.Connection, first: date, last: date, filters: Filters = ()) -> list[int]:
-    """Cost of each day from ``first`` up to ``last``, which is not included."""
-    rows = spend(connection, ["day"], day_start_ns(first), day_start_ns(last), filters)
-    costs = {row.group[0]: row.cost_nanousd for row in rows}
-    days = [first + timedelta(days=offset) for offset in range((last - first).days)]
-    return [costs.get(day.isoformat(), 0) for day in days]
-
-
 def month_forecast(connection: sqlite3.Connection, now_ns: int, filters: Filters = ()) -> Forecast:
     """The forecast of this month's cost."""
+    return month_forecasts(connection, (), now_ns, filters).get((), _of_days([], now_ns))
+
+
+def month_forecasts(
+    connection: sqlite3.Connection, by: Sequence[str], now_ns: int, filters: Filters = ()
+) -> dict[tuple[str, ...], Forecast]:
+    """The forecast of this month's cost for each group of calls."""
+    today = today_of(now_ns)
+    begin = today - timedelta(days=HISTORY_DAYS)
+    since, until = day_start_ns(begin), day_start_ns(today + timedelta(days=1))
+    days: dict[tuple[str, ...], list[int]] = {}
+    for row in spend(connection, ["day", *by], since, until, filters):
+        costs = days.setdefault(row.group[1:], [0] * (HISTORY_DAYS + 1))
+        costs[(date.fromisoformat(row.group[0]) - begin).days] += row.cost_nanousd
+    return {group: _of_days(costs, now_ns) for group, costs in days.items()}
+
+
+def _of_days(costs: Sequence[int], now_ns: int) -> Forecast:
+    """The forecast from the cost of each day of the past, today's last."""
     today = today_of(now_ns)
     first, end = month_of(today)
-    begin = today - timedelta(days=HISTORY_DAYS)
-    costs = daily(connection, begin, today + timedelta(days=1), filters)
-    history = costs[:-1]
+    costs = costs or [0]
+    history = list(costs[:-1])
     while history and not history[0]:
         history = history[1:]
     return forecast(
         history,
         today,
-        period_before=sum(costs[len(costs) - 1 - (today - first).days : -1]),
+        period_before=sum(costs[max(0, len(costs) - 1 - (today - first).days) : -1]),
         today_so_far=costs[-1],
         day_share=(now_ns - day_start_ns(today)) / DAY_NS,
         end=end,
