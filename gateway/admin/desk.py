@@ -11,12 +11,12 @@ from aiohttp import web
 from gateway.admin import query
 from gateway.admin.query import BadQueryError, answer
 from gateway.admin.services import SERVICES
-from gateway.finops.allocation import Share, allocate
+from gateway.finops.allocation import Share
 from gateway.finops.lists import price_lists
 from gateway.finops.series import DAY_NS, day_start_ns, month_forecast, month_of, recent_anomalies, today_of
+from gateway.finops.showback import GROUPINGS, showback
 from gateway.finops.waste import waste
 from gateway.ledger.rows import rfc3339
-from gateway.reports.spend import spend
 from pricing.book import PriceBook
 
 MAX_WASTE_DAYS = 31
@@ -81,12 +81,12 @@ async def allocation(request: web.Request) -> web.Response:
     """A month's direct and shared costs, by team, or by team and workflow."""
     services = request.app[SERVICES]
     by = request.query.get("by", "team").split(",")
-    if by not in (["team"], ["team", "workflow"]):
+    if by not in GROUPINGS:
         raise BadQueryError("by is team, or team,workflow")
     day = month(request.query["month"]) if "month" in request.query else today_of(services.now_ns())
     first, end = (day_start_ns(one) for one in month_of(day))
-    rows = await services.read(lambda connection: spend(connection, by, first, end))
-    shares = allocate(rows, services.config().shared_costs, first, end)
+    costs = services.config().shared_costs
+    shares = await services.read(lambda connection: showback(connection, costs, by, first, end))
     return answer({"month": f"{day:%Y-%m}", "by": by, **allocated(shares, by)})
 
 

@@ -18,6 +18,8 @@ class SharedCostConfig(Table):
     """Of what the calls cost."""
     minimum_usd: Money | None = None
     """What is missing to this minimum is the cost."""
+    provider: Name | None = None
+    """With it, only what was called at this provider counts."""
     by: Literal["even", "spend", "tokens", "fixed"] = "spend"
     shares: dict[Label, Number] = {}
     from_: Moment | None = Field(default=None, alias="from")

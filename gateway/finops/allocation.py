@@ -43,25 +43,35 @@ def split(total: int, weights: Mapping[Group, int]) -> dict[Group, int]:
     return {group: sign * (part + (group in first)) for group, (part, _) in parts.items()}
 
 
-def allocate(rows: Sequence[SpendRow], costs: Sequence[SharedCostConfig], since_ns: int, until_ns: int) -> list[Share]:
+def allocate(
+    rows: Sequence[SpendRow],
+    costs: Sequence[SharedCostConfig],
+    since_ns: int,
+    until_ns: int,
+    at_provider: Mapping[str, Sequence[SpendRow]] | None = None,
+) -> list[Share]:
     """A month's direct cost and shares of each group of ``rows`` (by team, or by team and workflow), the dearest first.
 
-    The total is the direct cost plus every shared cost, exactly. A shared cost without any group to bear it falls to
-    the group ``("unattributed",)``.
+    ``at_provider``: for each provider that a shared cost names, the part of ``rows`` that was called there. The total
+    is the direct cost plus every shared cost, exactly. A shared cost without any group to bear it falls to the group
+    ``("unattributed",)``.
     """
     direct = {row.group: row.cost_nanousd for row in rows}
-    tokens = {row.group: row.input_tokens + row.output_tokens for row in rows}
     depth = max((len(group) for group in direct), default=1)
     nobody: Group = ("unattributed", *[""] * (depth - 1))
     shared: dict[Group, dict[str, int]] = {group: {} for group in direct}
     for cost in costs:
-        amount = amount_of(cost, sum(direct.values()), since_ns, until_ns)
+        counted = rows if cost.provider is None else (at_provider or {}).get(cost.provider, ())
+        own = {row.group: row.cost_nanousd for row in counted}
+        tokens = {row.group: row.input_tokens + row.output_tokens for row in counted}
+        amount = amount_of(cost, sum(own.values()), since_ns, until_ns)
         if not amount:
             continue
-        parts = _parts(cost, amount, direct, tokens) or {nobody: amount}
+        parts = _parts(cost, amount, own, tokens, depth) or {nobody: amount}
         for group, part in parts.items():
             if part:
-                shared.setdefault(group, {})[cost.name] = part
+                known = shared.setdefault(group, {})
+                known[cost.name] = known.get(cost.name, 0) + part
     shares = [Share(group=group, direct=direct.get(group, 0), shared=parts) for group, parts in shared.items()]
     return sorted(shares, key=lambda share: (-share.total, share.group))
 
@@ -82,7 +92,7 @@ def amount_of(cost: SharedCostConfig, direct: int, since_ns: int, until_ns: int)
 
 
 def _parts(
-    cost: SharedCostConfig, amount: int, direct: Mapping[Group, int], tokens: Mapping[Group, int]
+    cost: SharedCostConfig, amount: int, direct: Mapping[Group, int], tokens: Mapping[Group, int], depth: int
 ) -> dict[Group, int]:
     if cost.by == "even":
         return split(amount, dict.fromkeys(direct, 1))
@@ -94,7 +104,6 @@ def _parts(
     out: dict[Group, int] = {}
     for team, part in teams.items():
         own = {group: max(0, value) for group, value in direct.items() if group[:1] == team}
-        depth = max((len(group) for group in direct), default=1)
         out.update(split(part, own or {(*team, *[""] * (depth - 1)): 1}))
     return out
 

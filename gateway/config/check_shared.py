@@ -1,0 +1,23 @@
+"""Shared costs that refer to nothing, or share a name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from gateway.config.problems import near
+from gateway.config.shared import SharedCostConfig
+
+Found = tuple[tuple[str | int, ...], str, str]
+
+
+def check_shared(costs: Sequence[SharedCostConfig], providers: Iterable[str]) -> Iterator[Found]:
+    """Problems of ``[[shared_costs]]``, by path."""
+    known = list(providers)
+    names: dict[str, int] = {}
+    for index, cost in enumerate(costs):
+        path = ("shared_costs", index)
+        if cost.name in names:
+            yield (*path, "name"), f'the name "{cost.name}" is used by shared_costs[{names[cost.name]}] too', ""
+        names.setdefault(cost.name, index)
+        if cost.provider is not None and cost.provider not in known:
+            yield (*path, "provider"), f'no provider is called "{cost.provider}"', near(cost.provider, known)

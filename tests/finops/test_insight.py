@@ -1,0 +1,114 @@
+"""``spendgate insight`` over a ledger whose past is known."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import book
+import pytest
+from support.gateway import Gateway
+
+from gateway.ledger.ids import first_id_at
+from gateway.wire.usage import Usage
+
+DAY = 86_400 * 10**9
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Gateway:
+    """Six weeks of a dollar a day; yesterday the bot made three times the calls; the day before, none was received."""
+    gateway = Gateway(tmp_path_factory.mktemp("insight"), '[providers.openai]\nkind = "openai"\n')
+    (gateway.directory / "data").mkdir()
+    today = time.time_ns() // DAY * DAY
+    records = []
+    for back in range(42, 0, -1):
+        for workflow in ("bot", "triage"):
+            for number in range(30 if back == 1 and workflow == "bot" else 10):
+                when = today - back * DAY + (1 + number) * 60 * 10**9
+                lost = back == 2 and workflow == "triage"
+                records.append(
+                    book.record(
+                        len(records), request_id=first_id_at(when) + f"{len(records):016d}", started_ns=when,
+                        ended_ns=when + 10**9, team="support", workflow=workflow, model="gpt-4o",
+                        outcome="client_disconnected" if lost else "completed", usage_source="response",
+                        usage=Usage(input_tokens_total=4000, output_tokens_total=500, cache_read_tokens=100),
+                        cost_nanousd=10**8, cost_lines=(),
+                    )
+                )  # fmt: skip
+    book.ledger(gateway.directory / "data" / "ledger.db", records)
+    return gateway
+
+
+def test_an_unusual_day_is_found_with_drivers_that_sum_to_the_change(office: Gateway) -> None:
+    (found,) = json.loads(office.cli("insight", "anomalies", "--format", "json").stdout)
+    assert (found["team"], found["workflow"]) == ("support", "bot")
+    assert (found["cost_nanousd"], found["usual_nanousd"]) == (3 * 10**9, 10**9)
+    drivers = found["drivers"]
+    assert drivers["volume"] == drivers["change"] == 2 * 10**9
+    assert sum(drivers[name] for name in ("volume", "mix", "tokens_per_call", "price")) == drivers["change"]
+    assert office.cli("insight", "anomalies", "--where", "workflow=triage").stdout == "No day was unusual.\n"
+    row = office.cli("insight", "anomalies").stdout.splitlines()[2].split()
+    assert row[1:6] == ["support", "bot", "1.00", "3.00", "+2.00"]
+
+
+def test_a_forecast_by_group_ends_with_the_whole(office: Gateway) -> None:
+    found = json.loads(office.cli("insight", "forecast", "--by", "workflow", "--format", "json").stdout)
+    assert {one["group"].get("workflow") for one in found} == {"bot", "triage", None}
+    whole = next(one for one in found if not one["group"])
+    assert whole["low"] <= whole["expected"] <= whole["high"]
+    assert whole["so_far"] == sum(one["so_far"] for one in found if one["group"])
+    said = office.cli("insight", "forecast", "--by", "workflow").stdout.splitlines()
+    assert said[-1].startswith("total")
+
+
+def test_waste_names_dollars_a_month_and_a_request_behind_it(office: Gateway) -> None:
+    found = json.loads(office.cli("insight", "waste", "--format", "json").stdout)
+    (lost,) = [one for one in found if one["kind"] == "unreceived"]
+    assert (lost["workflow"], lost["calls"], lost["nanousd"]) == ("triage", 10, 10**9)
+    assert lost["nanousd_a_month"] == round(10**9 * 30 / 7)
+    record = next(one for one in json.loads(f"[{','.join(exported(office))}]")
+                  if one["request_id"] == lost["examples"][0])  # fmt: skip
+    assert record["outcome"] == "client_disconnected"
+    assert "unreceived" in office.cli("insight", "waste").stdout
+
+
+def exported(gateway: Gateway) -> list[str]:
+    return gateway.cli("ledger", "export").stdout.splitlines()
+
+
+def test_all_three_at_once_and_the_api_says_the_same(office: Gateway) -> None:
+    found = json.loads(office.cli("insight", "--format", "json").stdout)
+    assert len(found["anomalies"]) == 1
+    said = office.cli("insight").stdout
+    assert [line for line in said.splitlines() if line.isupper() or line.startswith(("UNUSUAL", "WASTE"))] == [
+        "THIS MONTH", "UNUSUAL DAYS (last 7)", "WASTE (last 7 days)",
+    ]  # fmt: skip
+    with office:
+        assert office.get("/api/anomalies?days=7")["anomalies"] == found["anomalies"]
+        asked = office.get("/api/waste")["findings"]
+    assert [(one["kind"], one["nanousd"]) for one in asked] == [(one["kind"], one["nanousd"]) for one in found["waste"]]
+
+
+def test_an_empty_ledger_says_so(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, '[providers.openai]\nkind = "openai"\n')
+    said = gateway.cli("insight").stdout
+    assert "No day was unusual." in said
+    assert "Nothing was found." in said
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("anomalies", "--days", "0"), "--days is between 1 and 90"),
+        (("forecast", "--by", "day"), "groups that are no times"),
+        (("forecast", "--by", "colour"), 'no report by "colour"'),
+        (("waste", "--since", "2026-11-02", "--until", "2026-11-01"), "--until must be after --since"),
+    ],
+)
+def test_what_can_not_be_asked_is_told(office: Gateway, words: tuple[str, ...], why: str) -> None:
+    done = office.cli("insight", *words, check=False)
+    assert done.returncode == 1
+    assert why in done.stderr
+    assert done.stderr.count("\n") == 1
