@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 CONFIG ?= config.example.toml
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
-EXTRAS := --extra aws --extra google --extra parquet --extra otel --extra oidc --extra build
+EXTRAS := --extra aws --extra google --extra parquet --extra remote --extra otel --extra oidc --extra build
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --generate-hashes $(UPGRADE)
 
@@ -48,7 +48,7 @@ focus: $(VENV)/.test $(FOCUS)/.ready ## FOCUS files before the specification's o
 lock: $(VENV)/.test ## Renew both lock files (UPGRADE=--upgrade for the newest versions)
 	$(COMPILE) $(EXTRAS) -o requirements.lock
 	$(COMPILE) $(EXTRAS) --extra test -c requirements.lock -o requirements-test.lock
-	printf 'focus-validator==2.2.*\npyarrow<22\n' | $(FOCUS_COMPILE) - -o requirements-focus.lock
+	@printf 'focus-validator==2.2.*\npyarrow<22\n' | $(FOCUS_COMPILE) - -o requirements-focus.lock
 
 sbom: $(VENV)/.test ## List what is installed to run, in CycloneDX: dist/sbom.json
 	@mkdir -p dist

@@ -33,6 +33,7 @@ from gateway.config.values import split_address
 from gateway.credentials.keeper import Keeper
 from gateway.desk import QuotaDesk
 from gateway.exchange import Exchange
+from gateway.exporting import Exports
 from gateway.identity.ring import KeyRing
 from gateway.identity.store import SqliteKeyStore
 from gateway.ledger.days import close_day
@@ -127,6 +128,8 @@ class App:
         self.ledger.start()
         await self.keeper.start()
         await self.webhooks.start(config.webhooks)
+        self.exports = Exports(self.config_path, self.clock.now_ns, self.log)
+        await self.exports.start(config.exports)
         plane = self.plane = DataPlane(self._exchange, self.clock, loop, assembly.limits_of(config))
         runner = None
         try:
@@ -146,6 +149,7 @@ class App:
                 await runner.cleanup()
             self.keeper.stop()
             await self.webhooks.stop()
+            await self.exports.stop()
             self.pool.close()
             await asyncio.to_thread(self.ledger.close)
             lock.release()
@@ -263,6 +267,7 @@ class App:
                 self.spans.kinds = assembly.kinds_of(config)
             await self.keeper.start()
             await self.webhooks.start(config.webhooks)
+            await self.exports.start(config.exports)
             self.audit(who, "reloaded", changed=changed, needs_restart=needs_restart(changed))
             return [], changed
 

@@ -7,11 +7,15 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from gateway.cli.common import UserError, catalogue, command, configuration, ledger_file, moment
+from gateway.cli.common import UserError, catalogue, command, configuration, dollars, ledger_file, moment, table
 from gateway.cli.ledger import Progress
+
+if TYPE_CHECKING:
+    from gateway.exports.closing import Closing
 
 
 def add_parser(commands: Any) -> None:
@@ -33,6 +37,11 @@ def add_parser(commands: Any) -> None:
     focus.add_argument("--format", choices=("csv", "parquet"), default="csv")
     focus.add_argument("--out", metavar="FILE", help="default: standard output; needed for parquet")
     focus.set_defaults(run=run_focus)
+    due = command(actions, "run", "write the files that [[exports]] has due", "spendgate export run")
+    due.set_defaults(run=run_due)
+    state = command(actions, "status", "which periods of [[exports]] are closed", "spendgate export status")
+    state.add_argument("--format", choices=("table", "json"), default="table")
+    state.set_defaults(run=run_status)
 
 
 def run_focus(options: argparse.Namespace) -> int:
@@ -81,3 +90,98 @@ def _to_file(found: Iterator[Any], path: Path, form: str, write: Any) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def run_due(options: argparse.Namespace) -> int:
+    """Close what is due; a gateway does the same by itself."""
+    from gateway.exports.closing import ClashError
+    from gateway.exports.focus import RecordsGoneError
+    from gateway.exports.target import TargetError
+
+    with _alone(options) as free:
+        if not free:
+            print("another export is at work")
+            return 0
+        failed = 0
+        for closing in _closings(options):
+            now = time.time_ns()
+            try:
+                for period in closing.due(now):
+                    closed = closing.close(period, now)
+                    print(f"{closed.file}: {closed.rows:,} rows, {dollars(closed.nanousd)} USD", flush=True)
+            except (ClashError, RecordsGoneError, TargetError, OSError) as error:
+                print(f"spendgate: export {closing.name}: {error}", file=sys.stderr)
+                failed += 1
+    return 1 if failed else 0
+
+
+def run_status(options: argparse.Namespace) -> int:
+    import json
+
+    import msgspec
+
+    now = time.time_ns()
+    states = []
+    for closing in _closings(options):
+        states += [{"export": closing.name, **msgspec.to_builtins(one)} for one in closing.known() if one.done]
+        states += [{"export": closing.name, "period": one.name, "done": False} for one in closing.due(now)]
+    if options.format == "json":
+        print(json.dumps(states, indent=1))
+        return 0
+    rows = [
+        [one["export"], one["period"], "closed" if one["done"] else "due", one.get("file", ""),
+         f"{one['rows']:,}" if one["done"] else "", dollars(one["nanousd"]) if one["done"] else ""]
+        for one in states
+    ]  # fmt: skip
+    if rows:
+        print(table(["export", "period", "state", "file", "rows", "USD"], rows, {4, 5}, spare=(3,)))
+    else:
+        print("Nothing was exported, and nothing is due." if configuration(options.config).exports
+              else "There are no exports. Add one: [[exports]]")  # fmt: skip
+    return 0
+
+
+def _closings(options: argparse.Namespace) -> Iterator[Closing]:
+    """Every ``[[exports]]`` of the configuration over its ledger."""
+    from gateway.assembly import book_of
+    from gateway.config.price_lists import price_lists
+    from gateway.exports.closing import Closing
+    from gateway.exports.target import TargetError, target_of
+    from gateway.ledger.schema import connect
+
+    config = configuration(options.config)
+    if not config.exports:
+        return
+    base = options.config.resolve().parent
+    lists = price_lists(config)
+    book = book_of(config, catalogue(config, options))
+    connection = connect(ledger_file(options))
+    try:
+        for export in config.exports:
+            try:
+                target = target_of(export.to, base, export.options)
+            except TargetError as error:
+                raise UserError(f"export {export.name}: {error}") from error
+            folder = base / config.server.data_dir
+            folder.mkdir(parents=True, exist_ok=True)
+            yield Closing(connection, export, target, book, lambda name: lists.get(name, name), folder)
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _alone(options: argparse.Namespace) -> Iterator[bool]:
+    """Whether no other process exports from this ledger; true until the end of the block."""
+    import fcntl
+
+    config = configuration(options.config)
+    folder = options.config.resolve().parent / config.server.data_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "exports.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        os.nice(10)
+        yield True

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
 from gateway.config.check_quotas import check_quotas
-from gateway.config.check_shared import check_shared
+from gateway.config.check_shared import check_exports, check_shared
 from gateway.config.prices import PriceConfig, entry_of
 from gateway.config.problems import near
 from gateway.config.schema import Config, KeyConfig, ProviderConfig
@@ -32,6 +32,7 @@ def check_references(config: Config, providers: frozenset[str] = frozenset()) ->
         *_keys(config, names),
         *check_quotas(config.quotas, names),
         *check_shared(config.shared_costs, names),
+        *check_exports(config.exports),
         *_prices(config),
         *_models(config),
         *_routes(config, names),

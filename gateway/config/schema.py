@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from gateway.config.exports import ExportConfig
 from gateway.config.prices import PriceConfig, PriceTier
 from gateway.config.quotas import QuotaConfig
 from gateway.config.shared import SharedCostConfig
@@ -30,7 +31,7 @@ from gateway.config.values import (
     Url,
 )
 
-__all__ = ["PriceConfig", "PriceTier", "QuotaConfig", "SharedCostConfig"]
+__all__ = ["ExportConfig", "PriceConfig", "PriceTier", "QuotaConfig", "SharedCostConfig"]
 
 
 class TlsConfig(Table):
@@ -228,6 +229,7 @@ class Config(Table):
     models: tuple[ModelConfig, ...] = ()
     routes: tuple[RouteConfig, ...] = ()
     shared_costs: tuple[SharedCostConfig, ...] = ()
+    exports: tuple[ExportConfig, ...] = ()
     on_disconnect: OnDisconnectConfig = OnDisconnectConfig()
     webhooks: tuple[WebhookConfig, ...] = ()
     metrics: MetricsConfig = MetricsConfig()

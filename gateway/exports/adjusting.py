@@ -18,15 +18,15 @@ def adjustment_rows(connection: sqlite3.Connection, scope: Scope, price_list: Ca
     """Adjustments that were booked in the scope: those to the calls of one group in one day (or hour) are one row."""
     values: tuple[Any, ...]
     if scope.adjustments_after is not None:
-        where, values = "rowid > ? AND rowid <= ?", (scope.adjustments_after, scope.adjustments_upto)
+        # every file before held what was booked up to then for calls of its period and earlier
+        where = "hour >= ? AND hour < ? AND rowid <= ? AND (rowid > ? OR hour >= ?)"
+        bounds = [one // HOUR_NS for one in (scope.first_ns or 0, scope.until_ns, scope.since_ns)]
+        values = (*bounds[:2], scope.adjustments_upto, scope.adjustments_after, bounds[2])
         month: Any = str(scope.since_ns)
     else:
         where, values = "at_ns >= ? AND at_ns < ?", (scope.adjusted_since_ns, scope.until_ns)
         # one row a month of booking: the first entry of the month stands for it
         month = "min(at_ns)"
-    if scope.first_ns is not None:
-        where += " AND hour >= ?"
-        values = (*values, scope.first_ns // HOUR_NS)
     hours = GRAINS[scope.grain] // HOUR_NS
     cursor = connection.execute(
         f"SELECT hour / {hours}, team, workflow, key_id, provider, model, model_requested, tags, kind, reason, price, "  # noqa: S608

@@ -29,7 +29,8 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     records_upto: int | None = None
     """…and none that was settled later than this one. None: all."""
     adjustments_after: int | None = None
-    """With a number: adjustments by the order in which they were booked, instead of by time."""
+    """With a number: adjustments by the order in which they were booked, instead of by time: those of the calls of the
+    period up to ``adjustments_upto``, and those of earlier calls after this one."""
     adjustments_upto: int | None = None
     first_ns: int | None = None
     """Late calls must have begun at this time or later. None: there are no late calls."""
