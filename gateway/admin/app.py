@@ -5,6 +5,7 @@ An aiohttp application. Reads go to the ledger's own read connections in a threa
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -74,6 +75,7 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def _headers(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Errors as problem+json; headers that keep a browser from doing more than it should."""
     response: web.StreamResponse
+    began = time.perf_counter()
     try:
         response = await handler(request)
     except web.HTTPException as error:
@@ -86,6 +88,7 @@ async def _headers(request: web.Request, handler: Handler) -> web.StreamResponse
     except (BadQueryError, UnknownDimensionError) as error:
         response = problem(400, "Bad query", f"{error}.")
     headers = response.headers
+    headers["Server-Timing"] = f"total;dur={(time.perf_counter() - began) * 1e3:.1f}"
     headers.setdefault("X-Content-Type-Options", "nosniff")
     headers.setdefault("Cache-Control", "no-store")
     headers.setdefault("X-Frame-Options", "DENY")

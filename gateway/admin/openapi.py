@@ -190,7 +190,8 @@ _OPERATIONS: tuple[_Operation, ...] = (
     (
         "get", "/api/spend", "Spend, tokens and speed of any group of calls",
         {"by": "Dimensions, by commas: team, workflow, key, provider, model, tag.NAME, hour, day, week, month.",
-         **_PERIOD, **_FILTERS, **_PAGES, "format": "json or csv"},
+         **_PERIOD, **_FILTERS, **_PAGES, "format": "json or csv",
+         "measures": "Only these numbers, by commas; the fewer, the quicker. Default: all."},
         "", "Spend",
     ),
     (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +21,18 @@ from pricing.money import dollars
 MAX_BY = 8
 MAX_LIMIT = 10_000
 MEASURES = tuple(name for name in SpendRow.__struct_fields__ if name not in ("group", "ttft_count"))
+
+
+NEEDS: dict[str, tuple[str, ...]] = {
+    "cost_usd": ("cost_nanousd",),
+    "latency_ms": ("latency_us", "requests", "rejected"),
+    "gateway_ms": ("gateway_us", "requests", "rejected"),
+    "ttft_ms": ("ttft_us", "ttft_count"),
+    "output_tokens_per_second": ("output_tokens", "latency_us", "ttft_us"),
+}
+"""Measures that are made of others."""
+SHOWN = (*(name for name in MEASURES if not name.endswith("_us")), *NEEDS)
+"""Names of the measures in an answer."""
 
 
 def add(app: web.Application) -> None:
@@ -41,19 +54,23 @@ async def page(request: web.Request) -> web.Response:
         raise BadQueryError("format is json or csv")
     limit = query.number(request, "limit", 1000, 1, MAX_LIMIT)
     offset = query.offset_of(request.query.get("cursor"))
-    found = await services.read(lambda connection: spend(connection, by, period.since_ns, period.until_ns, filters))
+    asked = wanted(request)
+    fields = [field for name in asked for field in NEEDS.get(name, (name,))]
+    found = await services.read(
+        lambda connection: spend(connection, by, period.since_ns, period.until_ns, filters, fields)
+    )
     rows = [row for row in found if row.requests or row.rejected or row.cost_nanousd]
     if style == "csv":
-        return _csv(by, rows)
+        return _csv(by, rows, asked)
     shown, cursor = query.paged(rows, offset, limit)
     return answer(
         {
             "since": rfc3339(period.since_ns),
             "until": rfc3339(period.until_ns),
             "by": by,
-            "rows": [{"group": dict(zip(by, row.group, strict=True)), **measures(row)} for row in shown],
+            "rows": [{"group": dict(zip(by, row.group, strict=True)), **measures(row, asked)} for row in shown],
             "groups": len(rows),
-            "total": measures(total(rows)),
+            "total": measures(total(rows), asked),
             "cursor": cursor,
         }
     )
@@ -66,18 +83,28 @@ def scoped(request: web.Request) -> list[tuple[str, str]]:
     return [*filters, ("team", team)] if team is not None else filters
 
 
+def wanted(request: web.Request) -> list[str]:
+    """The measures that are asked for; empty: all."""
+    asked = [name.strip() for name in request.query.get("measures", "").split(",") if name.strip()]
+    unknown = [name for name in asked if name not in SHOWN]
+    if unknown:
+        raise BadQueryError(f'no measure "{unknown[0][:40]}": measures are {", ".join(SHOWN)}')
+    return asked
+
+
 def total(rows: list[SpendRow]) -> SpendRow:
     """All rows as one."""
     names = [name for name in SpendRow.__struct_fields__ if name != "group"]
     return SpendRow(group=(), **{name: sum(getattr(row, name) for row in rows) for name in names})
 
 
-def measures(row: SpendRow) -> dict[str, Any]:
-    """A row as JSON; means beside the sums, null where there is nothing to take the mean of."""
+def measures(row: SpendRow, asked: Sequence[str] = ()) -> dict[str, Any]:
+    """A row as JSON, all of it or what is asked for; means beside the sums, null where there is nothing to take the
+    mean of."""
     values = {name: getattr(row, name) for name in MEASURES if not name.endswith("_us")}
     calls = row.requests + row.rejected
     generating = row.latency_us - row.ttft_us
-    return {
+    whole = {
         **values,
         "cost_usd": dollars(row.cost_nanousd),
         "latency_ms": round(row.latency_us / calls / 1000, 3) if calls else None,
@@ -85,11 +112,12 @@ def measures(row: SpendRow) -> dict[str, Any]:
         "ttft_ms": round(row.ttft_us / row.ttft_count / 1000, 3) if row.ttft_count else None,
         "output_tokens_per_second": round(row.output_tokens * 1e6 / generating, 2) if generating > 0 else None,
     }
+    return {name: whole[name] for name in asked} if asked else whole
 
 
-def _csv(by: list[str], rows: list[SpendRow]) -> web.Response:
+def _csv(by: list[str], rows: list[SpendRow], asked: Sequence[str]) -> web.Response:
     out = io.StringIO()
-    names = [*MEASURES, "cost_usd"]
+    names = [name for name in (*MEASURES, "cost_usd") if not asked or name in asked]
     writer = csv.writer(out)
     writer.writerow([*by, *names])
     for row in rows:

@@ -46,7 +46,7 @@ def month_forecasts(
     begin = today - timedelta(days=HISTORY_DAYS)
     since, until = day_start_ns(begin), day_start_ns(today + timedelta(days=1))
     days: dict[tuple[str, ...], list[int]] = {}
-    for row in spend(connection, ["day", *by], since, until, filters):
+    for row in spend(connection, ["day", *by], since, until, filters, ["cost_nanousd"]):
         costs = days.setdefault(row.group[1:], [0] * (HISTORY_DAYS + 1))
         costs[(date.fromisoformat(row.group[0]) - begin).days] += row.cost_nanousd
     return {group: _of_days(costs, now_ns) for group, costs in days.items()}
@@ -79,6 +79,7 @@ def recent_anomalies(connection: sqlite3.Connection, first: date, last: date, fi
         day_start_ns(begin),
         day_start_ns(last + timedelta(days=1)),
         filters,
+        ["input_tokens", "output_tokens"],
     )
     days = [
         Day(

@@ -46,3 +46,14 @@ class Ids:
 def first_id_at(time_ns: int) -> str:
     """An id that sorts before every id made at or after this time, and after those made before its millisecond."""
     return PREFIX + _base32(max(0, time_ns) // 1_000_000, 5)
+
+
+def time_of_id(request_id: str) -> int:
+    """Nanoseconds of the millisecond in which an id was made. Raises ``ValueError`` for what is no id."""
+    digits = request_id[len(PREFIX) : len(PREFIX) + 10]
+    if not request_id.startswith(PREFIX) or len(digits) < 10:
+        raise ValueError("no id of a request")
+    millis = 0
+    for digit in digits:
+        millis = millis << 5 | _ALPHABET.index(digit)
+    return millis * 1_000_000

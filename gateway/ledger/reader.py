@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gateway.ledger.ids import PREFIX, first_id_at
+from gateway.ledger.ids import first_id_at, time_of_id
+from gateway.ledger.pages import Asked, newest, of_groups
 from gateway.ledger.record import Record
 from gateway.ledger.rows import SELECT, contract_json, record_of_row
 from gateway.ledger.schema import connect_reader
 
+_NEVER_NS = 1 << 62
 _MARGIN_NS = 3_600_000_000_000
 """Ids carry the wall clock; a clock that was set back lets them run ahead of the start that their record states."""
 
@@ -54,38 +56,56 @@ class LedgerReader:
 
         Raises ``ValueError`` for a cursor that no page gave.
         """
-        where, values = _conditions(since, until, team, workflow, model)
-        for name, value in (("provider", provider), ("key_id", key_id), ("outcome", outcome)):
-            if value is not None:
-                where.append(f"{name} = ?")
-                values.append(value)
         if cursor is not None:
-            if not cursor.startswith(PREFIX):
-                raise ValueError("this cursor was not given by this API")
-            where.append("request_id < ?")
-            values.append(cursor)
-        sql = f"{SELECT} WHERE {' AND '.join(where)} ORDER BY request_id DESC LIMIT ?"
-        rows = self.connection().execute(sql, (*values, limit + 1)).fetchall()
+            try:
+                time_of_id(cursor)
+            except ValueError as error:
+                raise ValueError("this cursor was not given by this API") from error
+        named = {"team": team, "workflow": workflow, "model": model, "provider": provider, "key_id": key_id}
+        groups = {name: value for name, value in named.items() if value is not None}
+        asked = Asked(
+            groups=groups, outcome=outcome, since_ns=since or 0, until_ns=until or _NEVER_NS, before=cursor
+        )  # fmt: skip
+        ids = None if asked.anything else newest(self.connection(), asked, limit + 1)
+        if ids is None:
+            rows = self._all_of(asked, limit + 1)
+        else:
+            sql = f"{SELECT} WHERE request_id IN ({', '.join('?' * len(ids))}) ORDER BY request_id DESC"
+            rows = self.connection().execute(sql, ids).fetchall()
         records = [contract_json(dict(row)) for row in rows[:limit]]
         return records, rows[limit - 1]["request_id"] if len(rows) > limit else None
 
+    def _all_of(self, asked: Asked, limit: int) -> list[sqlite3.Row]:
+        """Looks at every record."""
+        where, values = _conditions(asked.since_ns or None, asked.until_ns)
+        if asked.groups:
+            sql, bound = of_groups(asked.groups)
+            where.append(f"group_id IN ({sql})")
+            values += bound
+        if asked.outcome is not None:
+            where.append("outcome = ?")
+            values.append(asked.outcome)
+        if asked.before is not None:
+            where.append("request_id < ?")
+            values.append(asked.before)
+        sql = f"{SELECT} WHERE {' AND '.join(where)} ORDER BY request_id DESC LIMIT ?"
+        return self.connection().execute(sql, (*values, limit)).fetchall()
+
     def settled(self, since: int, until: int) -> Iterator[Record]:
         """All records started in ``[since, until)``, in no order, in constant memory."""
-        where, values = _conditions(since, until, None, None, None)
+        where, values = _conditions(since, until)
         for row in self.connection().execute(f"{SELECT} WHERE {' AND '.join(where)}", values):
             yield record_of_row(dict(row))
 
     def all(self, since: int | None = None, until: int | None = None) -> Iterator[dict[str, Any]]:
         """All records in the order of their ids, in constant memory."""
-        where, values = _conditions(since, until, None, None, None)
+        where, values = _conditions(since, until)
         sql = f"{SELECT} WHERE {' AND '.join(where)} ORDER BY request_id"
         for row in self.connection().execute(sql, values):
             yield contract_json(dict(row))
 
 
-def _conditions(
-    since: int | None, until: int | None, team: str | None, workflow: str | None, model: str | None
-) -> tuple[list[str], list[Any]]:
+def _conditions(since: int | None, until: int | None) -> tuple[list[str], list[Any]]:
     where: list[str] = ["1"]
     values: list[Any] = []
     if since is not None:
@@ -94,11 +114,4 @@ def _conditions(
     if until is not None:
         where += ["started_ns < ?"]
         values += [until]
-    for name, value in (("team", team), ("workflow", workflow)):
-        if value is not None:
-            where.append(f"{name} = ?")
-            values.append(value)
-    if model is not None:
-        where.append("(model = ? OR model_requested = ?)")
-        values += [model, model]
     return where, values

@@ -22,6 +22,8 @@ _COLUMNS = {"key": "key_id"}
 _HOUR_S = 3600
 COUNTS = ("requests", "rejected", "errors", "disconnected", "estimated", "recovered", "unpriced")
 SUMS: tuple[str, ...] = (*COUNTS, *TIMES, *USAGE_FIELDS, "cost_nanousd")
+ALWAYS = ("requests", "rejected", "cost_nanousd")
+"""Fields of a row that are always known."""
 MAX_TAG = 128
 
 
@@ -72,12 +74,15 @@ def spend(
     since_ns: int,
     until_ns: int,
     filters: Sequence[tuple[str, str]] = (),
+    measures: Sequence[str] = (),
 ) -> list[SpendRow]:
     """Groups of calls started in ``[since_ns, until_ns)``, the dearest first.
 
-    ``filters``: dimension and value; several values of one dimension are alternatives. Raises
+    ``filters``: dimension and value; several values of one dimension are alternatives. ``measures``: the fields of a
+    row that are wanted, beside ``ALWAYS``; the others are 0, which is quicker. Default: all. Raises
     ``UnknownDimensionError``.
     """
+    names = _names(measures)
     shown = [_FORMATS.get(dimension, str) for dimension in by]
     groups: dict[tuple[str, ...], list[int]] = {}
     first, last = -(-since_ns // HOUR_NS), until_ns // HOUR_NS
@@ -86,24 +91,30 @@ def spend(
         last, until_ns = last + 1, (last + 1) * HOUR_NS
     if first < last:
         for period, since, until in _periods(connection, by, first, last, filters):
-            _add(groups, _sums(connection, by, period, since, until, filters), shown)
+            _add(groups, _sums(connection, by, period, since, until, filters, names), shown)
         edges = [(since_ns, first * HOUR_NS), (last * HOUR_NS, until_ns)]
     else:
         edges = [(since_ns, until_ns)]
     for start, end in edges:
         if start < end:
-            _add(groups, _records(connection, by, start, end, filters), shown)
+            _add(groups, _records(connection, by, start, end, filters, names), shown)
     for row in _adjustments(connection, by, since_ns, until_ns, filters):
         key = tuple(show(value) for show, value in zip(shown, row, strict=False))
-        groups.setdefault(key, [0] * len(SUMS))[-1] += row[-1]
+        groups.setdefault(key, [0] * len(names))[-1] += row[-1]
     rows = []
     for key, sums in groups.items():
-        counts = dict(zip(SUMS, sums, strict=True))
+        counts = dict.fromkeys(SUMS, 0) | dict(zip(names, sums, strict=True))
         counts["requests"] -= counts["rejected"]
         counts["input_tokens"] = counts.pop("input_tokens_total")
         counts["output_tokens"] = counts.pop("output_tokens_total")
         rows.append(SpendRow(group=key, **counts))
     return sorted(rows, key=lambda row: (-row.cost_nanousd, row.group))
+
+
+def _names(measures: Sequence[str]) -> tuple[str, ...]:
+    """The sums that the wanted fields of a row are made of, in the order of ``SUMS``."""
+    wanted = {f"{name}_total" if f"{name}_total" in USAGE_FIELDS else name for name in (*measures, *ALWAYS)}
+    return tuple(name for name in SUMS if name in wanted) if measures else SUMS
 
 
 def _nothing_since(connection: sqlite3.Connection, moment_ns: int) -> bool:
@@ -164,6 +175,19 @@ def _filter(dimension: str, hour: str) -> str:
     return _expression(dimension, hour)
 
 
+def _conditions(filters: Sequence[tuple[str, str]], hour: str) -> tuple[list[str], list[object]]:
+    """SQL of the filters, and the values in it."""
+    conditions: list[str] = []
+    bound: list[object] = []
+    wanted: dict[str, list[str]] = {}
+    for dimension, value in filters:
+        wanted.setdefault(dimension, []).append(value)
+    for dimension, allowed in wanted.items():
+        conditions.append(f"{_filter(dimension, hour)} IN ({', '.join('?' * len(allowed))})")
+        bound += allowed
+    return conditions, bound
+
+
 def _query(
     connection: sqlite3.Connection,
     select: Sequence[str],
@@ -174,17 +198,10 @@ def _query(
     hour: str,
     where: str = "1",
 ) -> sqlite3.Cursor:
-    conditions = [where]
-    bound = list(values)
-    wanted: dict[str, list[str]] = {}
-    for dimension, value in filters:
-        wanted.setdefault(dimension, []).append(value)
-    for dimension, allowed in wanted.items():
-        conditions.append(f"{_filter(dimension, hour)} IN ({', '.join('?' * len(allowed))})")
-        bound += allowed
+    conditions, bound = _conditions(filters, hour)
     groups = ", ".join(str(number + 1) for number in range(len(select)))
-    sql = f"SELECT {', '.join([*select, *sums])} FROM {source} WHERE {' AND '.join(conditions)}"  # noqa: S608
-    return connection.execute(sql + (f" GROUP BY {groups}" if groups else ""), bound)
+    sql = f"SELECT {', '.join([*select, *sums])} FROM {source} WHERE {' AND '.join([where, *conditions])}"  # noqa: S608
+    return connection.execute(sql + (f" GROUP BY {groups}" if groups else ""), [*values, *bound])
 
 
 def _periods(
@@ -205,24 +222,37 @@ def _sums(
     first: int,
     last: int,
     filters: Sequence[tuple[str, str]],
+    names: Sequence[str],
 ) -> sqlite3.Cursor:
-    """Sums of ``hours`` or ``days``: first of each group, by number; then by the names that the groups have."""
-    timed = any(dimension in _FORMATS for dimension in (*by, *(name for name, _ in filters)))
-    number = f"id >> {GROUP_BITS}" if timed else "0"
-    totals = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
-    source = (
-        f"(SELECT id & {GROUP_MASK} AS group_id, {number} AS period, {totals} FROM {period} "  # noqa: S608
-        f"WHERE id >= ? AND id < ? GROUP BY 1, 2) CROSS JOIN groups ON groups.id = group_id"
-    )
-    hour = "period" if period == "hours" else "(period * 24)"
+    """Sums of ``hours`` or ``days``. Where no time is asked for, first of each group, by number; then by the names that
+    the groups have."""
+    in_time = [one for one in filters if one[0] in _FORMATS]
+    of_groups, bound = _conditions([one for one in filters if one[0] not in _FORMATS], "")
+    where = f"{period}.id >= ? AND {period}.id < ?"
+    if of_groups:
+        where += f" AND ({period}.id & {GROUP_MASK}) IN (SELECT id FROM groups WHERE {' AND '.join(of_groups)})"  # noqa: S608
+    values = (first << GROUP_BITS, last << GROUP_BITS, *bound)
+    hour = f"({period}.id >> {GROUP_BITS})" if period == "hours" else f"(({period}.id >> {GROUP_BITS}) * 24)"
     select = [_expression(dimension, hour) for dimension in by]
-    sums = [f"coalesce(sum({name}), 0)" for name in SUMS]
-    values = (first << GROUP_BITS, last << GROUP_BITS)
-    return _query(connection, select, sums, source, values, filters, hour)
+    sums = [f"coalesce(sum({name}), 0)" for name in names]
+    if in_time or any(dimension in _FORMATS for dimension in by):
+        source = f"{period} CROSS JOIN groups ON groups.id = ({period}.id & {GROUP_MASK})"
+        return _query(connection, select, sums, source, values, in_time, hour, where)
+    totals = ", ".join(f"sum({name}) AS {name}" for name in names)
+    source = (
+        f"(SELECT id & {GROUP_MASK} AS group_id, {totals} FROM {period} WHERE {where} GROUP BY 1) "  # noqa: S608
+        "CROSS JOIN groups ON groups.id = group_id"
+    )
+    return _query(connection, select, sums, source, values, (), hour)
 
 
 def _records(
-    connection: sqlite3.Connection, by: Sequence[str], since_ns: int, until_ns: int, filters: Sequence[tuple[str, str]]
+    connection: sqlite3.Connection,
+    by: Sequence[str],
+    since_ns: int,
+    until_ns: int,
+    filters: Sequence[tuple[str, str]],
+    names: Sequence[str],
 ) -> sqlite3.Cursor:
     hour = f"(started_ns / {HOUR_NS})"
     select = [_expression(dimension, hour) for dimension in by]
@@ -240,7 +270,7 @@ def _records(
         f"coalesce(sum(json_extract(usage, '$.{name}')), 0)"
         if name in USAGE_FIELDS
         else counts.get(name, f"coalesce(sum({name}), 0)")
-        for name in SUMS
+        for name in names
     ]
     where = "request_id >= ? AND request_id < ? AND started_ns >= ? AND started_ns < ?"
     values = (*id_bounds(connection, since_ns, until_ns), since_ns, until_ns)

@@ -36,6 +36,18 @@ def test_spend_by_any_dimension_is_the_sum_of_the_records(open_caller: Caller) -
     assert answer["total"]["cost_nanousd"] == cost(records())
 
 
+def test_measures_that_are_asked_for_are_those_of_the_whole_answer(open_caller: Caller) -> None:
+    for by in ("team", "day,tag.env", "hour"):
+        whole = open_caller.get(f"/api/spend?by={by}&{PERIOD}")
+        names = "requests,output_tokens,cost_usd,latency_ms,ttft_ms,output_tokens_per_second,cost_nanousd"
+        few = open_caller.get(f"/api/spend?by={by}&{PERIOD}&measures={names}")
+        kept = [{"group": row["group"], **{name: row[name] for name in names.split(",")}} for row in whole["rows"]]
+        assert few["rows"] == kept
+        assert few["total"] == {name: whole["total"][name] for name in names.split(",")}
+    rows = open_caller("GET", f"/api/spend?by=team&format=csv&measures=requests&{PERIOD}").body.decode().splitlines()
+    assert rows[0] == "team,requests"
+
+
 def test_filters_of_one_dimension_are_alternatives_and_of_two_are_conditions(open_caller: Caller) -> None:
     answer = open_caller.get(f"/api/spend?by=model&{PERIOD}&team=search&workflow=ranking&workflow=bot")
     own = [one for one in records() if one.team == "search" and one.workflow in ("ranking", "bot")]
@@ -97,6 +109,7 @@ def test_requests_can_be_filtered_by_everything_that_names_them(open_caller: Cal
         ("/api/spend?since=2026-11-02&until=2026-11-01", "until must be after since"),
         ("/api/spend?limit=0", "limit is a whole number between 1 and"),
         ("/api/spend?cursor=%21%21", "this cursor was not given by this API"),
+        ("/api/spend?measures=money", 'no measure "money": measures are requests,'),
         ("/api/spend?format=xml", "format is json or csv"),
         ("/api/spend?by=" + ",".join(["team"] * 9), "at most 8 dimensions"),
         ("/api/requests?limit=many", "limit is a whole number"),

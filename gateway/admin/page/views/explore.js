@@ -8,27 +8,30 @@ import { PRESETS, buckets, period } from "../periods.js";
 
 const DIMENSIONS = ["team", "workflow", "key", "provider", "model"];
 const MEASURES = {
-  cost: ["Cost", (row) => row.cost_nanousd, true],
-  requests: ["Requests", (row) => row.requests, false],
-  tokens: ["Tokens", (row) => row.input_tokens + row.output_tokens, false],
-  errors: ["Errors", (row) => row.errors, false],
-  refused: ["Refused", (row) => row.rejected, false],
+  cost: ["Cost", (row) => row.cost_nanousd, true, "cost_nanousd"],
+  requests: ["Requests", (row) => row.requests, false, "requests"],
+  tokens: ["Tokens", (row) => row.input_tokens + row.output_tokens, false, "input_tokens,output_tokens"],
+  errors: ["Errors", (row) => row.errors, false, "errors"],
+  refused: ["Refused", (row) => row.rejected, false, "rejected"],
+  gone: ["Clients gone", (row) => row.disconnected, false, "disconnected"],
 };
+const HOURS_DAYS = 14;
 const list = (value) => [value || []].flat();
 
 export async function explore({ main, query, signal, go }) {
   const by = (query.by || "team").split(",").filter(Boolean);
   const when = period(query);
-  const bucket = query.bucket || when.bucket;
+  const hourly = Date.parse(when.until) - Date.parse(when.since) <= HOURS_DAYS * 86400e3;
+  const bucket = query.bucket === "hour" && !hourly ? "day" : query.bucket || when.bucket;
   const measure = query.measure in MEASURES ? query.measure : "cost";
   const filters = {};
   for (const [name, value] of Object.entries(query)) if (DIMENSIONS.includes(name) || name.startsWith("tag.")) filters[name] = list(value);
   const asked = { ...filters, since: when.since, until: when.until };
-  const [groups, series, values] = await Promise.all([
+  const [groups, series] = await Promise.all([
     get("spend", { ...asked, by: by.join(","), limit: 1000 }, signal),
-    get("spend", { ...asked, by: bucket + "," + by[0], limit: 10000 }, signal),
-    suggestions(asked, signal),
+    get("spend", { ...asked, by: bucket + "," + by[0], limit: 10000, measures: MEASURES[measure][3] }, signal),
   ]);
+  const values = (name) => suggestions(name, asked, signal);
   const place = h("div", { class: "chart" });
   const csv = "/api/spend" + search({ ...asked, by: by.join(","), format: "csv" });
   fill(main,
@@ -36,7 +39,7 @@ export async function explore({ main, query, signal, go }) {
       h("div", { class: "row" },
         h("button", { type: "button", onclick: () => copy(location.href, "The link was copied.") }, "Copy link"),
         h("a", { class: "button", href: csv, download: "spend.csv" }, "CSV"))),
-    controls({ query, by, bucket, measure, go }),
+    controls({ query, by, bucket, hourly, measure, go }),
     filterBar({ query, filters, values, go }),
     h("section", { class: "panel", "aria-labelledby": "in-time" },
       h("h2", { id: "in-time" }, MEASURES[measure][0] + " by " + bucket + " and " + by[0]),
@@ -52,7 +55,7 @@ export async function explore({ main, query, signal, go }) {
   }
 }
 
-function controls({ query, by, bucket, measure, go }) {
+function controls({ query, by, bucket, hourly, measure, go }) {
   const named = [...new Set([...DIMENSIONS, ...by])].map((name) => [name, name]);
   const tag = h("input", { placeholder: "env", size: 8, onchange: (event) => {
     if (event.target.value.trim()) go({ ...query, by: "tag." + event.target.value.trim() });
@@ -65,27 +68,29 @@ function controls({ query, by, bucket, measure, go }) {
     field("Group by", select(named, by[0], (value) => go({ ...query, by: [value, ...by.slice(1)].filter((one, at, all) => all.indexOf(one) === at).join(",") }))),
     field("and by", select([["", "–"], ...named], by[1] || "", (value) => go({ ...query, by: value && value !== by[0] ? by[0] + "," + value : by[0] }))),
     field("or by tag", tag),
-    field("Time step", select([["hour", "Hour"], ["day", "Day"], ["week", "Week"], ["month", "Month"]], bucket, (value) => go({ ...query, bucket: value }))),
+    field("Time step", select([...(hourly ? [["hour", "Hour"]] : []), ["day", "Day"], ["week", "Week"], ["month", "Month"]], bucket, (value) => go({ ...query, bucket: value }))),
     field("Show", select(Object.entries(MEASURES).map(([key, [label]]) => [key, label]), measure, (value) => go({ ...query, measure: value }))));
 }
 
-async function suggestions(asked, signal) {
-  const out = {};
-  await Promise.all(DIMENSIONS.map(async (name) => {
-    const answer = await get("spend", { since: asked.since, until: asked.until, by: name, limit: 200 }, signal);
-    out[name] = answer.rows.map((row) => row.group[name]);
-  }));
-  return out;
+// Names that a filter may have, asked for only where somebody is about to filter.
+async function suggestions(name, asked, signal) {
+  if (!DIMENSIONS.includes(name)) return [];
+  const answer = await get("spend", { since: asked.since, until: asked.until, by: name, limit: 200, measures: "cost_nanousd" }, signal);
+  return answer.rows.map((row) => row.group[name]);
 }
 
 function filterBar({ query, filters, values, go }) {
   const options = h("datalist", { id: "values" });
   const dimension = select([...DIMENSIONS.map((name) => [name, name]), ["tag", "tag (NAME=VALUE)"]], "team", suggest);
-  const value = h("input", { list: "values", autocomplete: "off", required: true });
-  function suggest() {
-    fill(options, (values[dimension.value] || []).map((one) => h("option", { value: one })));
+  const value = h("input", { list: "values", autocomplete: "off", required: true, onfocus: suggest });
+  let told = "";
+  async function suggest() {
+    const name = dimension.value;
+    if (told === name) return;
+    told = name;
+    const names = await values(name).catch(() => []);
+    if (told === name) fill(options, names.map((one) => h("option", { value: one })));
   }
-  suggest();
   const form = h("form", { class: "controls", onsubmit: (event) => {
     event.preventDefault();
     let [name, text] = [dimension.value, value.value];
@@ -116,6 +121,7 @@ function groupTable(groups, by, query, go) {
       number("requests", (row) => row.requests, count),
       number("refused", (row) => row.rejected, count),
       number("errors", (row) => row.errors, count),
+      number("clients gone", (row) => row.disconnected, count),
       number("input", (row) => row.input_tokens, short),
       number("cached", (row) => row.cache_read_tokens, short),
       number("output", (row) => row.output_tokens, short),

@@ -15,10 +15,10 @@ export async function overview({ main, query, me, signal, go }) {
   const recent = period({ period: "30d" });
   const whole = !me.team;
   const [total, forecast, quotas, series, moved, odd] = await Promise.all([
-    get("spend", { since: month.since, until: month.until }, signal),
+    get("spend", { since: month.since, until: month.until, measures: "cost_nanousd,requests,rejected,estimated,unpriced" }, signal),
     whole ? get("forecast", {}, signal) : null,
     get("quotas", {}, signal),
-    get("spend", { by: "day," + by, since: recent.since, until: recent.until, limit: 10000 }, signal),
+    get("spend", { by: "day," + by, since: recent.since, until: recent.until, limit: 10000, measures: "cost_nanousd" }, signal),
     movers(by, signal),
     whole ? get("anomalies", { days: 7 }, signal) : null,
   ]);
@@ -57,8 +57,8 @@ function card(title, value, below) {
 async function movers(by, signal) {
   const end = Date.parse(day(Date.now()));
   const [now, before] = await Promise.all([
-    get("spend", { by, since: day(end - WEEK), until: day(end) }, signal),
-    get("spend", { by, since: day(end - 2 * WEEK), until: day(end - WEEK) }, signal),
+    get("spend", { by, since: day(end - WEEK), until: day(end), measures: "cost_nanousd" }, signal),
+    get("spend", { by, since: day(end - 2 * WEEK), until: day(end - WEEK), measures: "cost_nanousd" }, signal),
   ]);
   const rows = new Map();
   for (const row of now.rows) rows.set(row.group[by], { name: row.group[by], now: row.cost_nanousd, before: 0 });
