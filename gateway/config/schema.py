@@ -134,6 +134,8 @@ class ProviderConfig(Table):
     base_url: BaseUrl | None = None
     api_key: str | None = None
     price_as: str | None = None
+    project: str | None = None
+    """The provider's own project or workspace that ``api_key`` belongs to; reconciliation compares by it."""
     optional: bool = False
     """True: the provider is left out, instead of an error, while its ``env:`` key is not set."""
     models: tuple[Glob, ...] = ()

@@ -151,6 +151,14 @@ def _add(groups: dict[tuple[str, ...], list[int]], rows: sqlite3.Cursor, shown: 
             groups[key] = [a + b for a, b in zip(known, row[size:], strict=True)]
 
 
+def column_of(dimension: str) -> str:
+    """SQL of a dimension that is no time, over the views ``requests`` and ``rollups``. Raises
+    ``UnknownDimensionError``."""
+    if dimension in _FORMATS:
+        raise UnknownDimensionError(f"{dimension} is a time: use team, workflow, key, provider, model or tag.NAME")
+    return _expression(dimension, "0")
+
+
 def _expression(dimension: str, hour: str) -> str:
     """SQL of a dimension; ``hour`` is the SQL of the hour in which the call began."""
     if dimension.startswith("tag.") and 4 < len(dimension) <= MAX_TAG:

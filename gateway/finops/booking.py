@@ -1,0 +1,180 @@
+"""The ledger's side of a reconciliation: what it holds, and how a difference is booked."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+
+import msgspec
+
+from gateway.finops.allocation import split
+from gateway.finops.reconcile import Cell, Side
+from gateway.finops.series import DAY_NS, day_start_ns
+from gateway.ledger.edges import id_bounds
+from gateway.ledger.rows import GROUP_COLUMNS, HOUR_NS
+from gateway.reports.spend import column_of, spend
+from gateway.statements.charge import WEB_SEARCH, model_key
+
+NOBODY = ("unattributed", "bypassed", "")
+"""Team, workflow and key of usage that did not come through the gateway."""
+_ORDINAL = date(1970, 1, 1).toordinal()
+Ledger = dict[tuple[date, str, str], Side]
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """An adjustment of what one group of calls cost on one day."""
+
+    day: date
+    group: tuple[str, ...]
+    """In the order of ``GROUP_COLUMNS``."""
+    nanousd: int
+    cause: str
+    mark: str
+    """Equal for entries that are the same, so that none is booked twice."""
+
+
+def ledger_side(
+    connection: sqlite3.Connection,
+    providers: Sequence[str],
+    dimension: str,
+    first: date,
+    last: date,
+    *,
+    searches_apart: bool = False,
+) -> Ledger:
+    """What the ledger holds of these providers from ``first`` to ``last``, by day, model and a dimension.
+
+    ``searches_apart``: web searches are taken out of their models, as statements that charge for them apart do.
+    """
+    since, until = day_start_ns(first), day_start_ns(last) + DAY_NS
+    found: Ledger = {}
+    filters = [("provider", name) for name in providers]
+    for row in spend(connection, ["day", "model", dimension], since, until, filters):
+        day, model, value = row.group
+        found[date.fromisoformat(day), model, value] = Side(
+            row.cost_nanousd, row.requests, row.input_tokens, row.output_tokens, row.unpriced
+        )
+    marks = ", ".join("?" * len(providers))
+    unsure = "(usage_source = 'estimated' OR outcome = 'recovered')"
+    where = f"provider IN ({marks}) AND request_id >= ? AND request_id < ? AND started_ns >= ? AND started_ns < ?"
+    values = (*providers, *id_bounds(connection, since, until), since, until)
+    rows = connection.execute(
+        f"SELECT started_ns / {DAY_NS}, model, {column_of(dimension)}, "  # noqa: S608 - our own names
+        f"sum(iif({unsure}, cost_nanousd, 0)), sum(iif({unsure}, max(cost_nanousd, reserved_nanousd), 0)), "
+        f"sum(iif(ended_ns / {DAY_NS} > started_ns / {DAY_NS}, cost_nanousd, 0)) FROM requests "
+        f"WHERE {where} AND (cost_nanousd > 0 OR {unsure}) GROUP BY 1, 2, 3",
+        values,
+    )
+    for number, model, value, estimated, most, over in rows:
+        side = found.setdefault((_day(number), model, value), Side())
+        side.estimated_nanousd, side.estimated_most_nanousd, side.over_midnight_nanousd = estimated, most, over
+    if searches_apart:
+        _searches(connection, found, dimension, where, values)
+    return found
+
+
+def _searches(
+    connection: sqlite3.Connection, found: Ledger, dimension: str, where: str, values: tuple[object, ...]
+) -> None:
+    rows = connection.execute(
+        f"SELECT started_ns / {DAY_NS}, model, {column_of(dimension)}, sum(json_extract(line.value, '$[3]')) "  # noqa: S608
+        "FROM requests, json_each(requests.lines) AS line WHERE json_extract(line.value, '$[0]') = 'web_search' "
+        f"AND {where} GROUP BY 1, 2, 3",
+        values,
+    ).fetchall()
+    for number, model, value, nanousd in rows:
+        found[_day(number), model, value].nanousd -= nanousd
+        found.setdefault((_day(number), WEB_SEARCH, value), Side()).nanousd += nanousd
+
+
+def _day(number: int) -> date:
+    return date.fromordinal(_ORDINAL + number)
+
+
+def entries(
+    connection: sqlite3.Connection,
+    cells: Sequence[Cell],
+    providers: Sequence[str],
+    dimension: str,
+    project_of: Callable[[str], str],
+    *,
+    models: bool,
+    projects: bool,
+) -> list[Entry]:
+    """The adjustments that make the ledger's days what the statement says, cause by cause.
+
+    A difference falls to the groups whose calls it concerns, in proportion to their cost, or to their tokens where
+    they have none; usage that did not come through the gateway falls to ``NOBODY``.
+    """
+    groups = _groups(connection, cells, providers, dimension, project_of, models=models, projects=projects)
+    found = []
+    for cell in cells:
+        own = groups.get((cell.day, model_key(cell.model), cell.project), {})
+        for cause, nanousd in cell.causes.items():
+            weights = {} if cause == "bypassed" else own
+            parts = split(nanousd, weights) or {(*NOBODY, providers[0], cell.model, cell.model, "{}"): nanousd}
+            for group, part in parts.items():
+                said = f"{cell.day}|{cell.stated}|{cell.ledger.nanousd}|{cause}|{part}|{'|'.join(group)}|{cell.project}"
+                if part:
+                    found.append(Entry(day=cell.day, group=group, nanousd=part, cause=cause, mark=said))
+    return found
+
+
+def _groups(
+    connection: sqlite3.Connection,
+    cells: Sequence[Cell],
+    providers: Sequence[str],
+    dimension: str,
+    project_of: Callable[[str], str],
+    *,
+    models: bool,
+    projects: bool,
+) -> dict[tuple[date, tuple[str, ...], str], dict[tuple[str, ...], int]]:
+    """Groups of each cell with their weights."""
+    first, last = min(cell.day for cell in cells), max(cell.day for cell in cells)
+    columns, marks = ", ".join(GROUP_COLUMNS), ", ".join("?" * len(providers))
+    rows = connection.execute(
+        f"SELECT hour / 24, {column_of(dimension)}, sum(cost_nanousd), sum(input_tokens_total + output_tokens_total), "  # noqa: S608
+        f"{columns} FROM rollups WHERE hour >= ? AND hour < ? AND provider IN ({marks}) AND requests > rejected "
+        f"GROUP BY hour / 24, 2, {columns}",
+        (day_start_ns(first) // HOUR_NS, day_start_ns(last) // HOUR_NS + 24, *providers),
+    )
+    costs: dict[tuple[date, tuple[str, ...], str], dict[tuple[str, ...], tuple[int, int]]] = {}
+    for number, value, nanousd, tokens, *group in rows:
+        model = group[GROUP_COLUMNS.index("model")] if models else ""
+        key = (_day(number), model_key(model), project_of(value) if projects else "")
+        costs.setdefault(key, {})[tuple(group)] = (nanousd, tokens)
+    return {key: _weights(known) for key, known in costs.items()}
+
+
+def _weights(known: Mapping[tuple[str, ...], tuple[int, int]]) -> dict[tuple[str, ...], int]:
+    by_cost = {group: max(0, nanousd) for group, (nanousd, _) in known.items()}
+    return by_cost if any(by_cost.values()) else {group: tokens for group, (_, tokens) in known.items()}
+
+
+def book(connection: sqlite3.Connection, found: Sequence[Entry], now_ns: int, who: str, why: str) -> int:
+    """Write the entries in one transaction; answers how many were new."""
+    columns = ", ".join(GROUP_COLUMNS)
+    rows = [
+        (
+            "adj_" + hashlib.sha256(f"reconcile|{one.mark}".encode()).hexdigest()[:26], "", now_ns,
+            day_start_ns(one.day) // HOUR_NS, "reconcile", f"{one.cause}: {why}" if why else one.cause, who,
+            one.nanousd, "", "[]", *one.group,
+        )
+        for one in found
+    ]  # fmt: skip
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        before = connection.total_changes
+        connection.executemany(
+            "INSERT OR IGNORE INTO adjustments (id, request_id, at_ns, hour, kind, reason, who, delta_nanousd, price, "  # noqa: S608
+            f"cost_lines, {columns}) VALUES ({', '.join('?' * (10 + len(GROUP_COLUMNS)))})",
+            rows,
+        )
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    return connection.total_changes - before
