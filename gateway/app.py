@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import os
 import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 import uvloop
-from aiohttp import web
 
 from gateway import assembly
 from gateway.activation import GRACE_SECONDS, inherited, succeed
 from gateway.admin import quotas as quotas_api
 from gateway.admin.access import Access
-from gateway.admin.app import MAX_LINE, is_loopback, make_app
 from gateway.admin.services import Services
 from gateway.audit import Audit, changes, needs_restart
 from gateway.config.catalogue import CatalogueUnusable, load_catalogue
 from gateway.config.load import load
 from gateway.config.problems import ConfigErrors
-from gateway.config.schema import Config
-from gateway.config.values import split_address
+from gateway.config.schema import Config, ServerConfig
+from gateway.config.values import is_loopback, split_address
 from gateway.credentials.keeper import Keeper
 from gateway.desk import QuotaDesk
+from gateway.doors import Doors
 from gateway.exchange import Exchange
 from gateway.exporting import Exports
 from gateway.identity.ring import KeyRing
@@ -48,6 +45,7 @@ from gateway.ledger.view import SqliteView
 from gateway.log import set_up
 from gateway.metrics import Metrics, QuotaSample
 from gateway.metrics.process import samples
+from gateway.offload import Offloader
 from gateway.parts import Parts
 from gateway.ports import ClientPort
 from gateway.quota.changes import changed_rules
@@ -69,7 +67,6 @@ from gateway.watch import Watch
 from gateway.webhooks import Webhooks
 from pricing.money import NANO
 
-T = TypeVar("T")
 SETTLE_SECONDS = 5.0
 FORGET_SECONDS = 60.0
 FORGET_SLICE_SECONDS = 0.2
@@ -95,6 +92,7 @@ class App:
         self.recovered = 0
         self.reloaded_at = time.time()
         self.audit = Audit(self.log)
+        self.access = Access(self.config.server, secrets.token_bytes(32), time.time)
         self._reloading = asyncio.Lock()
         self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="tokens")
         self._stop = asyncio.Event()
@@ -131,9 +129,9 @@ class App:
         self.exports = Exports(self.config_path, self.clock.now_ns, self.log)
         await self.exports.start(config.exports)
         plane = self.plane = DataPlane(self._exchange, self.clock, loop, assembly.limits_of(config))
-        runner = None
+        self.doors = Doors(plane)
         try:
-            runner = await self._listen(plane)
+            await self._listen()
             self._signals(loop)
             self._measure_lag(loop)
             self._forget_old()
@@ -141,12 +139,11 @@ class App:
             gc.collect()
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLDS)
-            ready(f"http://{config.server.listen}  admin http://{config.server.admin_listen}")
+            ready(_where(config.server))
             await self._stop.wait()
             await self._shut_down(plane)
         finally:
-            if runner is not None:
-                await runner.cleanup()
+            await self.doors.close()
             self.keeper.stop()
             await self.webhooks.stop()
             await self.exports.stop()
@@ -188,18 +185,15 @@ class App:
             trace=Beginner(config.tracing.sample, secrets.randbits) if self.spans is not None else None,
         )
 
-    async def _listen(self, plane: DataPlane) -> web.AppRunner:
+    async def _listen(self) -> None:
         config = self.config.server
-        host, port = split_address(config.listen)
-        await plane.start(host, port, sock=self.sockets.get("data"))
-        admin_host, admin_port = split_address(config.admin_listen)
-        if config.admin_token is None and not is_loopback(admin_host):
+        if config.admin_token is None and not is_loopback(split_address(config.admin_listen)[0]):
             raise assembly.AssemblyError(
                 "server.admin_listen is reachable from other machines: set server.admin_token, or listen on 127.0.0.1"
             )
         self._measure()
         services = Services(
-            access=Access(config, secrets.token_bytes(32), time.time),
+            access=self.access,
             not_ready=self.not_ready,
             samples=samples(self.metrics),
             reader=self.reader,
@@ -211,12 +205,7 @@ class App:
             now_ns=self.clock.now_ns,
             routes=[quotas_api.routes(self.desk, lambda: self.parts.quotas, self.clock.now_ns)],
         )
-        runner = web.AppRunner(make_app(services), access_log=None, max_line_size=MAX_LINE)
-        await runner.setup()
-        given = self.sockets.get("admin")
-        site = web.SockSite(runner, given) if given else web.TCPSite(runner, admin_host, admin_port)
-        await site.start()
-        return runner
+        await self.doors.open(config, services, self.sockets)
 
     def _signals(self, loop: asyncio.AbstractEventLoop) -> None:
         for name in (signal.SIGTERM, signal.SIGINT):
@@ -250,6 +239,7 @@ class App:
         async with self._reloading:
             try:
                 config = await asyncio.to_thread(load, self.config_path, os.environ)
+                renewal = await asyncio.to_thread(self.doors.prepare, config.server)
                 parts = await self._reloaded(config)
             except (ConfigErrors, CatalogueUnusable, assembly.AssemblyError, OSError) as error:
                 self.metrics.reload_failures += 1
@@ -258,10 +248,13 @@ class App:
                     self.log.error(f"not reloaded: {line}")
                 self.audit(who, "reload refused", problems=len(wrong))
                 return wrong, []
-            changed = changes(self.config, config)
+            changed = list(dict.fromkeys([*changes(self.config, config), *self.doors.changed(renewal)]))
             self.logs.scrubber.learn(secrets_of(config))
             self.parts = parts
+            self.access.renew(config.server)
+            self.plane.limits = assembly.limits_of(config)
             self.config = config
+            await self.doors.renew(renewal)
             self.reloaded_at = time.time()
             if self.spans is not None:
                 self.spans.kinds = assembly.kinds_of(config)
@@ -333,6 +326,7 @@ class App:
         """Where the metrics read the running parts."""
         metrics, ledger, loop = self.metrics, self.ledger, asyncio.get_running_loop()
         metrics.quota_samples = self._quota_samples
+        metrics.certificates = lambda: self.doors.ends
         metrics.bind(
             {
                 "spendgate_ledger_queue_length": lambda: ledger.queue_length,
@@ -348,7 +342,8 @@ class App:
                 "spendgate_log_lines_dropped_total": lambda: self.logs.dropped,
                 "spendgate_recovered_requests_total": lambda: self.recovered,
                 "spendgate_malformed_requests_total": lambda: self.plane.malformed,
-                "spendgate_refused_connections_total": lambda: self.plane.refused_connections,
+                "spendgate_refused_connections_total": lambda: self.plane.refused,
+                "spendgate_tls_handshake_failures_total": lambda: self.doors.failed_handshakes,
                 "spendgate_slow_clients_total": lambda: self.plane.slow_clients,
                 "spendgate_metrics_series_folded_total": lambda: metrics.series_folded,
             }
@@ -384,23 +379,9 @@ class App:
         loop.call_at(expected, measure)
 
 
-class Offloader:
-    """Runs work in a few threads; a failure is logged and answered by the fallback."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, executor: ThreadPoolExecutor, log: logging.Logger) -> None:
-        self._loop = loop
-        self._executor = executor
-        self._log = log
-
-    def __call__(self, work: Callable[[], T], fallback: T, then: Callable[[T], None]) -> None:
-        def done(future: Future[T]) -> None:
-            error = future.exception()
-            if error is not None:
-                self._log.error("work in the background failed", exc_info=error)
-            result = fallback if error is not None else future.result()
-            self._loop.call_soon_threadsafe(then, result)
-
-        self._executor.submit(work).add_done_callback(done)
+def _where(server: ServerConfig) -> str:
+    data, admin = ("https" if tls is not None else "http" for tls in (server.tls, server.admin_tls))
+    return f"{data}://{server.listen}  admin {admin}://{server.admin_listen}"
 
 
 def run(config_path: Path, ready: Callable[[str], None]) -> None:

@@ -14,6 +14,16 @@ from pydantic import BaseModel
 from gateway.config.schema import Config
 
 NEEDS_RESTART = ("server", "ledger", "metrics", "logging", "tracing")
+AT_ONCE = (
+    "server.admin_token",
+    "server.admin_tokens",
+    "server.admin_tls",
+    "server.tls",
+    "server.limits",
+    "server.max_body_bytes",
+    "server.drain_seconds",
+)
+"""What of these a reload takes up."""
 MAX_TOLD = 100
 
 
@@ -38,7 +48,8 @@ def changes(old: Config, new: Config) -> list[str]:
 
 def needs_restart(changed: Sequence[str]) -> bool:
     """True where something changed that only a new process takes up."""
-    return any(key.lstrip("+-").split(".", 1)[0] in NEEDS_RESTART for key in changed)
+    names = [key.lstrip("+-").split(".") for key in changed]
+    return any(name[0] in NEEDS_RESTART and ".".join(name[:2]) not in AT_ONCE for name in names)
 
 
 def _differences(path: str, old: Any, new: Any) -> list[str]:

@@ -45,12 +45,17 @@ class Access:
     def __init__(self, server: ServerConfig, key: bytes, now: Callable[[], float]) -> None:
         self._key = key
         self._now = now
+        self._local = is_loopback(split_address(server.admin_listen)[0])
+        self.renew(server)
+
+    def renew(self, server: ServerConfig) -> None:
+        """Other tokens hold from now on; sessions of tokens that are gone, or have another secret, are over."""
         self._viewers: dict[str, tuple[bytes, Viewer]] = {}
         if server.admin_token is not None:
             self._know("admin", server.admin_token, Viewer("admin", "operate"))
         for token in server.admin_tokens:
             self._know(f"token:{token.name}", token.secret, _viewer(token))
-        self.open = server.admin_token is None and is_loopback(split_address(server.admin_listen)[0])
+        self.open = server.admin_token is None and self._local
         """Nobody but this machine can connect, and no token is asked for."""
 
     def _know(self, name: str, secret: str, viewer: Viewer) -> None:
@@ -81,18 +86,19 @@ class Access:
     def session(self, name: str) -> str:
         """The cookie of a new session."""
         said = f"{name}|{int(self._now()) + SESSION_SECONDS}"
-        return f"{said}|{self._sign(said)}"
+        return f"{said}|{self._sign(said, self._viewers[name][0])}"
 
     def _of_session(self, cookie: str) -> Viewer | None:
         said, _, signature = cookie.rpartition("|")
-        if not hmac.compare_digest(signature.encode(), self._sign(said).encode()):
-            return None
         name, _, until = said.rpartition("|")
         known = self._viewers.get(name)
-        return known[1] if known is not None and self._now() < int(until) else None
+        if known is None or not hmac.compare_digest(signature.encode(), self._sign(said, known[0]).encode()):
+            return None
+        return known[1] if self._now() < int(until) else None
 
-    def _sign(self, said: str) -> str:
-        return hmac.new(self._key, said.encode(), sha256).hexdigest()
+    def _sign(self, said: str, token: bytes) -> str:
+        """With the token's digest: another secret ends the sessions of the one before."""
+        return hmac.new(self._key, said.encode() + token, sha256).hexdigest()
 
 
 def _viewer(token: AdminTokenConfig) -> Viewer:

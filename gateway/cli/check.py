@@ -23,6 +23,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from gateway.assembly import AssemblyError, book_of, ledger_path, models_of, rules_of
+    from gateway.config.certificates import certificate_remarks
     from gateway.config.check_quotas import quota_remarks
     from gateway.config.load import load_all
     from gateway.config.problems import ConfigErrors, Problem
@@ -45,9 +46,7 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(f"{file}: {error}") from error
     for name, reason in loaded.inactive.items():
         print(f'provider "{name}" is left out: {reason}')
-    for remark in quota_remarks(config.quotas):
-        print(f"note: {remark}")
-    for remark in quota_remarks(config.quotas):
+    for remark in [*quota_remarks(config.quotas), *certificate_remarks(config.server, time.time())]:
         print(f"{file}: remark: {remark}")
     print(f"{file}: fine: {_counts(config)}")
     models = sum(len(one.models) for one in catalogue.lists.values())

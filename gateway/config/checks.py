@@ -42,15 +42,8 @@ def check_references(config: Config, providers: frozenset[str] = frozenset()) ->
 
 def _not_yet(config: Config) -> Iterator[Found]:
     """Keys that are reserved for what this version can't do: better refused than silently without effect."""
-    server = config.server
-    wanted: dict[tuple[str | int, ...], bool] = {
-        ("server", "tls"): server.tls is not None,
-        ("server", "admin_tls"): server.admin_tls is not None,
-        ("server", "workers"): server.workers != 1,
-    }
-    for path, is_set in wanted.items():
-        if is_set:
-            yield path, "is not supported by this version", "Leave it out."
+    if config.server.workers != 1:
+        yield ("server", "workers"), "is not supported by this version", "Leave it out."
 
 
 def _server(config: Config) -> Iterator[Found]:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from pydantic import ValidationError
 
+from gateway.config.certificates import refused
 from gateway.config.checks import check_references
 from gateway.config.mistakes import Mistake, mistakes
 from gateway.config.positions import positions
@@ -75,7 +76,7 @@ def parse_all(text: str, file: str, environ: Mapping[str, str], base: Path, *, n
         raise ConfigErrors([Problem(file=file, message=message)]) from None
     sources = Sources(environ, base, need_secrets=need_secrets)
     data = sources.resolve(written)
-    found = [*sources.problems, *_files(data, base, sources)]
+    found = [*sources.problems, *_files(data, base, sources), *_certificates(data, base, sources)]
     salvaged: Salvaged | None
     try:
         salvaged = Salvaged(Config.model_validate(data), {}, set())
@@ -101,11 +102,43 @@ def _files(data: Mapping[str, Any], base: Path, sources: Sources) -> Iterator[Mi
             if table is None or not isinstance(named, str) or name in sources.inactive or path in sources.placeholders:
                 continue
             table[key[-1]] = str(base / named)
-            try:
-                (base / named).open("rb").close()
-            except (OSError, ValueError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "no file has this name"
+            reason = _unreadable(base / named)
+            if reason:
                 yield path, f"the file {named} can't be read: {reason}", ""
+
+
+def _certificates(data: Mapping[str, Any], base: Path, sources: Sources) -> Iterator[Mistake]:
+    """Anchor the files of ports' certificates at the configuration's folder; yields what a port can't be served with.
+
+    A command that serves nobody need not be able to read them.
+    """
+    server = data.get("server")
+    tables = {port: server.get(port) for port in ("tls", "admin_tls")} if isinstance(server, dict) else {}
+    for port, table in tables.items():
+        if not isinstance(table, dict):
+            continue
+        named = {key: table[key] for key in ("cert", "key", "client_ca") if isinstance(table.get(key), str)}
+        files = {key: base / name for key, name in named.items()}
+        table.update({key: str(path) for key, path in files.items()})
+        if not sources.need_secrets or any(("server", port, key) in sources.placeholders for key in files):
+            continue
+        unread = [(key, _unreadable(path)) for key, path in files.items()]
+        if any(reason for _, reason in unread):
+            for key, reason in unread:
+                if reason:
+                    yield ("server", port, key), f"the file {named[key]} can't be read: {reason}", ""
+        elif "cert" in files and "key" in files:
+            for key, message, hint in refused(files["cert"], files["key"], files.get("client_ca")):
+                yield ("server", port, key), message, hint
+
+
+def _unreadable(path: Path) -> str:
+    """Why a file can't be read; empty where it can."""
+    try:
+        path.open("rb").close()
+    except (OSError, ValueError) as error:
+        return str(error.strerror) if isinstance(error, OSError) else "no file has this name"
+    return ""
 
 
 def _checked(salvaged: Salvaged, data: Mapping[str, Any]) -> list[Mistake]:

@@ -29,7 +29,7 @@ class Sources:
     def __init__(self, environ: Mapping[str, str], base: FilePath, *, need_secrets: bool = True) -> None:
         self._environ = environ
         self._base = base
-        self._need_secrets = need_secrets
+        self.need_secrets = need_secrets
         self.problems: list[tuple[Path, str, str]] = []
         self.placeholders: set[Path] = set()
         self.inactive: dict[str, str] = {}
@@ -48,7 +48,7 @@ class Sources:
         for path, message, hint in self.problems:
             if path[:1] == ("providers",) and path[1:2] and path[1] in optional:
                 self.inactive.setdefault(str(path[1]), message)
-            elif self._need_secrets or path[-1] not in SECRETS:
+            elif self.need_secrets or path[-1] not in SECRETS:
                 kept.append((path, message, hint))
         self.problems = kept
         return resolved

@@ -87,6 +87,8 @@ class Metrics(Collector):
         self._failures: dict[tuple[str, str], int] = {}
         self._responses: dict[tuple[str, int], int] = {}
         self.quota_samples: Callable[[], Iterable[QuotaSample]] = tuple
+        self.certificates: Callable[[], dict[str, float]] = dict
+        """Port → when its certificate ends."""
         self._vitals: dict[str, Callable[[], float]] = {}
 
     def bind(self, values: dict[str, Callable[[], float]]) -> None:
@@ -246,6 +248,7 @@ class Metrics(Collector):
         responses = [(provider, _class(status), count) for (provider, status), count in self._responses.items()]
         yield from _counters(names.RESPONSES, responses)
         yield from self._quota_pieces()
+        yield _gauge(names.CERTIFICATE, self.certificates().items())
         for family in names.VITALS:
             value = self._vitals[family.shown]() if self._vitals else 0.0
             if family.kind == "counter":

@@ -109,6 +109,14 @@ RESPONSES = Family(
     ("provider", "status"),
 )
 
+CERTIFICATE = Family(
+    "spendgate_tls_certificate_end_timestamp_seconds",
+    "gauge",
+    "When the certificate of a port (data, admin) ends, in seconds since the epoch. Only for ports that have one.",
+    ("port",),
+    "seconds",
+)
+
 VITALS = (
     Family("spendgate_ledger_queue_length", "gauge", "Rows that wait for the ledger's disk."),
     Family("spendgate_ledger_open_requests", "gauge", "Calls that are open in the ledger."),
@@ -135,6 +143,11 @@ VITALS = (
     Family("spendgate_malformed_requests", "counter", "Requests that were not HTTP as it must be."),
     Family("spendgate_refused_connections", "counter", "Client connections beyond a limit."),
     Family(
+        "spendgate_tls_handshake_failures",
+        "counter",
+        "Connections that ended in their TLS handshake: no certificate or a wrong one, another protocol, too slow.",
+    ),
+    Family(
         "spendgate_slow_clients",
         "counter",
         "Client connections given up: a head, a body or the taking of an answer was too slow.",
@@ -149,5 +162,6 @@ VITALS = (
 
 FAMILIES = (
     REQUESTS, TOKENS, COST, DURATION, FIRST_TOKEN, OVERHEAD, INFLIGHT, QUOTA_LIMIT, QUOTA_USED, QUOTA_RESERVED,
-    QUOTA_RESETS, QUOTA_REFUSALS, REFUSALS, ESTIMATED, UNPRICED, EXCEEDED, RESPONSES, FAILURES, COMMIT, LAG, *VITALS,
+    QUOTA_RESETS, QUOTA_REFUSALS, REFUSALS, ESTIMATED, UNPRICED, EXCEEDED, RESPONSES, FAILURES, COMMIT, LAG,
+    CERTIFICATE, *VITALS,
 )  # fmt: skip

@@ -11,9 +11,9 @@ from collections import Counter
 from gateway.ports import Clock, ExchangeFactory
 from gateway.server.client_side import ClientConnection
 from gateway.server.limits import Limits
+from gateway.server.listener import Listener
 
 SWEEP_SECONDS = 0.5
-BACKLOG = 4096
 IDLE_GRACE_SECONDS = 0.5
 TOLD = 1000
 """So many connections beyond the limit are told why before they are closed; the others are closed at once."""
@@ -32,7 +32,7 @@ class DataPlane:
         self.malformed = 0
         """Requests refused because they were not HTTP as it must be."""
         self.refused_connections = 0
-        """Connections beyond a limit."""
+        """Connections beyond a limit, whose handshake was over."""
         self.slow_clients = 0
         """Connections given up because a head, a body or the taking of an answer was too slow."""
         self.in_flight = 0
@@ -41,7 +41,7 @@ class DataPlane:
         self.now = clock.monotonic
         self._clock = clock
         self._peers: Counter[str] = Counter()
-        self._server: asyncio.Server | None = None
+        self.listener = Listener(loop, lambda: ClientConnection(self), self.limits.head_seconds, self._room)
         self._sweeping = False
         self._empty: asyncio.Event = asyncio.Event()
 
@@ -57,26 +57,21 @@ class DataPlane:
         """Listen on an address, or on a socket that was handed over; answers the port. Raises ``OSError`` where the
         address can't be had."""
 
-        def accepted() -> ClientConnection:
-            return ClientConnection(self)
+        return await self.listener.open(host, port, tls=tls, sock=sock, reuse_port=reuse_port)
 
-        patience = self.limits.head_seconds if tls is not None else None
-        if sock is not None:
-            self._server = await self.loop.create_server(
-                accepted, sock=sock, ssl=tls, backlog=BACKLOG, ssl_handshake_timeout=patience
-            )
-        else:
-            self._server = await self.loop.create_server(
-                accepted,
-                host,
-                port,
-                ssl=tls,
-                backlog=BACKLOG,
-                reuse_port=reuse_port or None,
-                ssl_handshake_timeout=patience,
-            )
-        address: int = self._server.sockets[0].getsockname()[1]
-        return address
+    async def renew(self, tls: ssl.SSLContext | None) -> None:
+        """New connections get this certificate, or none."""
+        await self.listener.renew(tls)
+
+    def _room(self, peer: str) -> bool:
+        """Whether one more connection may begin its handshake."""
+        limits = self.limits
+        return len(self.connections) <= limits.max_connections and self._peers[peer] <= limits.max_connections_per_peer
+
+    @property
+    def refused(self) -> int:
+        """Connections beyond a limit."""
+        return self.refused_connections + self.listener.refused
 
     def connected(self, connection: ClientConnection) -> bool:
         """Count a new connection; False: there are too many."""
@@ -117,13 +112,14 @@ class DataPlane:
 
     def stop_accepting(self) -> None:
         """Close the listening socket; connections go on."""
-        if self._server is not None:
-            self._server.close()
+        self.listener.close()
 
     async def drain(self, seconds: float) -> bool:
         """Let answers finish, at most ``seconds``; True where all did. What is left is broken off."""
         self.draining = True
         self.stop_accepting()
+        if self.listener.handshakes:
+            await asyncio.wait(self.listener.handshakes, timeout=min(IDLE_GRACE_SECONDS, seconds))
         if self.connections:
             # a request that is on its way to a connection that seems idle is answered, and told to close
             self._empty.clear()

@@ -130,6 +130,46 @@ def test_who_may_only_read_may_not_reload(gateway: Operated) -> None:
     assert gateway.ask("/api/reload")[0] == 405
 
 
+def test_admin_tokens_and_limits_hold_from_the_reload_on(gateway: Operated) -> None:
+    cookie = _session(gateway)
+    assert _page(gateway, cookie) == 200
+    other = "another-operator-token"
+    limits = "[server.limits]\nheaders = 12\n"
+    status, answer = gateway.renew(config(1.0, rest=limits).replace(OPERATOR, other).replace(READER, "gone" * 5))
+    assert status == 200
+    assert {"server.admin_token", "server.limits.headers"} <= set(answer["changed"])
+    assert [gateway.ask("/api/me", token)[0] for token in (OPERATOR, READER, other)] == [401, 401, 200]
+    assert _page(gateway, cookie) == 401, "a session ends with its token"
+    headers = {f"x-{number}": "y" for number in range(20)} | {"Authorization": f"Bearer {KEY}"}
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(
+            urllib.request.Request(gateway.url + "/simulated/v1/models", headers=headers), timeout=10
+        )
+    assert refused.value.code == 431
+    assert gateway.stop() == 0
+    assert [line["needs_restart"] for line in gateway.audited()] == [False]
+
+
+def _session(gateway: Operated) -> str:
+    class Stay(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_: Any) -> None:
+            return None
+
+    request = urllib.request.Request(gateway.admin + "/ui/login", f"token={OPERATOR}".encode())
+    with pytest.raises(urllib.error.HTTPError) as sent:
+        urllib.request.build_opener(Stay).open(request, timeout=10)
+    return str(sent.value.headers["Set-Cookie"]).split(";")[0]
+
+
+def _page(gateway: Operated, cookie: str) -> int:
+    request = urllib.request.Request(gateway.admin + "/api/me", headers={"Cookie": cookie})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
 def test_changes_through_the_api_are_audited_by_name(gateway: Operated) -> None:
     status, made = gateway.ask("/api/keys", body=json.dumps({"team": "search", "workflow": "x"}).encode())
     assert status == 201

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from pydantic import BaseModel
 
 from gateway.config.load import load_all, parse
@@ -86,7 +87,7 @@ def test_every_kind_is_told() -> None:
 
 
 @pytest.mark.parametrize(("path", "number", "text"), EXAMPLES, ids=[f"{p.name}-{n}" for p, n, _ in EXAMPLES])
-def test_every_example_in_the_docs_is_a_configuration(path: Path, number: int, text: str) -> None:
+def test_every_example_in_the_docs_is_a_configuration(path: Path, number: int, text: str, tmp_path: Path) -> None:
     names = re.findall(r"(?:env|file):(\w+)", text)
     written = tomllib.loads(text, parse_float=Decimal)
     named = {
@@ -96,7 +97,20 @@ def test_every_example_in_the_docs_is_a_configuration(path: Path, number: int, t
         for provider in _providers(table)
     } - set(written.get("providers", {}))
     text += "".join(f'\n[providers.{name}]\nkind = "openai"\n' for name in sorted(named))
-    parse(text, f"{path.name} example {number}", dict.fromkeys(names, "a-value-long-enough"), ROOT)
+    base = _with_certificates(written, tmp_path) if "tls" in str(written.get("server")) else ROOT
+    parse(text, f"{path.name} example {number}", dict.fromkeys(names, "a-value-long-enough"), base)
+
+
+def _with_certificates(written: dict[str, Any], folder: Path) -> Path:
+    """A folder in which the files of an example's ports are there."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("gateway.test")
+    blobs = {"cert": issued.cert_chain_pems[0], "key": issued.private_key_pem, "client_ca": authority.cert_pem}
+    for port in ("tls", "admin_tls"):
+        for key, name in written["server"].get(port, {}).items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            blobs[key].write_to_path(folder / name)
+    return folder
 
 
 def _providers(table: dict[str, Any]) -> list[str]:

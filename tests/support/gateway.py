@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -29,6 +30,8 @@ class Gateway:
     directory: Path
     config: str
     env: dict[str, str] = field(default_factory=dict)
+    trust: ssl.SSLContext | None = None
+    """How clients meet its ports where both speak TLS."""
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -55,12 +58,16 @@ class Gateway:
         self.path.write_text(text)
 
     @property
+    def scheme(self) -> str:
+        return "http" if self.trust is None else "https"
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def admin(self) -> str:
-        return f"http://127.0.0.1:{self.admin_port}"
+        return f"{self.scheme}://127.0.0.1:{self.admin_port}"
 
     def start(self) -> Self:
         log = (self.directory / "gateway.log").open("ab")
@@ -76,7 +83,7 @@ class Gateway:
             if self.process.poll() is not None:
                 raise RuntimeError(f"the gateway ended with {self.process.returncode}:\n{self.log()}")
             try:
-                with urllib.request.urlopen(self.url + "/readyz", timeout=1):
+                with urllib.request.urlopen(self.url + "/readyz", timeout=1, context=self.trust):
                     return self
             except OSError:
                 time.sleep(0.03)
@@ -102,18 +109,18 @@ class Gateway:
 
     def get(self, path: str) -> Any:
         """A JSON answer of the admin port."""
-        with urllib.request.urlopen(self.admin + path, timeout=10) as answer:
+        with urllib.request.urlopen(self.admin + path, timeout=10, context=self.trust) as answer:
             return json.load(answer)
 
     def post(self, path: str, body: Any = None) -> Any:
         """A JSON answer of the admin port to a POST."""
         request = urllib.request.Request(self.admin + path, data=json.dumps(body or {}).encode(), method="POST")
         request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=30, context=self.trust) as answer:
             return json.load(answer)
 
     def metrics(self) -> str:
-        with urllib.request.urlopen(self.admin + "/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(self.admin + "/metrics", timeout=10, context=self.trust) as answer:
             text: str = answer.read().decode()
             return text
 

@@ -1,0 +1,103 @@
+"""Both listening ports: opened at start, given new certificates at a reload, closed at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from gateway.admin.app import MAX_LINE, make_app
+from gateway.admin.services import Services
+from gateway.config.certificates import ends_at, fingerprint
+from gateway.config.schema import ServerConfig, TlsConfig
+from gateway.config.values import split_address
+from gateway.server.listener import Listener
+from gateway.server.plane import DataPlane
+from gateway.server.tls import server_context
+
+PORTS = ("tls", "admin_tls")
+Material = dict[str, bytes]
+
+
+class Doors:
+    """The data plane's port and the admin port."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        self.plane = plane
+        self.ends: dict[str, float] = {}
+        """Port (``data``, ``admin``) → when its certificate ends, in seconds since the epoch."""
+        self._shown: Material = {}
+        self._runner: web.AppRunner | None = None
+        self._admin: Listener | None = None
+
+    async def open(self, server: ServerConfig, services: Services, sockets: Mapping[str, socket.socket]) -> None:
+        """Listen on both. Raises ``OSError``."""
+        self._shown = _material(server)
+        self._tell(server)
+        loop = asyncio.get_running_loop()
+        host, port = split_address(server.listen)
+        await self.plane.start(host, port, tls=context_of(server.tls), sock=sockets.get("data"))
+        runner = self._runner = web.AppRunner(make_app(services), access_log=None, max_line_size=MAX_LINE)
+        await runner.setup()
+        assert runner.server is not None
+        self._admin = Listener(loop, runner.server, server.limits.head_seconds)
+        host, port = split_address(server.admin_listen)
+        await self._admin.open(host, port, tls=context_of(server.admin_tls), sock=sockets.get("admin"))
+
+    def prepare(self, server: ServerConfig) -> Renewal:
+        """What a reload would show on the ports. Raises ``OSError`` or ``ssl.SSLError``; changes nothing."""
+        return Renewal(server, _material(server), context_of(server.tls), context_of(server.admin_tls))
+
+    def changed(self, renewal: Renewal) -> list[str]:
+        """The keys of ports whose files are others than before."""
+        return [f"server.{port}" for port in PORTS if renewal.material[port] != self._shown[port]]
+
+    async def renew(self, renewal: Renewal) -> None:
+        """Show it. Connections that stand go on with what they have."""
+        changed = self.changed(renewal)
+        if "server.tls" in changed:
+            await self.plane.renew(renewal.data)
+        if "server.admin_tls" in changed and self._admin is not None:
+            await self._admin.renew(renewal.admin)
+        self._shown = renewal.material
+        self._tell(renewal.server)
+
+    @property
+    def failed_handshakes(self) -> int:
+        admin = self._admin.failed_handshakes if self._admin is not None else 0
+        return self.plane.listener.failed_handshakes + admin
+
+    async def close(self) -> None:
+        """Close the admin port; the data plane drains by itself."""
+        if self._admin is not None:
+            self._admin.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _tell(self, server: ServerConfig) -> None:
+        shown = {"data": server.tls, "admin": server.admin_tls}
+        self.ends = {name: ends_at(tls.cert) for name, tls in shown.items() if tls is not None}
+
+
+class Renewal:
+    """Certificates that were read, and can be used."""
+
+    def __init__(
+        self, server: ServerConfig, material: Material, data: ssl.SSLContext | None, admin: ssl.SSLContext | None
+    ) -> None:
+        self.server = server
+        self.material = material
+        self.data = data
+        self.admin = admin
+
+
+def context_of(tls: TlsConfig | None) -> ssl.SSLContext | None:
+    """How a port speaks TLS; None: it does not. Raises ``OSError`` or ``ssl.SSLError``."""
+    return server_context(tls.cert, tls.key, tls.client_ca) if tls is not None else None
+
+
+def _material(server: ServerConfig) -> Material:
+    return {"tls": fingerprint(server.tls), "admin_tls": fingerprint(server.admin_tls)}

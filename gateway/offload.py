@@ -1,0 +1,30 @@
+"""Work away from the event loop, its result back on it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Offloader:
+    """Runs work in a few threads; a failure is logged and answered by the fallback."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, executor: ThreadPoolExecutor, log: logging.Logger) -> None:
+        self._loop = loop
+        self._executor = executor
+        self._log = log
+
+    def __call__(self, work: Callable[[], T], fallback: T, then: Callable[[T], None]) -> None:
+        def done(future: Future[T]) -> None:
+            error = future.exception()
+            if error is not None:
+                self._log.error("work in the background failed", exc_info=error)
+            result = fallback if error is not None else future.result()
+            self._loop.call_soon_threadsafe(then, result)
+
+        self._executor.submit(work).add_done_callback(done)

@@ -1,0 +1,173 @@
+"""One listening port: who connects is let in, over TLS where the port has a certificate, and given a protocol.
+
+Without TLS the loop accepts. With it, connections are accepted here, so that one which has not yet shown itself by a
+handshake is bounded in number and time like any other. The certificate can be changed while the port is served: the
+sockets stay open, so that nobody who connects meanwhile is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Callable
+
+BACKLOG = 4096
+MAX_HANDSHAKES = 4096
+"""So many connections may be in their handshake at once."""
+ACCEPTS = 64
+"""So many connections are taken from the queue in one turn of the loop."""
+PAUSE_SECONDS = 0.5
+"""Where no descriptor is left, nothing is accepted for so long."""
+SHUTDOWN_SECONDS = 5.0
+"""How long a connection that was closed waits for its client's part of TLS's end."""
+
+
+class Listener:
+    """Serves one address. ``make`` gives each connection its protocol; ``room`` is asked, before a handshake, whether
+    one more connection of an address may be had."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        make: Callable[[], asyncio.Protocol],
+        handshake_seconds: float,
+        room: Callable[[str], bool] = lambda peer: True,
+    ) -> None:
+        self.loop = loop
+        self.handshake_seconds = handshake_seconds
+        self.failed_handshakes = 0
+        self.refused = 0
+        """Connections closed before their handshake, because there were too many."""
+        self.handshakes: set[asyncio.Task[None]] = set()
+        self._make = make
+        self._room = room
+        self._sockets: list[socket.socket] = []
+        self._serving: list[Callable[[], None]] = []
+        """What ends each serving."""
+
+    async def open(
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+        sock: socket.socket | None = None,
+        reuse_port: bool = False,
+    ) -> int:
+        """Listen on an address, or on a socket that was handed over; answers the port. Raises ``OSError`` where the
+        address can't be had."""
+        self._sockets = [sock] if sock is not None else await _bound(self.loop, host, port, reuse_port=reuse_port)
+        await self.renew(tls)
+        address: int = self._sockets[0].getsockname()[1]
+        return address
+
+    async def renew(self, tls: ssl.SSLContext | None) -> None:
+        """New connections get this certificate, or none; those that stand go on with what they have."""
+        before, now = self._serving, []
+        for listening in self._sockets:
+            # the same socket under a second descriptor: its queue never closes
+            again = socket.socket(fileno=os.dup(listening.fileno()))
+            again.setblocking(False)
+            if tls is None:
+                now.append((await self.loop.create_server(self._make, sock=again, backlog=BACKLOG)).close)
+            else:
+                now.append(_Acceptor(self, again, tls).close)
+        self._serving = now
+        for end in before:
+            end()
+
+    def close(self) -> None:
+        """Close the listening sockets; connections and handshakes go on."""
+        for end in self._serving:
+            end()
+        for listening in self._sockets:
+            listening.close()
+        self._serving, self._sockets = [], []
+
+    def accepted(self, connection: socket.socket, peer: str, tls: ssl.SSLContext) -> None:
+        """A connection came that has to show itself."""
+        if len(self.handshakes) >= MAX_HANDSHAKES or not self._room(peer):
+            self.refused += 1
+            connection.close()
+            return
+        task = self.loop.create_task(self._shake(connection, tls))
+        self.handshakes.add(task)
+        task.add_done_callback(self.handshakes.discard)
+
+    async def _shake(self, connection: socket.socket, tls: ssl.SSLContext) -> None:
+        try:
+            await self.loop.connect_accepted_socket(
+                self._make,
+                connection,
+                ssl=tls,
+                ssl_handshake_timeout=self.handshake_seconds,
+                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
+            )
+        except OSError:
+            # ssl.SSLError, a time-out and a client that left are among them
+            self.failed_handshakes += 1
+            connection.close()
+
+
+class _Acceptor:
+    """Accepts on one socket while it is not closed."""
+
+    def __init__(self, listener: Listener, listening: socket.socket, tls: ssl.SSLContext) -> None:
+        self._listener = listener
+        self._listening = listening
+        self._tls = tls
+        self._later: asyncio.TimerHandle | None = None
+        listening.listen(BACKLOG)
+        self._watch()
+
+    def _watch(self) -> None:
+        self._later = None
+        self._listener.loop.add_reader(self._listening.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTS):
+            try:
+                connection, address = self._listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:
+                # no descriptor or no memory is left: the queue would call again at once
+                loop = self._listener.loop
+                loop.remove_reader(self._listening.fileno())
+                self._later = loop.call_later(PAUSE_SECONDS, self._watch)
+                return
+            connection.setblocking(False)
+            self._listener.accepted(connection, address[0] if isinstance(address, tuple) else "", self._tls)
+
+    def close(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+        self._listener.loop.remove_reader(self._listening.fileno())
+        self._listening.close()
+
+
+async def _bound(loop: asyncio.AbstractEventLoop, host: str, port: int, *, reuse_port: bool) -> list[socket.socket]:
+    """A listening socket on each of the host's addresses. Raises ``OSError``, with the address in its text."""
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        one = socket.socket(family, kind, protocol)
+        sockets.append(one)
+        try:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            one.setblocking(False)
+            one.bind(address)
+            one.listen(BACKLOG)
+        except OSError as error:
+            for other in sockets:
+                other.close()
+            raise OSError(
+                error.errno, f"can't listen on {host}:{port}: {(error.strerror or str(error)).lower()}"
+            ) from None
+    return sockets
