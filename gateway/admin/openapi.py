@@ -118,6 +118,7 @@ _SCHEMAS: dict[str, Any] = {
         quotas=_list(_TEXT), refused_by=_TEXT, latency_ms=_NUMBER, ttft_ms={"type": ["number", "null"]},
         gateway_ms=_NUMBER, trace_id=_TEXT, adjustments=_list(_MAP),
     ),
+    "Settled": _object(requests=_list(_ref("Record")), after=_WHOLE),
     "Records": _object(requests=_list(_ref("Record")), cursor={"type": ["string", "null"]}),
     "Key": _object(
         id=_TEXT, name=_TEXT, team=_TEXT, workflow=_TEXT, tags=_MAP, models=_list(_TEXT), providers=_list(_TEXT),
@@ -197,6 +198,12 @@ _OPERATIONS: tuple[_Operation, ...] = (
     (
         "get", "/api/requests", "Records, newest first",
         {**_PERIOD, **_PAGES, **_RECORD_FILTERS}, "", "Records",
+    ),
+    (
+        "get", "/api/requests/settled", "Records in the order of their settlement, to follow them",
+        {"after": "What the answer before gave. Default: the newest records.", "limit": "At most so many.",
+         **_RECORD_FILTERS},
+        "", "Settled",
     ),
     ("get", "/api/requests/{request_id}", "One record", _NONE, "", "Record"),
     ("get", "/api/keys", "Virtual keys", {"team": "Only this team's; may be repeated."}, "", "Keys"),

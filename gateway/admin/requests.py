@@ -22,6 +22,7 @@ FILTERS = {"team": "team", "workflow": "workflow", "model": "model", "provider":
 def add(app: web.Application) -> None:
     """Add the routes."""
     app.router.add_get("/api/requests", page)
+    app.router.add_get("/api/requests/settled", settled)
     app.router.add_get("/api/requests/{request_id}", one)
 
 
@@ -54,14 +55,7 @@ async def page(request: web.Request) -> web.Response:
     since = when(asked["since"]) if "since" in asked else None
     until = when(asked["until"]) if "until" in asked else None
     limit = query.number(request, "limit", 100, 1, MAX_LIMIT)
-    filters = {column: asked[name] for name, column in FILTERS.items() if name in asked}
-    team = team_of(request, asked.getall("team", []))
-    if team is not None:
-        filters["team"] = team
-    if "outcome" in asked:
-        if asked["outcome"] not in OUTCOMES:
-            raise BadQueryError(f"outcome is one of {', '.join(OUTCOMES)}")
-        filters["outcome"] = asked["outcome"]
+    filters = _filters(request)
     services = request.app[SERVICES]
     try:
         records, cursor = await services.read(
@@ -70,3 +64,29 @@ async def page(request: web.Request) -> web.Response:
     except ValueError as error:
         raise BadQueryError(str(error)) from error
     return answer({"requests": records, "cursor": cursor})
+
+
+async def settled(request: web.Request) -> web.Response:
+    """Records in the order in which they were settled: those after ``after``, or the newest, and where to go on."""
+    limit = query.number(request, "limit", 100, 1, MAX_LIMIT)
+    text = request.query.get("after")
+    if text is not None and not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise BadQueryError("after is what an answer gave")
+    after = int(text) if text is not None else None
+    filters, services = _filters(request), request.app[SERVICES]
+    records, last = await services.read(lambda _: services.reader.settled_after(after, limit, filters))
+    return answer({"requests": records, "after": last})
+
+
+def _filters(request: web.Request) -> dict[str, str]:
+    """Columns and their values, kept to the viewer's team."""
+    asked = request.query
+    filters = {column: asked[name] for name, column in FILTERS.items() if name in asked}
+    team = team_of(request, asked.getall("team", []))
+    if team is not None:
+        filters["team"] = team
+    if "outcome" in asked:
+        if asked["outcome"] not in OUTCOMES:
+            raise BadQueryError(f"outcome is one of {', '.join(OUTCOMES)}")
+        filters["outcome"] = asked["outcome"]
+    return filters

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import gateway.cli
 from gateway.cli.common import UserError
 
-NOT_COMMANDS = ("main", "common", "tables", "reported")
+NOT_COMMANDS = ("main", "common", "tables", "reported", "asking", "screen")
 DEBUG = "SPENDGATE_DEBUG"
 
 

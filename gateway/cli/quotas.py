@@ -10,19 +10,17 @@ import argparse
 import json
 import os
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from getpass import getuser
 from typing import TYPE_CHECKING, Any
 
+from gateway.cli.asking import ask
 from gateway.cli.common import UserError, command, configuration, count, ledger_file, moment, table
 
 if TYPE_CHECKING:
     from gateway.quota.engine import Quotas
 
 DIMENSIONS = ("team", "workflow", "key", "provider", "model")
-TIMEOUT_SECONDS = 60
 UNITS = ("usd", "tokens", "input_tokens", "output_tokens", "requests", "concurrent")
 
 
@@ -82,7 +80,7 @@ def _add_grants(actions: Any) -> None:
 
 
 def run_list(options: argparse.Namespace) -> int:
-    rows = _ask(options, "/api/quotas")
+    rows = ask(options, "/api/quotas")
     if rows is None:
         from gateway.quota.explain import standings
 
@@ -186,7 +184,7 @@ def run_explain(options: argparse.Namespace) -> int:
     tags = dict(tag.partition("=")[::2] for tag in options.tag)
     query = {name: getattr(options, name) for name in DIMENSIONS} | {f"tag.{name}": tags[name] for name in tags}
     query |= {"usd": options.usd, "input_tokens": options.input_tokens, "output_tokens": options.output_tokens}
-    said = _ask(options, "/api/quotas/explain?" + urllib.parse.urlencode(query))
+    said = ask(options, "/api/quotas/explain?" + urllib.parse.urlencode(query))
     if said is None:
         from gateway.quota.asking import asked
         from gateway.quota.explain import explain
@@ -219,7 +217,7 @@ def run_explain(options: argparse.Namespace) -> int:
 
 
 def run_verify(options: argparse.Namespace) -> int:
-    said = _ask(options, "/api/quotas/verify", post=True)
+    said = ask(options, "/api/quotas/verify", post=True)
     if said is None:
         print("No gateway is running: its counters are rebuilt from the ledger when it starts.")
         return 0
@@ -229,27 +227,6 @@ def run_verify(options: argparse.Namespace) -> int:
     wrong = len(said["differences"])
     print(f"{said['counters']} counters, {wrong} difference{'s' if wrong != 1 else ''}")
     return 1 if wrong else 0
-
-
-def _ask(options: argparse.Namespace, path: str, *, post: bool = False) -> Any:
-    """The running gateway's answer; None where none runs."""
-    config = configuration(options.config)
-    host, _, port = config.server.admin_listen.rpartition(":")
-    local = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}  # noqa: S104 - to connect, not to listen
-    request = urllib.request.Request(
-        f"http://{local.get(host, host)}:{port}{path}", data=b"{}" if post else None, method="POST" if post else "GET"
-    )
-    if config.server.admin_token:
-        request.add_header("Authorization", f"Bearer {config.server.admin_token}")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
-            return json.load(answer)
-    except urllib.error.HTTPError as error:
-        detail = json.loads(error.read() or b"{}").get("detail", error.reason)
-        raise UserError(f"the gateway answered {error.code}: {detail}") from error
-    except (urllib.error.URLError, ConnectionError):
-        return None
 
 
 def _from_ledger(options: argparse.Namespace) -> Quotas:

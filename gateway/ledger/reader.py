@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from gateway.ledger.ids import first_id_at, time_of_id
 from gateway.ledger.pages import Asked, newest, of_groups
 from gateway.ledger.record import Record
-from gateway.ledger.rows import SELECT, contract_json, record_of_row
+from gateway.ledger.rows import REQUEST_COLUMNS, SELECT, contract_json, record_of_row
 from gateway.ledger.schema import connect_reader
 
 _NEVER_NS = 1 << 62
@@ -90,6 +90,29 @@ class LedgerReader:
             values.append(asked.before)
         sql = f"{SELECT} WHERE {' AND '.join(where)} ORDER BY request_id DESC LIMIT ?"
         return self.connection().execute(sql, (*values, limit)).fetchall()
+
+    def settled_after(
+        self, after: int | None, limit: int, filters: Mapping[str, str]
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Records settled later than the one with the number ``after``, in that order, and the number to go on from.
+
+        ``after`` None: the ``limit`` newest. ``filters``: columns and their values. Numbers go up in the order of
+        settlement, in which a call that took long comes after those that it outlasted.
+        """
+        connection = self.connection()
+        conditions = " AND ".join(["1", *(f"{name} = ?" for name in filters)])
+        order, start = ("DESC", 0) if after is None else ("ASC", after)
+        columns = ", ".join(f"q.{name}" for name in REQUEST_COLUMNS)
+        ((newest,),) = connection.execute("SELECT coalesce(max(id), 0) FROM records")
+        rows = connection.execute(
+            f"SELECT r.id AS number, {columns} FROM records r CROSS JOIN requests q ON q.request_id = r.request_id "  # noqa: S608
+            f"WHERE r.id > ? AND r.id <= ? AND {conditions} ORDER BY r.id {order} LIMIT ?",
+            (start, newest, *filters.values(), limit),
+        ).fetchall()
+        last = rows[-1]["number"] if after is not None and len(rows) == limit else newest
+        if after is None:
+            rows.reverse()
+        return [contract_json(dict(row)) for row in rows], last
 
     def settled(self, since: int, until: int) -> Iterator[Record]:
         """All records started in ``[since, until)``, in no order, in constant memory."""
