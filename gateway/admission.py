@@ -6,6 +6,8 @@ Decides only; sends nothing and waits for nothing. What needs time (an exact cou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from gateway.identity.attribution import refine
@@ -21,6 +23,7 @@ from gateway.tracing import trace_id_of
 from gateway.wire import dialects
 from gateway.wire.dialect import Refusal
 from gateway.wire.facts import Facts
+from gateway.wire.http_heads import body_length, request_fields
 from pricing.book import Price, PriceBook
 
 UNATTRIBUTED = Principal(key_id="", team="unattributed", workflow="unattributed", tags=())
@@ -48,6 +51,10 @@ class Caller(msgspec.Struct, kw_only=True):
     trace_id: str
     span: str
     rejected: Refusal | None = None
+    sent: bytes = b""
+    """The newest call's head to its provider, up to the body's length: that of the next is most often the same."""
+    sent_as: object = None
+    """What that head was made of, beside this caller."""
 
 
 class Admitted(msgspec.Struct, kw_only=True):
@@ -126,6 +133,26 @@ def identify(parts: Parts, head: RequestHead) -> Caller:
         span=span,
         rejected=rejected,
     )
+
+
+def upstream_head(call: Admitted, own: Sequence[Header]) -> bytes:
+    """The head to send for a call. ``own``: the gateway's own credential; empty where the caller's passes through."""
+    caller, provider = call.caller, call.provider
+    plain = not call.facts.asks_usage or call.extends > 0
+    key = (provider.name, call.target, plain, own)
+    if caller.sent_as != key:
+        headers: Sequence[Header] = caller.headers
+        if provider.credential is not None:
+            replaced = provider.credential.replaces
+            if replaced:
+                headers = [header for header in headers if header[0].lower() not in replaced]
+            headers = [*headers, *own]
+        elif caller.passthrough:
+            headers = [*headers, *caller.passthrough]
+        host = provider.endpoint.host_header
+        caller.sent = request_fields(caller.method, provider.base_path + call.target, headers, host, plain=plain)
+        caller.sent_as = key
+    return caller.sent + body_length(caller.method, len(call.body))
 
 
 def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Refusal:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 from gateway.admission import NO_FACTS, Admitted, Caller
@@ -114,14 +112,6 @@ def health(target: bytes, not_ready: str) -> Reply:
     if not_ready:
         return Reply(503, [JSON], msgspec.json.encode({"status": "not ready", "reason": not_ready}))
     return Reply(200, [JSON], b'{"status":"ready"}')
-
-
-def is_json(headers: Sequence[Header]) -> bool:
-    """True for one whole JSON document."""
-    for name, value in headers:
-        if len(name) == 12 and name.lower() == b"content-type":
-            return value[:16].lower() == b"application/json"
-    return False
 
 
 def usd(nanousd: int) -> bytes:

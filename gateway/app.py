@@ -131,8 +131,8 @@ class App:
         plane = self.plane = DataPlane(self._exchange, self.clock, loop, assembly.limits_of(config))
         self.doors = Doors(plane)
         try:
-            await self._listen()
             self._signals(loop)
+            await self._listen()
             self._measure_lag(loop)
             self._forget_old()
             self._close_days()
@@ -333,6 +333,7 @@ class App:
                 "spendgate_ledger_open_requests": lambda: max(0, ledger.open_count),
                 "spendgate_ledger_healthy": lambda: 0 if ledger.reason else 1,
                 "spendgate_client_connections": lambda: len(self.plane.connections),
+                "spendgate_known_heads": lambda: len(self.plane.heads),
                 "spendgate_upstream_connections": lambda: self.pool.counts()[0],
                 "spendgate_upstream_endpoints_unreachable": self.pool.unreachable,
                 "spendgate_waiting_requests": lambda: self.parts.line.length,

@@ -37,15 +37,15 @@ class Doors:
         """Listen on both. Raises ``OSError``."""
         self._shown = _material(server)
         self._tell(server)
-        loop = asyncio.get_running_loop()
-        host, port = split_address(server.listen)
-        await self.plane.start(host, port, tls=context_of(server.tls), sock=sockets.get("data"))
         runner = self._runner = web.AppRunner(make_app(services), access_log=None, max_line_size=MAX_LINE)
         await runner.setup()
         assert runner.server is not None
-        self._admin = Listener(loop, runner.server, server.limits.head_seconds)
+        self._admin = Listener(asyncio.get_running_loop(), runner.server, server.limits.head_seconds)
         host, port = split_address(server.admin_listen)
         await self._admin.open(host, port, tls=context_of(server.admin_tls), sock=sockets.get("admin"))
+        # last: whoever is answered here finds all of it up
+        host, port = split_address(server.listen)
+        await self.plane.start(host, port, tls=context_of(server.tls), sock=sockets.get("data"))
 
     def prepare(self, server: ServerConfig) -> Renewal:
         """What a reload would show on the ports. Raises ``OSError`` or ``ssl.SSLError``; changes nothing."""

@@ -13,169 +13,57 @@ there is a separate fact (``_gone``), because a client that hangs up changes who
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import IntEnum
 
 from gateway import answers
-from gateway.admission import Admitted, Caller, admit, identify, reserve
+from gateway.admission import Admitted, Caller, admit, identify, reserve, upstream_head
+from gateway.call_state import State
+from gateway.delivery import HELD_SECONDS
 from gateway.extension import Extension, framing_of
-from gateway.ledger.record import (
-    CLIENT_DISCONNECTED,
-    COMPLETED,
-    UPSTREAM_ERROR,
-    UPSTREAM_TIMEOUT,
-)
-from gateway.ledger.rows import held_of
+from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, UPSTREAM_TIMEOUT
 from gateway.ledger.store import LedgerFull, LedgerUnavailable
 from gateway.near import Near
 from gateway.parts import Parts
-from gateway.ports import (
-    ClientPort,
-    CredentialUnavailable,
-    Failure,
-    Header,
-    RequestHead,
-    Timer,
-    UpstreamPort,
-)
-from gateway.quota.engine import Amounts
+from gateway.ports import CredentialUnavailable, Failure, Header, RequestHead, UpstreamPort
 from gateway.session import Session
-from gateway.settlement import Ending, checkpoint_of, merge_estimate, needs_estimate, record_of, within
+from gateway.settling import CHECKPOINT_SECONDS, Settling
 from gateway.wire.dialect import Meter, Refusal
-from gateway.wire.http_heads import content_length, forward_response_headers, request_head_bytes
+from gateway.wire.http_heads import fields_of
 from gateway.wire.sockets import socket_api
-from gateway.wire.usage import Reading, Usage
-
-HELD_BODY_BYTES = 262_144
-"""A whole JSON answer up to this size is sent in one piece, with its cost in the head."""
-HELD_SECONDS = 0.05
-"""…and waits no longer than this for its end."""
-CHECKPOINT_SECONDS = 1.0
-NO_READING = Reading()
 
 
-class State(IntEnum):
-    """Where a call stands."""
+class Found:
+    """What a head said: it holds for the same bytes as long as the parts are the same and the key is sure."""
 
-    HEAD = 0
-    """Waiting for the request's head, then its body."""
-    NEAR = 1
-    """A quota is short: counting exactly, clamping, or waiting in line."""
-    OPENING = 2
-    """Reserved; the open entry is on its way to the disk."""
-    SENT = 3
-    """On its way to the provider; no head has come back."""
-    ANSWERING = 4
-    """The provider's head is here; its body is coming."""
-    SETTLING = 5
-    """The provider's side is over; the record is on its way to the disk."""
-    ENDED = 6
-    """Settled, or refused before anything was opened."""
+    __slots__ = ("caller", "parts", "until")
+
+    def __init__(self, parts: Parts, caller: Caller, until: float) -> None:
+        self.parts = parts
+        self.caller = caller
+        self.until = until
 
 
-TRANSITIONS: dict[State, tuple[State, ...]] = {
-    State.HEAD: (State.NEAR, State.OPENING, State.ENDED),
-    State.NEAR: (State.OPENING, State.ENDED),
-    State.OPENING: (State.SENT, State.SETTLING, State.ENDED),
-    State.SENT: (State.ANSWERING, State.SETTLING),
-    State.ANSWERING: (State.SETTLING,),
-    State.SETTLING: (State.ENDED,),
-    State.ENDED: (),
-}
-_ALLOWED = tuple(frozenset(TRANSITIONS[state]) for state in State)
-
-
-class Exchange:
+class Exchange(Settling):
     """Implements ``gateway.ports.Exchange`` on the parts that were current when the request came."""
 
-    __slots__ = (
-        "_body_at",
-        "_call",
-        "_caller",
-        "_checkpoint_at",
-        "_client",
-        "_cut_by",
-        "_ended_at",
-        "_extension",
-        "_failure",
-        "_gone",
-        "_held",
-        "_held_bytes",
-        "_length",
-        "_limits",
-        "_meter",
-        "_near",
-        "_out_headers",
-        "_outcome",
-        "_parts",
-        "_reason",
-        "_received_at",
-        "_record",
-        "_released",
-        "_replied",
-        "_seen_bytes",
-        "_sent_at",
-        "_session",
-        "_started",
-        "_state",
-        "_status",
-        "_timer",
-        "_trailers",
-        "_ttft_us",
-        "_upstream",
-        "_written",
-        "wants_body",
-    )
-
-    def __init__(self, parts: Parts, client: ClientPort) -> None:
-        self._parts = parts
-        self._client = client
-        self._state = State.HEAD
-        self._gone = False
-        self._replied = False
-        """A whole answer of the gateway's own went to the client."""
-        self._released = False
-        """Bytes that had been held for the end were let go: the provider goes on after its terminal event."""
-        self._started = False
-        """The head of the provider's answer went to the client."""
-        self.wants_body = True
-        self._caller: Caller | None = None
-        self._call: Admitted | None = None
-        self._near: Near | None = None
-        self._upstream: UpstreamPort | None = None
-        self._meter: Meter | None = None
-        self._timer: Timer | None = None
-        self._session: Session | None = None
-        """A WebSocket, once the head asked for one: it takes over."""
-        self._extension: Extension | None = None
-        """The stream's reservation grows with it."""
-        self._cut_by = ""
-        self._failure = ""
-        self._outcome = COMPLETED
-        self._status = 0
-        self._reason = b""
-        self._out_headers: list[Header] = []
-        self._length: int | None = None
-        self._held: list[bytes] = []
-        self._held_bytes = 0
-        self._written = 0
-        self._seen_bytes = 0
-        self._trailers: Sequence[Header] = ()
-        self._ttft_us: int | None = None
-        self._received_at = 0.0
-        self._body_at = 0.0
-        self._sent_at = 0.0
-        self._ended_at = 0.0
-        self._checkpoint_at = 0.0
-
-    def _to(self, state: State) -> None:
-        assert state in _ALLOWED[self._state], f"{self._state.name} -> {state.name}"
-        self._state = state
+    wants_body = True
+    _caller: Caller | None = None
+    _near: Near | None = None
+    _upstream: UpstreamPort | None = None
+    _session: Session | None = None
+    """A WebSocket, once the head asked for one: it takes over."""
+    _extension: Extension | None = None
+    """The stream's reservation grows with it."""
 
     # the request
 
     def request_head(self, head: RequestHead) -> None:
-        self._received_at = head.received
+        received = self._received_at = head.received
+        found = head.found
+        if type(found) is Found and found.parts is self._parts and received < found.until:
+            self._caller = found.caller
+            return
         if head.target in answers.HEALTH_PATHS:
+            self.wants_body = False
             self._answer(answers.health(head.target, self._parts.ready()))
             self._to(State.ENDED)
             return
@@ -188,6 +76,8 @@ class Exchange:
             caller.rejected = answers.UPGRADE_REFUSED
         if caller.rejected is not None:
             self._refuse(caller.rejected, None)
+        elif self._parts.trace is None:
+            head.found = Found(self._parts, caller, self._parts.keys.holds_until(caller.principal))
 
     def request_body(self, body: bytes) -> None:
         if self._session is not None:
@@ -246,33 +136,21 @@ class Exchange:
         if self._gone:
             self._settle(CLIENT_DISCONNECTED)
             return
-        caller, provider = call.caller, call.provider
-        endpoint = provider.endpoint
-        target = provider.base_path + call.target
-        headers: Sequence[Header] = caller.headers
+        provider = call.provider
+        own: Sequence[Header] = ()
         if provider.credential is not None:
+            caller = call.caller
+            host = provider.endpoint.host_header
+            target = provider.base_path + call.target
             try:
-                own = provider.credential.headers(caller.method, endpoint.host_header, target, headers, call.body)
+                own = provider.credential.headers(caller.method, host, target, caller.headers, call.body)
             except CredentialUnavailable as reason:
                 self._fail("credential", str(reason))
                 return
-            replaced = provider.credential.replaces
-            if replaced:
-                headers = [header for header in headers if header[0].lower() not in replaced]
-            headers = [*headers, *own]
-        elif caller.passthrough:
-            headers = [*headers, *caller.passthrough]
-        head = request_head_bytes(
-            caller.method,
-            target,
-            headers,
-            endpoint.host_header,
-            len(call.body),
-            plain=not call.facts.asks_usage or call.extends > 0,
-        )
+        head = upstream_head(call, own)
         self._to(State.SENT)
         self._sent_at = parts.clock.monotonic()
-        self._upstream = provider.upstreams.send(endpoint, head, call.body, caller.method, self)
+        self._upstream = provider.upstreams.send(provider.endpoint, head, call.body, call.caller.method, self)
 
     def _unwritable(self, reason: str) -> None:
         """The ledger can't take the call: nothing was sent, nothing was spent."""
@@ -299,14 +177,16 @@ class Exchange:
         self._to(State.ANSWERING)
         self._status = status
         self._reason = reason
-        meter = self._meter = call.provider.dialect.meter(call.facts, status, headers)
-        changed = meter.rewrites or meter.undo_encoding
-        self._length = None if changed else content_length(headers)
-        out = forward_response_headers(headers, keep_encoding=not meter.undo_encoding)
+        fields = fields_of(headers)
+        meter = self._meter = call.provider.dialect.meter(call.facts, status, fields)
+        out = self._out_headers = fields.onward
+        if meter.undo_encoding:
+            out = self._out_headers = [header for header in out if header[0].lower() != b"content-encoding"]
+        elif not meter.rewrites:
+            self._length = fields.content_length
         out.append((b"x-spendgate-request-id", call.entry.request_id.encode()))
         if call.clamped is not None:
             out.append((b"x-spendgate-clamped", b"%d" % call.clamped))
-        self._out_headers = out
         self._checkpoint_at = self._sent_at + CHECKPOINT_SECONDS
         if call.extends and status < 300:
             self._extension = Extension(
@@ -314,9 +194,10 @@ class Exchange:
             )
         if self._gone:
             return
-        if call.facts.stream or call.caller.method == b"HEAD" or not answers.is_json(headers):
+        kind = fields.named.get(b"content-type", b"")
+        if call.facts.stream or call.caller.method == b"HEAD" or kind[:16].lower() != b"application/json":
             self._start()
-        else:
+        elif self._upstream is None or not self._upstream.whole:
             self._timer = self._parts.clock.after(HELD_SECONDS, self._start)
 
     def upstream_switched(self, status: int, reason: bytes, headers: list[Header]) -> None:
@@ -398,56 +279,7 @@ class Exchange:
         else:
             self._settle(CLIENT_DISCONNECTED if self._gone else UPSTREAM_ERROR)
 
-    # towards the client
-
-    def _start(self) -> None:
-        """Send the head and what was held of the body."""
-        if self._started or self._gone or self._state is not State.ANSWERING:
-            return
-        self._started = True
-        self._client.start(self._status, self._reason, self._out_headers, self._length)
-        held = self._held
-        if held:
-            self._held = []
-            self._held_bytes = 0
-            for piece in held:
-                self._forward(piece, self._meter)
-
-    def _forward(self, data: bytes, meter: Meter | None) -> None:
-        """Pass bytes on at once, but for those that would complete the answer before it is settled."""
-        if not self._started:
-            self._held.append(data)
-            self._held_bytes += len(data)
-            if self._held_bytes > HELD_BODY_BYTES:
-                self._start()
-            return
-        if meter is not None and meter.terminal and not self._released:
-            self._hold_end(data)
-            return
-        written = self._written + len(data)
-        if self._length is not None and written >= self._length:
-            self._held.append(data)
-            return
-        self._written = written
-        self._client.write(data)
-
-    def _hold_end(self, data: bytes) -> None:
-        """The provider's terminal event came: it waits for the settlement, unless the provider goes on."""
-        if not self._held:
-            self._timer = self._parts.clock.after(HELD_SECONDS, self._flush_held)
-        self._held.append(data)
-        self._held_bytes += len(data)
-        if self._held_bytes > HELD_BODY_BYTES:
-            self._flush_held()
-
-    def _flush_held(self) -> None:
-        self._released = True
-        held = b"".join(self._held)
-        self._held = []
-        self._held_bytes = 0
-        if held:
-            self._written += len(held)
-            self._client.write(held)
+    # the client
 
     def client_data(self, data: bytes) -> None:
         if self._session is not None:
@@ -503,116 +335,6 @@ class Exchange:
             self._meter.flush()
         self._settle(CLIENT_DISCONNECTED)
 
-    # the settlement
-
-    def _checkpoint(self, meter: Meter) -> None:
-        call, parts = self._call, self._parts
-        assert call is not None
-        self._checkpoint_at = parts.clock.monotonic() + CHECKPOINT_SECONDS
-        if not call.facts.billable:
-            return
-        reading = meter.reading()
-        usage = reading.usage
-        if usage is None or not reading.complete:
-            quick = parts.estimator.quick(call.facts, call.body, reading, call.provider.name, call.facts.model)
-            usage = merge_estimate(usage, within(call, quick))
-        now_ns = parts.clock.now_ns()
-        parts.ledger.checkpoint(checkpoint_of(call, reading, usage, self._status, now_ns, self._seen_bytes))
-
-    def _settle(self, outcome: str, clean: bool = False) -> None:
-        call, parts = self._call, self._parts
-        assert call is not None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._outcome = outcome
-        self._to(State.SETTLING)
-        clock = parts.clock
-        now = self._ended_at = clock.monotonic()
-        sent_at = self._sent_at or now
-        ending = Ending(
-            outcome=outcome,
-            status=self._status,
-            ended_ns=clock.now_ns(),
-            latency_us=int((now - self._received_at) * 1e6),
-            ttft_us=self._ttft_us,
-            gateway_us=int((sent_at - self._body_at) * 1e6),
-            request_bytes=call.entry.request_bytes,
-            response_bytes=self._seen_bytes,
-            clean=clean,
-            answered=self._status != 0,
-            sent=self._sent_at != 0.0,
-            cut_by=self._cut_by,
-        )
-        reading = self._meter.reading() if self._meter is not None else NO_READING
-        if needs_estimate(call, reading, ending):
-            estimate = parts.estimator.estimate
-            facts, body, provider, model = call.facts, call.body, call.provider.name, call.facts.model
-            parts.offload(
-                lambda: estimate(facts, body, reading, provider, model),
-                Usage(),
-                lambda usage: self._book(reading, ending, usage),
-            )
-        else:
-            self._book(reading, ending, None)
-
-    def _book(self, reading: Reading, ending: Ending, estimated: Usage | None) -> None:
-        """Price the call and write it down: ledger, quotas and metrics take the same numbers."""
-        call, parts = self._call, self._parts
-        assert call is not None
-        record = record_of(call, reading, ending, estimated)
-        self._record = record
-        usage = record.usage
-        if call.reservation is not None:
-            actual = Amounts(*held_of(record))
-            if parts.quotas.settle(call.reservation, actual, ending.ended_ns):
-                parts.observer.exceeded(call.provider.kind, call.facts.api)
-            call.reservation = None
-        if record.usage_source == "response" and record.outcome == COMPLETED:
-            parts.estimator.observe(record.provider, record.model_requested, len(call.body), self._seen_bytes, usage)
-        parts.observer.settled(record, call.provider.kind)
-        parts.ledger.settle(record, self._settled)
-
-    def _settled(self, error: Exception | None) -> None:
-        """The record is durable: the client may see the end."""
-        self._to(State.ENDED)
-        if self._gone or self._replied:
-            return
-        self._replied = True
-        if self._status == 0:
-            self._client_failure()
-        elif self._outcome != COMPLETED:
-            self._break_off()
-        elif self._started:
-            self._flush_held()
-            self._client.finish(self._trailers)
-        else:
-            self._whole()
-
-    def _whole(self) -> None:
-        """Head, cost and body in one write."""
-        record = self._record
-        if record.priced and record.usage_source != "none":
-            self._out_headers.append((b"x-spendgate-cost-usd", answers.usd(record.cost_nanousd)))
-        held = self._held
-        body = held[0] if len(held) == 1 else b"".join(held)
-        self._client.reply(self._status, self._reason, self._out_headers, body)
-
-    def _client_failure(self) -> None:
-        """The provider never answered: the gateway says so in its own name."""
-        call = self._call
-        assert call is not None
-        name = call.provider.name
-        self._client_reply(answers.upstream_failure(name, self._failure, call.entry.request_id))
-
-    def _break_off(self) -> None:
-        """The provider broke off: so does the connection, never with a clean end."""
-        if not self._started:
-            self._started = True
-            self._client.start(self._status, self._reason, self._out_headers, self._length)
-        self._flush_held()
-        self._client.abort()
-
     # refusals
 
     def _refuse(self, refusal: Refusal, call: Admitted | None, quota: str = "") -> None:
@@ -626,12 +348,3 @@ class Exchange:
         reply = answers.refusal(caller, call, refusal, record.request_id)
         # who is refused can look the record up at once; a ledger that fails does not hold up the refusal
         parts.ledger.settle(record, lambda _: self._answer(reply))
-
-    def _answer(self, reply: answers.Reply) -> None:
-        self.wants_body = False
-        if not self._gone and not self._replied:
-            self._replied = True
-            self._client_reply(reply)
-
-    def _client_reply(self, reply: answers.Reply) -> None:
-        self._client.reply(reply.status, b"", reply.headers, reply.body)

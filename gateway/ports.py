@@ -21,7 +21,8 @@ and again; broken off; no head in time; silent for too long; spoke something tha
 
 
 class RequestHead(msgspec.Struct):
-    """One request's head: bytes as they came."""
+    """One request's head: bytes as they came. Requests whose heads are the same bytes may share it, one after the
+    other: then ``peer``, ``length`` and ``received`` are those of the newest."""
 
     method: bytes
     target: bytes
@@ -37,6 +38,8 @@ class RequestHead(msgspec.Struct):
     """Content-Length; None: chunked or no body."""
     received: float = 0.0
     """Monotonic seconds (``loop.time()``) at which the first byte of the head came."""
+    found: object = None
+    """What the exchange found in these bytes; it is the exchange's to say how long that holds."""
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -102,6 +105,11 @@ class ClientPort(Protocol):
 
 class UpstreamPort(Protocol):
     """A running upstream call, as its exchange sees it."""
+
+    @property
+    def whole(self) -> bool:
+        """All of the answer is here: its end follows its head in the same turn of the loop."""
+        ...
 
     def pause(self) -> None:
         """The client is slow: stop reading."""

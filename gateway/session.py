@@ -287,7 +287,6 @@ class Session:
             latency_us=(now_ns - started_ns) // 1000,
             ttft_us=None,
             gateway_us=0,
-            request_bytes=0,
             response_bytes=self._bytes,
             clean=True,
             answered=self._status != 0,

@@ -12,7 +12,7 @@ from pricing.money import Line
 NOTHING = Usage()
 
 
-class Ending(msgspec.Struct, kw_only=True):
+class Ending(msgspec.Struct):
     """How a call ended, seen from outside."""
 
     outcome: str
@@ -21,7 +21,6 @@ class Ending(msgspec.Struct, kw_only=True):
     latency_us: int
     ttft_us: int | None
     gateway_us: int
-    request_bytes: int
     response_bytes: int
     clean: bool
     """The response ended as its framing says."""
@@ -132,7 +131,7 @@ def record_of(call: Admitted, reading: Reading, ending: Ending, estimated: Usage
         latency_us=ending.latency_us,
         ttft_us=ending.ttft_us,
         gateway_us=ending.gateway_us,
-        request_bytes=ending.request_bytes,
+        request_bytes=entry.request_bytes,
         response_bytes=ending.response_bytes,
         trace_id=entry.trace_id,
         span=entry.span,

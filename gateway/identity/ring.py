@@ -74,6 +74,12 @@ class KeyRing:
             return None
         return found
 
+    def holds_until(self, principal: Principal) -> float:
+        """How long what ``identify`` has just answered may be relied on without asking again, in monotonic seconds."""
+        if principal.expires_ns is not None:
+            return float("-inf")
+        return float("inf") if self._store is None else self._looked + HIT_SECONDS
+
     def why(self, secret: str) -> Reason:
         """Why ``identify`` knows no owner; empty where it does."""
         if self.identify(secret) is not None:

@@ -25,12 +25,14 @@ class Ids:
     A clock that is set back makes no id twice and none that sorts before an earlier one of this process.
     """
 
-    __slots__ = ("_clock", "_counter", "_millis", "_node", "_stamp")
+    __slots__ = ("_clock", "_counter", "_high", "_millis", "_node", "_stamp")
 
     def __init__(self, clock_ns: Callable[[], int], random_bits: Callable[[int], int]) -> None:
         self._clock = clock_ns
         self._node = _base32(random_bits(40), 4)
         self._counter = random_bits(20)
+        self._high = ""
+        """The digits of the counter but the last two, which alone change from call to call."""
         self._millis = 0
         self._stamp = ""
 
@@ -39,8 +41,11 @@ class Ids:
         if millis > self._millis:
             self._millis = millis
             self._stamp = PREFIX + _base32(millis, 5)
-        self._counter += 1
-        return self._stamp + _base32(self._counter, 4) + self._node
+        counter = self._counter = self._counter + 1
+        low = counter & 1023
+        if not low or not self._high:
+            self._high = _base32(counter >> 10, 3)
+        return self._stamp + self._high + _PAIRS[low] + self._node
 
 
 def first_id_at(time_ns: int) -> str:

@@ -57,6 +57,8 @@ class SqliteLedger:
         self._due = False
         """A turn of the loop that begins the next batch is on its way."""
         self._stopping = False
+        self._turn = threading.Lock()
+        """Held while the loop begins a batch, and to stop: no job comes behind the last one."""
         self._reason = ""
         self.open_count = 0
         """Calls that are open now."""
@@ -130,8 +132,9 @@ class SqliteLedger:
 
     def close(self) -> None:
         """Write what waits, then stop. Blocks until it is done."""
-        self._stopping = True
-        self._jobs.put(None)
+        with self._turn:
+            self._stopping = True
+            self._jobs.put(None)
         if self._thread.is_alive():
             self._thread.join()
 
@@ -147,22 +150,24 @@ class SqliteLedger:
     def _begin(self) -> None:
         """Put what waits into a transaction and have it committed."""
         self._due = False
-        if self._busy or self._stopping:
-            return
-        batch = self._next_batch()
+        with self._turn:
+            if self._busy or self._stopping:
+                return
+            batch = self._next_batch()
+            if batch or self._transactions.checkpoints:
+                self._busy = True
+                self._jobs.put((batch, self._prepared(batch)))
+
+    def _prepared(self, batch: list[Item]) -> bool:
+        """True where ``batch`` could be put into a transaction; else the thread finds out why, and what can be done."""
         transactions = self._transactions
-        if not batch and not transactions.checkpoints:
-            return
-        self._busy = True
-        prepared = False
-        if transactions.connection is not None and not (batch and batch[0][0] == TASK):
-            try:
-                transactions.prepare(batch, doubtful=False)
-                prepared = True
-            except (sqlite3.Error, OSError):
-                # the thread finds out why, and what can be done
-                prepared = False
-        self._jobs.put((batch, prepared))
+        if transactions.connection is None or (batch and batch[0][0] == TASK):
+            return False
+        try:
+            transactions.prepare(batch, doubtful=False)
+        except (sqlite3.Error, OSError):
+            return False
+        return True
 
     def _next_batch(self) -> list[Item]:
         """What one transaction takes, in order. A task is alone."""
@@ -198,7 +203,7 @@ class SqliteLedger:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             self._work(*job)
-        # the loop waits for this thread: the queue is its own now
+        # the loop begins nothing any more: the queue is this thread's
         while self._queue or self._transactions.checkpoints:
             if not self._work(self._next_batch(), False):
                 break

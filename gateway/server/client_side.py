@@ -18,6 +18,7 @@ import httptools
 
 from gateway.ports import Header, RequestHead
 from gateway.server.client_answers import Answers
+from gateway.server.heads import KnownHead
 from gateway.server.incoming import Incoming
 from gateway.server.strict import BadRequest, body_framing, check_head, only_h2c
 
@@ -41,7 +42,7 @@ class _Stop(Exception):  # noqa: N818 - no error: nothing more of this connectio
 class ClientConnection(Answers):
     """One accepted connection, as asyncio and llhttp drive it."""
 
-    __slots__ = ("_head_bytes", "_headers", "_parser", "_unread", "_url")
+    __slots__ = ("_fresh", "_head_bytes", "_headers", "_parser", "_unread", "_url")
 
     def __init__(self, plane: DataPlane) -> None:
         super().__init__(plane)
@@ -49,6 +50,8 @@ class ClientConnection(Answers):
         self._headers: list[Header] = []
         self._url = b""
         self._head_bytes = 0
+        self._fresh: Incoming | None = None
+        """What the newest read began with."""
         self._unread = b""
         """The framing of a body that llhttp takes for no part of its request."""
 
@@ -99,14 +102,48 @@ class ClientConnection(Answers):
     def data_received(self, data: bytes) -> None:
         if self._stopped:
             self._drop(len(data))
-            return
-        if self._raw:
+        elif self._raw:
             if self._exchange is not None:
                 self._exchange.client_data(data)
         elif self._outstanding():
             self._hold(data)
-        else:
+        elif self._incoming is not None or self._current is not None:
             self._feed(data)
+        else:
+            found = self._plane.heads.find(data)
+            if found is None or len(found[1]) > self._plane.limits.max_body_bytes:
+                self._first(data)
+            else:
+                self._again(*found)
+
+    def _first(self, data: bytes) -> None:
+        """Parse what begins a request; its head need not be parsed again where it came whole."""
+        fresh = self._read_first(data)
+        if fresh is not None:
+            head = fresh.head
+            if fresh.complete and head.length and not (fresh.expects or head.upgrade):
+                self._plane.heads.learn(data, head, fresh.keep_alive)
+
+    def _read_first(self, data: bytes) -> Incoming | None:
+        """The request that ``data`` began with, where its head is whole and in order."""
+        self._fresh = None
+        self._feed(data)
+        return self._fresh
+
+    def _again(self, known: KnownHead, body: bytes) -> None:
+        """A whole request with a head that came before."""
+        now = self._plane.now()
+        head = known.head
+        head.received = now
+        head.length = len(body)
+        head.peer = self.peer
+        incoming = Incoming(now)
+        incoming.head = head
+        incoming.keep_alive = known.keep_alive
+        incoming.seen_head = incoming.complete = True
+        incoming.parts.append(body)
+        self.deadline = math.inf
+        self._begin(incoming)
 
     def _hold(self, data: bytes) -> None:
         self._held.append(data)
@@ -224,6 +261,8 @@ class ClientConnection(Answers):
         if head.upgrade:
             self._check_upgrade(incoming)
         incoming.seen_head = True
+        if self._fresh is None and self._current is None and not self._queue:
+            self._fresh = incoming
         incoming.too_large = length > self._plane.limits.max_body_bytes
         if self._current is None and not self._queue:
             self._begin(incoming)

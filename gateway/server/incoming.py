@@ -18,41 +18,37 @@ NO_HEAD = RequestHead(method=b"", target=b"", version=b"1.1", headers=[])
 
 
 class Incoming:
-    """What is known of one request and of its answer."""
+    """What is known of one request and of its answer. The class holds what is so until something else is known."""
 
-    __slots__ = (
-        "answered", "began", "began_at", "body_at", "chunked", "complete", "discard", "dry", "expects",
-        "gathered", "head", "keep_alive", "left", "overhead", "parts", "raw", "seen", "seen_head", "size", "too_large",
-    )  # fmt: skip
+    head = NO_HEAD
+    size = 0
+    """Body bytes so far."""
+    complete = False
+    seen_head = False
+    too_large = False
+    discard = False
+    """The rest of the body interests nobody."""
+    expects = False
+    """The client waits for a 100 before it sends its body."""
+    keep_alive = False
+    began = False
+    """A part of the answer was written."""
+    answered = False
+    chunked = False
+    left: int | None = None
+    """Bytes of the answer's declared length still to write; None: not declared."""
+    body_at = 0.0
+    raw = -1
+    """Bytes of an unfinished head, from its second read on."""
+    gathered = 0
+    """Parts that are long enough to stay as they are."""
+    seen = 0
+    overhead = 0
+    dry = 0
 
     def __init__(self, began_at: float) -> None:
-        self.head = NO_HEAD
-        self.parts: list[bytes] = []
-        self.size = 0
-        """Body bytes so far."""
-        self.complete = False
-        self.seen_head = False
-        self.too_large = False
-        self.discard = False
-        """The rest of the body interests nobody."""
-        self.expects = False
-        """The client waits for a 100 before it sends its body."""
-        self.keep_alive = False
-        self.began = False
-        """A part of the answer was written."""
-        self.answered = False
-        self.chunked = False
-        self.left: int | None = None
-        """Bytes of the answer's declared length still to write; None: not declared."""
         self.began_at = began_at
-        self.body_at = 0.0
-        self.raw = -1
-        """Bytes of an unfinished head, from its second read on."""
-        self.gathered = 0
-        """Parts that are long enough to stay as they are."""
-        self.seen = 0
-        self.overhead = 0
-        self.dry = 0
+        self.parts: list[bytes] = []
 
     def body(self) -> bytes:
         parts = self.parts

@@ -10,6 +10,7 @@ from collections import Counter
 
 from gateway.ports import Clock, ExchangeFactory
 from gateway.server.client_side import ClientConnection
+from gateway.server.heads import Heads
 from gateway.server.limits import Limits
 from gateway.server.listener import Listener
 
@@ -28,6 +29,7 @@ class DataPlane:
         self.factory = factory
         self.loop = loop
         self.limits = limits or Limits()
+        self.heads = Heads()
         self.draining = False
         self.malformed = 0
         """Requests refused because they were not HTTP as it must be."""

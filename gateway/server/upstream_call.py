@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class UpstreamCall:
     """One request on its way: the ``UpstreamPort`` that its exchange holds."""
 
-    __slots__ = ("body", "connection", "endpoint", "head", "method", "paused", "to", "waits_until")
+    __slots__ = ("body", "connection", "endpoint", "head", "method", "paused", "to", "waits_until", "whole")
 
     def __init__(self, endpoint: Endpoint, head: bytes, body: bytes, method: bytes, to: Exchange) -> None:
         self.endpoint = endpoint
@@ -24,6 +24,7 @@ class UpstreamCall:
         """None: over, or given up."""
         self.connection: UpstreamConnection | None = None
         self.paused = False
+        self.whole = False
         self.waits_until = 0.0
         """How long it stays in line for a connection."""
 

@@ -17,7 +17,7 @@ import httptools
 from gateway.ports import Header
 from gateway.server.connect import absolute_form
 from gateway.server.upstream_call import UpstreamCall
-from gateway.wire.http_heads import forward_response_headers
+from gateway.wire.http_heads import Fields
 
 if TYPE_CHECKING:
     from gateway.server.pool import EndpointPool
@@ -225,6 +225,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._interims.clear()
         if self._fresh_head:
             self._fresh_head = False
+            call.whole = self._complete
             to.upstream_head(self._status, self._reason, self._headers)
         parts = self._parts
         if parts:
@@ -244,7 +245,7 @@ class UpstreamConnection(asyncio.Protocol):
         """The answer is whole: free the connection, then say so."""
         transport = self._transport
         assert transport is not None
-        trailers = forward_response_headers(self._trailers) if self._trailers else []
+        trailers = Fields(self._trailers).onward if self._trailers else []
         reusable = (
             self._keep
             and self._complete
@@ -340,19 +341,16 @@ class UpstreamConnection(asyncio.Protocol):
         self._keep = parser.should_keep_alive()
         call = self._call
         self._bodiless = status == 204 or status == 304 or (call is not None and call.method == b"HEAD")
-        for name, value in self._headers:
-            size = len(name)
-            if size == 14:
-                if name.lower() == b"content-length":
-                    self._sized = True
-            elif size == 17:
-                if name.lower() == b"transfer-encoding":
-                    self._sized = True
-                    # a coding that is taken off nowhere would reach the client under a false framing
-                    if value.lower() != b"chunked":
-                        raise ValueError("its transfer coding is not chunked alone")
-            elif size == 10 and name.lower() == b"keep-alive":
-                self.idle_seconds = _idle_seconds(value)
+        fields = self._headers = Fields(self._headers)
+        named = fields.named
+        coding = named.get(b"transfer-encoding")
+        # a coding that is taken off nowhere would reach the client under a false framing
+        if coding is not None and coding.lower() != b"chunked":
+            raise ValueError("its transfer coding is not chunked alone")
+        self._sized = coding is not None or b"content-length" in named
+        keep = named.get(b"keep-alive")
+        if keep is not None:
+            self.idle_seconds = _idle_seconds(keep)
         self._seen_head = self._fresh_head = True
 
     def on_body(self, body: bytes) -> None:

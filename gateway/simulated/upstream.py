@@ -25,6 +25,8 @@ class SimulatedUpstreams:
 class SimulatedCall:
     """One answer on its way: gives the exchange its head, pieces and end when their time has come."""
 
+    whole = False
+
     def __init__(self, clock: Clock, steps: deque[Step], to: Exchange) -> None:
         self._clock = clock
         self._steps = steps

@@ -36,34 +36,62 @@ def named_in_connection(headers: Sequence[Header]) -> frozenset[bytes]:
     return frozenset(names - {b"close", b"keep-alive", b""})
 
 
-def forward_response_headers(headers: Sequence[Header], *, keep_encoding: bool = True) -> list[Header]:
-    """A response's fields for the next hop, without its framing."""
-    drop: frozenset[bytes] = _RESPONSE_DROP
-    for name, _ in headers:
-        if len(name) == 10 and name.lower() == b"connection":
-            drop = drop | named_in_connection(headers)
-            break
-    if not keep_encoding:
-        drop = drop | {b"content-encoding"}
-    return [header for header in headers if header[0].lower() not in drop]
+class Fields(list[Header]):
+    """A response's fields in order, and once more by name, so that whoever looks for one needs no pass of its own."""
+
+    __slots__ = ("named", "onward")
+
+    def __init__(self, headers: Sequence[Header]) -> None:
+        super().__init__(headers)
+        named: dict[bytes, bytes] = {}
+        onward: list[Header] = []
+        drop = _RESPONSE_DROP
+        for header in headers:
+            name = header[0].lower()
+            if name in named:
+                named[name] += b", " + header[1]
+            else:
+                named[name] = header[1]
+            if name not in drop:
+                onward.append(header)
+        if b"connection" in named:
+            dropped = named_in_connection(headers)
+            if dropped:
+                onward = [header for header in onward if header[0].lower() not in dropped]
+        self.named = named
+        """Values by name in lower case, lists joined."""
+        self.onward = onward
+        """Those for the next hop, without the framing."""
+
+    @property
+    def content_length(self) -> int | None:
+        """The declared body length; None where none is declared or a transfer coding frames the body."""
+        named = self.named
+        length = named.get(b"content-length")
+        return int(length) if length is not None and length.isdigit() and b"transfer-encoding" not in named else None
 
 
-def content_length(headers: Sequence[Header]) -> int | None:
-    """The declared body length; None where none is declared or a transfer coding frames the body."""
-    length = None
-    for name, value in headers:
-        size = len(name)
-        if size == 14 and name.lower() == b"content-length":
-            length = int(value) if value.isdigit() else None
-        elif size == 17 and name.lower() == b"transfer-encoding":
-            return None
-    return length
+def fields_of(headers: Sequence[Header]) -> Fields:
+    """``headers`` with their names; themselves where they have them."""
+    return headers if isinstance(headers, Fields) else Fields(headers)
 
 
 def request_head_bytes(
     method: bytes, target: bytes, headers: Sequence[Header], host: bytes, length: int, *, plain: bool = False
 ) -> bytes:
-    """A request's head for the provider, with its blank line. ``plain`` asks for an answer without content coding.
+    """A request's head for the provider, with its blank line. See ``request_fields``."""
+    return request_fields(method, target, headers, host, plain=plain) + body_length(method, length)
+
+
+def body_length(method: bytes, length: int) -> bytes:
+    """The end of a request's head: how long its body is, and the blank line."""
+    return b"Content-Length: %d\r\n\r\n" % length if length or method not in _BODILESS_METHODS else b"\r\n"
+
+
+def request_fields(
+    method: bytes, target: bytes, headers: Sequence[Header], host: bytes, *, plain: bool = False
+) -> bytes:
+    """A request's head for the provider up to its body's length. ``plain`` asks for an answer without content coding.
 
     The caller has taken out its own credential; header values hold no CR, LF or NUL (the parser refused them).
     """
@@ -79,11 +107,7 @@ def request_head_bytes(
         if plain and lower == b"accept-encoding":
             value = b"identity"
         append(b"%b: %b\r\n" % (name, value))
-    if length or method not in _BODILESS_METHODS:
-        append(b"Content-Length: %d\r\n\r\n" % length)
-    else:
-        append(b"\r\n")
     if drop is not _REQUEST_DROP:
         named = drop - _REQUEST_DROP
-        out[1:-1] = [line for line in out[1:-1] if line.split(b":", 1)[0].lower() not in named]
+        out[1:] = [line for line in out[1:] if line.split(b":", 1)[0].lower() not in named]
     return b"".join(out)

@@ -16,6 +16,7 @@ from gateway.wire.framing.content_encoding import Decoder, decoder_for
 from gateway.wire.framing.json_body import JsonBody
 from gateway.wire.framing.json_scan import JsonScan, document_of, paths
 from gateway.wire.framing.sse import ENDINGS, Piece, SseBlocks, data_of, ends_block
+from gateway.wire.http_heads import fields_of
 from gateway.wire.usage import Reading
 
 SAMPLE_BYTES = 32_768
@@ -353,9 +354,7 @@ class Framer(Protocol):
 
 def header(headers: Sequence[Header], name: bytes) -> bytes:
     """A field's value, lists joined; empty where it is absent. ``name`` in lower case."""
-    size = len(name)
-    found = [value for key, value in headers if len(key) == size and key.lower() == name]
-    return found[0] if len(found) == 1 else b", ".join(found)
+    return fields_of(headers).named.get(name, b"")
 
 
 def form_of(headers: Sequence[Header], facts: Facts) -> str:
@@ -371,7 +370,5 @@ def form_of(headers: Sequence[Header], facts: Facts) -> str:
 
 
 def _decoder(headers: Sequence[Header]) -> Decoder | None:
-    for name, _ in headers:
-        if len(name) == 16 and name.lower() == b"content-encoding":
-            return decoder_for(header(headers, b"content-encoding"))
-    return None
+    coding = fields_of(headers).named.get(b"content-encoding")
+    return decoder_for(coding) if coding is not None else None

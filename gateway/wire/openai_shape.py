@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict, cast
 
 import msgspec
 
@@ -47,6 +47,8 @@ ENDS = {
 """Types of the last event of a stream → the call failed."""
 SOUND = frozenset(("speech", "transcriptions", "translations"))
 """Operations whose answers may be no JSON."""
+MAX_OPERATIONS = 512
+"""Targets whose operation is remembered."""
 MAX_CHOICES = 128
 """OpenAI answers with this many choices at most."""
 _LAST = {
@@ -169,7 +171,7 @@ class OpenAIShape:
         return "other" if found == "messages" and "/threads/" in path else found
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
-        api = self.operation(method, plain_path(target))
+        api = self._operations.get((method, target)) or self._operation(method, target)
         if api == "other":
             return Facts(api=api)
         if content_type[:19].lower() == b"multipart/form-data":
@@ -200,6 +202,13 @@ class OpenAIShape:
             asks_usage=not stream or asked or api not in self.asks,
             service_tier=text(fields.service_tier, 40),
         )
+
+    def _operation(self, method: bytes, target: bytes) -> str:
+        """``operation``, kept for the targets that come again and again."""
+        if len(self._operations) >= MAX_OPERATIONS:
+            self._operations.clear()
+        found = self._operations[method, target] = self.operation(method, plain_path(target))
+        return found
 
     def limit_of(self, fields: Body) -> int | None:
         """The output limit of one choice that the request sets; of several the largest."""
@@ -260,20 +269,16 @@ class OpenAIShape:
     """Members of an answer that ``usage_of`` and ``take_usage`` need, besides the usual ones."""
 
     def __init__(self) -> None:
-        keys = ("type", "response", *DOCUMENT_KEYS, *self.document_keys)
-        inner = msgspec.defstruct("Answer", [(key, Any, None) for key in keys[2:]])
-        outer = msgspec.defstruct(
-            "Answer", [("response", inner | None, None), *((k, Any, None) for k in keys if k != "response")]
-        )
+        keys = (*DOCUMENT_KEYS, *self.document_keys)
+        inner = TypedDict("inner", dict.fromkeys(keys, Any), total=False)  # type: ignore[misc]
+        members = {**dict.fromkeys(("type", *keys), Any), "response": inner | None}
+        outer = TypedDict("outer", members, total=False)  # type: ignore[misc]
         self._decode_partial = msgspec.json.Decoder(outer).decode
+        self._operations: dict[tuple[bytes, bytes], str] = {}
 
     def partial(self, data: bytes) -> dict[str, Any]:
         """The members of an answer that matter. Raises ``ValueError`` where they are of another form."""
-        document = _members(self._decode_partial(data))
-        inner = document.get("response")
-        if inner is not None:
-            document["response"] = _members(inner)
-        return document
+        return cast("dict[str, Any]", self._decode_partial(data))
 
     def usage_of(self, document: dict[str, Any]) -> Any:
         """Where a document holds its usage."""
@@ -327,15 +332,6 @@ class OpenAIShape:
         model = known.get("model", facts.model)
         chunk = {"id": known.get("id", ""), "object": kind, "created": created, "model": model, "choices": ends}
         return b"data: " + msgspec.json.encode(chunk) + b"\n\ndata: [DONE]\n\n"
-
-
-def _members(struct: Any) -> dict[str, Any]:
-    found = {}
-    for name in struct.__struct_fields__:
-        value = getattr(struct, name)
-        if value is not None:
-            found[name] = value
-    return found
 
 
 def _units(api: str, fields: Body, body: bytes) -> dict[str, int]:

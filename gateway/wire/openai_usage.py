@@ -9,11 +9,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.wire.numbers import count, part
+from gateway.wire.numbers import LARGEST, count, part
 from gateway.wire.usage import Usage
 
-_INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
-_OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_token_details")
+_INPUT: Mapping[str, str] = {
+    "cached_tokens": "cache_read_tokens",
+    "cache_write_tokens": "cache_write_tokens",
+    "audio_tokens": "input_audio_tokens",
+    "image_tokens": "input_image_tokens",
+    "cached_tokens_details": "cache_read_audio_tokens",
+}
+_OUTPUT: Mapping[str, str] = {
+    "reasoning_tokens": "reasoning_tokens",
+    "audio_tokens": "output_audio_tokens",
+    "image_tokens": "output_image_tokens",
+}
+_DETAILS: Mapping[str, Mapping[str, str]] = {
+    **dict.fromkeys(("prompt_tokens_details", "input_tokens_details", "input_token_details"), _INPUT),
+    **dict.fromkeys(("completion_tokens_details", "output_tokens_details", "output_token_details"), _OUTPUT),
+}
+"""Members of a usage object that hold details → their members → the ``Usage`` field of each."""
 
 
 def read_usage(usage: Mapping[str, Any], into: Usage) -> bool:
@@ -25,49 +40,50 @@ def read_usage(usage: Mapping[str, Any], into: Usage) -> bool:
     if tokens_out is not None:
         into.output_tokens_total = tokens_out
     # beside the totals where the details would say it: Together, Moonshot
-    _take(into, usage, "cached_tokens", "cache_read_tokens")
-    for name in _INPUT_DETAILS:
-        details = usage.get(name)
-        if isinstance(details, dict):
-            _input_details(details, into)
-    for name in _OUTPUT_DETAILS:
-        details = usage.get(name)
-        if isinstance(details, dict):
-            _take(into, details, "reasoning_tokens", "reasoning_tokens")
-            _take(into, details, "audio_tokens", "output_audio_tokens")
-            _take(into, details, "image_tokens", "output_image_tokens")
-    seconds = milliseconds(usage.get("seconds"))
+    cached = count(usage.get("cached_tokens"))
+    if cached is not None:
+        into.cache_read_tokens = cached
+    seconds = None
+    for name, value in usage.items():
+        if type(value) is dict:
+            fields = _DETAILS.get(name)
+            if fields is not None:
+                _take(value, fields, into)
+        elif name == "seconds":
+            seconds = milliseconds(value)
     if seconds is not None:
         into.audio_milliseconds = seconds
-    total = count(usage.get("total_tokens"))
-    if tokens_in is None and tokens_out is None and total is not None:
-        # embeddings and rerankers: all of it is input
-        into.input_tokens_total = tokens_in = total
+    if tokens_in is None and tokens_out is None:
+        total = count(usage.get("total_tokens"))
+        if total is not None:
+            # embeddings and rerankers: all of it is input
+            into.input_tokens_total = tokens_in = total
     return tokens_in is not None or tokens_out is not None or seconds is not None
 
 
-def _input_details(details: dict[str, Any], into: Usage) -> None:
-    _take(into, details, "cached_tokens", "cache_read_tokens")
-    _take(into, details, "cache_write_tokens", "cache_write_tokens")
-    _take(into, details, "audio_tokens", "input_audio_tokens")
-    _take(into, details, "image_tokens", "input_image_tokens")
-    cached = part(details, "cached_tokens_details", "audio_tokens")
-    if cached is not None:
-        into.cache_read_audio_tokens = cached
-
-
-def _take(into: Usage, details: Mapping[str, Any], name: str, field: str) -> None:
-    value = count(details.get(name))
-    if value is not None:
-        setattr(into, field, value)
+def _take(details: Mapping[str, Any], fields: Mapping[str, str], into: Usage) -> None:
+    for name, value in details.items():
+        field = fields.get(name)
+        if field is None:
+            continue
+        # as ``count`` has it, without its call for what is usual
+        number = value if type(value) is int and 0 <= value < LARGEST else count(value)
+        if number is not None:
+            setattr(into, field, number)
+        elif name == "cached_tokens_details":
+            cached = part(value, "audio_tokens")
+            if cached is not None:
+                into.cache_read_audio_tokens = cached
 
 
 def first_count(table: Mapping[str, Any], *names: str) -> int | None:
     """The first of these members that is a count."""
     for name in names:
-        value = count(table.get(name))
+        value = table.get(name)
         if value is not None:
-            return value
+            number = count(value)
+            if number is not None:
+                return number
     return None
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.gateway import Gateway
 
-from gateway.exchange import TRANSITIONS
+from gateway.call_state import TRANSITIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

@@ -133,16 +133,17 @@ async def one_round(tmp_path: Path, seed: int, calls: int, *, clamp: bool, kill:
         text = text.replace("{{", "{").replace("}}", "}")
         gateway = Gateway(tmp_path, text.replace("{extra}", "first")).start()
         rushing = asyncio.create_task(rush(gateway, calls, rng))
+        statuses: list[int] = []
         await asyncio.sleep(0.3)
         gateway.write(text.replace("{extra}", "second"))
         gateway.reload()
         if kill:
             await asyncio.sleep(0.2)
             gateway.kill()
-            await rushing
+            statuses += await rushing
             gateway.start()
             rushing = asyncio.create_task(rush(gateway, calls, rng))
-        statuses = await rushing
+        statuses += await rushing
         assert provider.charged <= BUDGET_NANOUSD
         # what is left is used up, call by call
         for _ in range(60):

@@ -19,7 +19,7 @@ from gateway.server.limits import Limits
 from gateway.server.plane import DataPlane
 from gateway.server.pool import Pool
 from gateway.server.wheel import Wheel
-from gateway.wire.http_heads import content_length, forward_response_headers, request_head_bytes
+from gateway.wire.http_heads import Fields, request_head_bytes
 
 Script = Callable[["Provider", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -118,7 +118,8 @@ class PassThrough:
     def upstream_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
         self.note("upstream_head")
         self.started = True
-        self.client.start(status, reason, forward_response_headers(headers), content_length(headers))
+        fields = Fields(headers)
+        self.client.start(status, reason, fields.onward, fields.content_length)
 
     def upstream_data(self, data: bytes) -> None:
         self.client.write(data)

@@ -1,0 +1,159 @@
+"""What the client gets of one call: the head, the body as it comes, and its end once the call is settled.
+
+The class holds what is so of every call until something else is known of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway import answers
+from gateway.admission import Admitted
+from gateway.call_state import ALLOWED, State
+from gateway.ledger.record import COMPLETED, Record
+from gateway.parts import Parts
+from gateway.ports import ClientPort, Header, Timer
+from gateway.wire.dialect import Meter
+
+HELD_BODY_BYTES = 262_144
+"""A whole JSON answer up to this size is sent in one piece, with its cost in the head."""
+HELD_SECONDS = 0.05
+"""…and waits no longer than this for its end."""
+
+
+class Delivery:
+    """Holds back only what would complete an answer that is not settled yet."""
+
+    _state = State.HEAD
+    _gone = False
+    """The client is no longer there."""
+    _replied = False
+    """A whole answer went to the client."""
+    _started = False
+    """The head of the provider's answer went to the client."""
+    _released = False
+    """Bytes that had been held for the end were let go: the provider goes on after its terminal event."""
+    _call: Admitted | None = None
+    _meter: Meter | None = None
+    _timer: Timer | None = None
+    _record: Record | None = None
+    _outcome = COMPLETED
+    _failure = ""
+    _status = 0
+    _reason = b""
+    _length: int | None = None
+    _trailers: Sequence[Header] = ()
+    _held_bytes = 0
+    _written = 0
+
+    def __init__(self, parts: Parts, client: ClientPort) -> None:
+        self._parts = parts
+        self._client = client
+        self._held: list[bytes] = []
+        self._out_headers: list[Header] = []
+
+    def _to(self, state: State) -> None:
+        assert state in ALLOWED[self._state], f"{self._state.name} -> {state.name}"
+        self._state = state
+
+    # the body as it comes
+
+    def _start(self) -> None:
+        """Send the head and what was held of the body."""
+        if self._started or self._gone or self._state is not State.ANSWERING:
+            return
+        self._started = True
+        self._client.start(self._status, self._reason, self._out_headers, self._length)
+        held = self._held
+        if held:
+            self._held = []
+            self._held_bytes = 0
+            for piece in held:
+                self._forward(piece, self._meter)
+
+    def _forward(self, data: bytes, meter: Meter | None) -> None:
+        """Pass bytes on at once, but for those that would complete the answer before it is settled."""
+        if not self._started:
+            self._held.append(data)
+            self._held_bytes += len(data)
+            if self._held_bytes > HELD_BODY_BYTES:
+                self._start()
+            return
+        if meter is not None and meter.terminal and not self._released:
+            self._hold_end(data)
+            return
+        written = self._written + len(data)
+        if self._length is not None and written >= self._length:
+            self._held.append(data)
+            return
+        self._written = written
+        self._client.write(data)
+
+    def _hold_end(self, data: bytes) -> None:
+        """The provider's terminal event came: it waits for the settlement, unless the provider goes on."""
+        if not self._held:
+            self._timer = self._parts.clock.after(HELD_SECONDS, self._flush_held)
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > HELD_BODY_BYTES:
+            self._flush_held()
+
+    def _flush_held(self) -> None:
+        self._released = True
+        held = b"".join(self._held)
+        self._held = []
+        self._held_bytes = 0
+        if held:
+            self._written += len(held)
+            self._client.write(held)
+
+    # the end
+
+    def _settled(self, error: Exception | None) -> None:
+        """The record is durable: the client may see the end."""
+        self._to(State.ENDED)
+        if self._gone or self._replied:
+            return
+        self._replied = True
+        if self._status == 0:
+            self._client_failure()
+        elif self._outcome != COMPLETED:
+            self._break_off()
+        elif self._started:
+            self._flush_held()
+            self._client.finish(self._trailers)
+        else:
+            self._whole()
+
+    def _whole(self) -> None:
+        """Head, cost and body in one write."""
+        record = self._record
+        assert record is not None
+        if record.priced and record.usage_source != "none":
+            self._out_headers.append((b"x-spendgate-cost-usd", answers.usd(record.cost_nanousd)))
+        held = self._held
+        body = held[0] if len(held) == 1 else b"".join(held)
+        self._client.reply(self._status, self._reason, self._out_headers, body)
+
+    def _client_failure(self) -> None:
+        """The provider never answered: the gateway says so in its own name."""
+        call = self._call
+        assert call is not None
+        self._client_reply(answers.upstream_failure(call.provider.name, self._failure, call.entry.request_id))
+
+    def _break_off(self) -> None:
+        """The provider broke off: so does the connection, never with a clean end."""
+        if not self._started:
+            self._started = True
+            self._client.start(self._status, self._reason, self._out_headers, self._length)
+        self._flush_held()
+        self._client.abort()
+
+    def _answer(self, reply: answers.Reply) -> None:
+        """An answer of the gateway's own, where none has gone out."""
+        if not self._gone and not self._replied:
+            self._replied = True
+            self._client_reply(reply)
+
+    def _client_reply(self, reply: answers.Reply) -> None:
+        self._client.reply(reply.status, b"", reply.headers, reply.body)

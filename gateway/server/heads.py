@@ -1,0 +1,77 @@
+"""Heads that came before, byte for byte but for the body's length.
+
+A client sends the same head with every call. What llhttp made of it and ``strict`` found in order the first time holds
+for the same bytes again, so they are not parsed again. Only a whole request that lies in one read with nothing behind
+it is taken this way; all others go through the parser.
+"""
+
+from __future__ import annotations
+
+from gateway.ports import RequestHead
+
+MAX_HEADS = 2048
+MAX_HEAD_BYTES = 4096
+"""A longer head is parsed each time."""
+_END = b"\r\n\r\n"
+_LENGTHS = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
+_MAX_DIGITS = 9
+
+
+class KnownHead:
+    """A head that was parsed and found in order."""
+
+    __slots__ = ("head", "keep_alive")
+
+    def __init__(self, head: RequestHead, keep_alive: bool) -> None:
+        self.head = head
+        self.keep_alive = keep_alive
+
+
+class Heads:
+    """Forgets all when there are too many: clients whose heads are never twice the same gain nothing from it."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, KnownHead] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def find(self, data: bytes) -> tuple[KnownHead, bytes] | None:
+        """The head and the body of ``data`` where it is one whole request with a head that is known."""
+        end = data.find(_END)
+        if end < 0:
+            return None
+        start, stop = _digits(data, end)
+        if stop <= start:
+            return None
+        known = self._known.get(data[:start] + data[stop:end])
+        if known is None:
+            return None
+        digits = data[start:stop]
+        if not digits.isdigit() or digits[0] == 48 or stop - start > _MAX_DIGITS:
+            return None
+        body = data[end + 4 :]
+        return (known, body) if len(body) == int(digits) else None
+
+    def learn(self, data: bytes, head: RequestHead, keep_alive: bool) -> None:
+        """Remember a head that was parsed. ``data``: the request's bytes, from its first on."""
+        end = data.find(_END)
+        if not 0 <= end <= MAX_HEAD_BYTES:
+            return
+        start, stop = _digits(data, end)
+        if stop <= start or data.count(b"\n", 0, end) != len(head.headers):
+            # the second can't be with a strict parser: what it took for the head ended elsewhere
+            return
+        if len(self._known) >= MAX_HEADS:
+            self._known.clear()
+        self._known[data[:start] + data[stop:end]] = KnownHead(head, keep_alive)
+
+
+def _digits(data: bytes, end: int) -> tuple[int, int]:
+    """Where the value of Content-Length lies in a head that ends at ``end``; an empty range: nowhere."""
+    for name in _LENGTHS:
+        at = data.find(name, 0, end)
+        if at >= 0:
+            start = at + len(name)
+            return start, data.find(b"\r\n", start, end + 2)
+    return 0, 0

@@ -1,0 +1,95 @@
+"""How a call is written down: progress while it streams, and exactly one settlement however it ends."""
+
+from __future__ import annotations
+
+from gateway.call_state import State
+from gateway.delivery import Delivery
+from gateway.ledger.record import COMPLETED
+from gateway.ledger.rows import held_of
+from gateway.quota.engine import Amounts
+from gateway.settlement import Ending, checkpoint_of, merge_estimate, needs_estimate, record_of, within
+from gateway.wire.dialect import Meter
+from gateway.wire.usage import Reading, Usage
+
+CHECKPOINT_SECONDS = 1.0
+NO_READING = Reading()
+
+
+class Settling(Delivery):
+    """From what the meter read to the ledger, the quotas and the metrics, which take the same numbers."""
+
+    _received_at = 0.0
+    _body_at = 0.0
+    _sent_at = 0.0
+    _checkpoint_at = 0.0
+    _ttft_us: int | None = None
+    _seen_bytes = 0
+    _cut_by = ""
+    """The quota that had no more room for the answer."""
+
+    def _checkpoint(self, meter: Meter) -> None:
+        call, parts = self._call, self._parts
+        assert call is not None
+        self._checkpoint_at = parts.clock.monotonic() + CHECKPOINT_SECONDS
+        if not call.facts.billable:
+            return
+        reading = meter.reading()
+        usage = reading.usage
+        if usage is None or not reading.complete:
+            quick = parts.estimator.quick(call.facts, call.body, reading, call.provider.name, call.facts.model)
+            usage = merge_estimate(usage, within(call, quick))
+        now_ns = parts.clock.now_ns()
+        parts.ledger.checkpoint(checkpoint_of(call, reading, usage, self._status, now_ns, self._seen_bytes))
+
+    def _settle(self, outcome: str, clean: bool = False) -> None:
+        call, parts = self._call, self._parts
+        assert call is not None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._outcome = outcome
+        self._to(State.SETTLING)
+        clock = parts.clock
+        now = clock.monotonic()
+        sent_at = self._sent_at
+        ending = Ending(
+            outcome,
+            self._status,
+            clock.now_ns(),
+            int((now - self._received_at) * 1e6),
+            self._ttft_us,
+            int(((sent_at or now) - self._body_at) * 1e6),
+            self._seen_bytes,
+            clean,
+            self._status != 0,
+            sent_at != 0.0,
+            self._cut_by,
+        )
+        reading = self._meter.reading() if self._meter is not None else NO_READING
+        if needs_estimate(call, reading, ending):
+            estimate = parts.estimator.estimate
+            facts, body, provider, model = call.facts, call.body, call.provider.name, call.facts.model
+            parts.offload(
+                lambda: estimate(facts, body, reading, provider, model),
+                Usage(),
+                lambda usage: self._book(reading, ending, usage),
+            )
+        else:
+            self._book(reading, ending, None)
+
+    def _book(self, reading: Reading, ending: Ending, estimated: Usage | None) -> None:
+        """Price the call and write it down."""
+        call, parts = self._call, self._parts
+        assert call is not None
+        record = self._record = record_of(call, reading, ending, estimated)
+        reservation = call.reservation
+        if reservation is not None:
+            call.reservation = None
+            if parts.quotas.settle(reservation, Amounts(*held_of(record)), ending.ended_ns):
+                parts.observer.exceeded(call.provider.kind, call.facts.api)
+        if record.usage_source == "response" and record.outcome == COMPLETED:
+            parts.estimator.observe(
+                record.provider, record.model_requested, len(call.body), self._seen_bytes, record.usage
+            )
+        parts.observer.settled(record, call.provider.kind)
+        parts.ledger.settle(record, self._settled)
