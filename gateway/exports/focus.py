@@ -25,9 +25,6 @@ from gateway.ledger.keeping import horizon_ns
 from gateway.ledger.rows import rfc3339
 from pricing.book import PriceBook
 
-NO_LINES = ("input", "output")
-"""Meters of a call without a price: what was used stands there at no cost."""
-
 
 class RecordsGoneError(ValueError):
     """Records of the period are no longer kept."""
@@ -117,8 +114,7 @@ def _add(sums: dict[_Key, _Sums], rates: Rates, row: Any) -> None:
     input_tokens = used.get("input_tokens_total", 0)
     billed = _LINES.decode(lines)
     if not priced:
-        billed = [(item, used.get(f"{item}_tokens_total", 0), "token", 0) for item in NO_LINES]
-        billed = [line for line in billed if line[1]]
+        billed = _unpriced(used)
     if not billed:
         return
     contract, public = rates.sheets(provider, (model, requested), tier, region, at_ns)
@@ -133,6 +129,15 @@ def _add(sums: dict[_Key, _Sums], rates: Rates, row: Any) -> None:
         known.quantity += quantity
         known.nanousd += nanousd
         known.calls += 1
+
+
+def _unpriced(used: dict[str, int]) -> list[tuple[str, int, str, int]]:
+    """What a call without a price used, at no cost."""
+    read, written = used.get("cache_read_tokens", 0), used.get("cache_write_tokens", 0)
+    fresh = max(0, used.get("input_tokens_total", 0) - read - written)
+    quantities = {"input": fresh, "cache_read": read, "cache_write": written}
+    quantities["output"] = used.get("output_tokens_total", 0)
+    return [(item, quantity, "token", 0) for item, quantity in quantities.items() if quantity]
 
 
 def _order(key: _Key) -> tuple[str, ...]:
