@@ -12,6 +12,7 @@ import msgspec
 
 from gateway.identity.attribution import refine
 from gateway.identity.found import find_key
+from gateway.identity.guard import Guard
 from gateway.identity.principal import Principal
 from gateway.ledger.record import OpenEntry
 from gateway.parts import Parts
@@ -103,6 +104,8 @@ def identify(parts: Parts, head: RequestHead) -> Caller:
         principal = UNATTRIBUTED
         if parts.attribution.require_key:
             rejected = _unknown_key(found.secret)
+    if rejected is not None or parts.guard.active:
+        rejected = _guarded(parts.guard, head.peer, found.secret, principal, rejected)
     if found.named or principal is UNATTRIBUTED:
         # what else came as a credential is the provider's own
         passthrough = found.credential
@@ -305,6 +308,26 @@ def _unpriced(provider: Provider, model: str) -> Refusal:
         "blocked here. Ask your platform team to add a [[prices]] entry.",
         model=model,
     )
+
+
+def _guarded(
+    guard: Guard, peer: str, secret: str | None, principal: Principal, rejected: Refusal | None
+) -> Refusal | None:
+    """Whether the address calls too often, or tried too many unknown keys; else ``rejected`` as it is."""
+    wait, code = 0.0, "too_many_calls"
+    if guard.limits.calls_per_second:
+        wait = guard.called(peer)
+    if not wait and secret is not None:
+        code = "too_many_unknown_keys"
+        if principal is not UNATTRIBUTED:
+            wait = guard.known(peer, principal.key_id)
+        elif rejected is not None:
+            wait = guard.unknown(peer)
+    if not wait:
+        return rejected
+    what = "calls a second" if code == "too_many_calls" else "unknown keys"
+    text = f"Too many {what} come from this address ({peer}). Try again in {wait:.1f} s."
+    return Refusal(status=429, code=code, message=text, retry_after_ms=max(1, int(wait * 1000)))
 
 
 def _unknown_key(secret: str | None) -> Refusal:

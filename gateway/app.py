@@ -31,6 +31,7 @@ from gateway.desk import QuotaDesk
 from gateway.doors import Doors
 from gateway.exchange import Exchange
 from gateway.exporting import Exports
+from gateway.identity.guard import Guard
 from gateway.identity.ring import KeyRing
 from gateway.identity.store import SqliteKeyStore
 from gateway.ledger.days import close_day
@@ -168,6 +169,7 @@ class App:
         self.parts = Parts(
             router=assembly.router_of(config, self.pool, clock, self.keeper),
             keys=KeyRing(config.keys, SqliteKeyStore(path), monotonic=clock.monotonic, now_ns=clock.now_ns),
+            guard=Guard(assembly.guard_limits_of(config), clock.monotonic),
             attribution=config.attribution,
             quotas=quotas,
             line=line,
@@ -253,6 +255,7 @@ class App:
             self.parts = parts
             self.access.renew(config.server)
             self.plane.limits = assembly.limits_of(config)
+            parts.guard.limits = assembly.guard_limits_of(config)
             self.config = config
             await self.doors.renew(renewal)
             self.reloaded_at = time.time()
@@ -345,6 +348,8 @@ class App:
                 "spendgate_malformed_requests_total": lambda: self.plane.malformed,
                 "spendgate_refused_connections_total": lambda: self.plane.refused,
                 "spendgate_tls_handshake_failures_total": lambda: self.doors.failed_handshakes,
+                "spendgate_watched_addresses": lambda: len(self.parts.guard.watched),
+                "spendgate_admin_wrong_tokens_total": lambda: self.access.wrong,
                 "spendgate_slow_clients_total": lambda: self.plane.slow_clients,
                 "spendgate_metrics_series_folded_total": lambda: metrics.series_folded,
             }

@@ -12,6 +12,7 @@ from gateway.config.price_lists import price_lists
 from gateway.config.prices import entry_of
 from gateway.config.schema import Config, ProviderConfig
 from gateway.credentials.keeper import Keeper
+from gateway.identity.guard import GuardLimits
 from gateway.ports import Clock, Credential, Endpoint, Upstreams
 from gateway.quota.rule import Rule, from_config
 from gateway.routing import ModelRoute, Provider, Router
@@ -158,6 +159,15 @@ def models_of(config: Config, catalogue: Catalogue) -> ModelTable:
         for model in config.models
     ]
     return load_models(overrides, catalogue)
+
+
+def guard_limits_of(config: Config) -> GuardLimits:
+    """What one address may do."""
+    limits = config.server.limits
+    return GuardLimits(
+        calls_per_second=limits.calls_per_second_per_peer,
+        unknown_keys_per_minute=limits.unknown_keys_per_minute_per_peer,
+    )
 
 
 def limits_of(config: Config) -> Limits:

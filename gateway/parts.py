@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from gateway.config.schema import AttributionConfig, OnDisconnectConfig
+from gateway.identity.guard import Guard
 from gateway.identity.ring import KeyRing
 from gateway.ledger.record import Record
 from gateway.ledger.store import Store
@@ -50,6 +51,7 @@ class Observer(Protocol):
 class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     router: Router
     keys: KeyRing
+    guard: Guard
     attribution: AttributionConfig
     quotas: Quotas
     line: WaitingLine

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Sequence
 from hashlib import sha256
+from math import ceil
+from time import monotonic
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -17,9 +19,12 @@ from aiohttp import web
 
 from gateway.config.schema import AdminTokenConfig, ServerConfig
 from gateway.config.values import is_loopback, split_address
+from gateway.identity.guard import Guard, GuardLimits
 
 COOKIE = "spendgate_session"
 SESSION_SECONDS = 12 * 3600
+WRONG_PER_MINUTE = 60
+"""So many wrong tokens a minute one address may send."""
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 TEAM_PATHS = frozenset(
     ("/api/me", "/api/openapi.json", "/api/requests", "/api/spend", "/api/quotas", "/api/keys", "/api/models")
@@ -42,9 +47,14 @@ VIEWER = web.RequestKey("viewer", Viewer)
 class Access:
     """Knows tokens and sessions. Sessions are signed with ``key`` and end with the process that made it."""
 
-    def __init__(self, server: ServerConfig, key: bytes, now: Callable[[], float]) -> None:
+    def __init__(
+        self, server: ServerConfig, key: bytes, now: Callable[[], float], monotonic: Callable[[], float] = monotonic
+    ) -> None:
         self._key = key
         self._now = now
+        self._guard = Guard(GuardLimits(unknown_keys_per_minute=WRONG_PER_MINUTE), monotonic)
+        self.wrong = 0
+        """Tokens that were none."""
         self._local = is_loopback(split_address(server.admin_listen)[0])
         self.renew(server)
 
@@ -69,6 +79,13 @@ class Access:
             if hmac.compare_digest(digest, known):
                 found = (name, viewer)
         return found
+
+    def held_off(self, remote: str, viewer: Viewer | None) -> int:
+        """For how many seconds an address that sent this must wait, because it tried too many tokens; 0: go on."""
+        if viewer is None:
+            self.wrong += 1
+            return ceil(self._guard.unknown(remote))
+        return ceil(self._guard.known(remote, viewer.name)) if self._guard.watched else 0
 
     def viewer(self, request: web.Request) -> Viewer | None:
         """Who asks; None where they must say."""

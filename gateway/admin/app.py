@@ -14,7 +14,7 @@ from aiohttp import web
 from gateway.admin import desk, keys, models, openapi, reload, requests, spend, ui
 from gateway.admin.access import SAFE, VIEWER, foreign, may
 from gateway.admin.metrics import metrics
-from gateway.admin.problem import problem
+from gateway.admin.problem import problem, too_many
 from gateway.admin.query import BadQueryError, answer
 from gateway.admin.services import SERVICES, Services
 from gateway.config.values import is_loopback as is_loopback
@@ -52,6 +52,12 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     if reason:
         return problem(403, "Not from here", reason)
     viewer = access.viewer(request)
+    if "Authorization" in request.headers:
+        waits = access.held_off(request.remote or "", viewer)
+        if viewer is None:
+            request.app[SERVICES].audit(request.remote or "", "wrong token", path=request.path)
+        if waits:
+            return too_many(waits)
     if viewer is None:
         if ui.is_public(request.path):
             return await handler(request)

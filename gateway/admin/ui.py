@@ -7,6 +7,7 @@ from pathlib import Path
 from aiohttp import web
 
 from gateway.admin.access import COOKIE, SESSION_SECONDS
+from gateway.admin.problem import too_many
 from gateway.admin.services import SERVICES
 
 FOLDER = Path(__file__).parent / "page"
@@ -68,6 +69,9 @@ async def _login(request: web.Request) -> web.Response:
     access = request.app[SERVICES].access
     sent = (await request.post()).get("token", "")
     found = access.of_token(sent.strip()) if isinstance(sent, str) else None
+    waits = access.held_off(request.remote or "", found[1] if found is not None else None)
+    if waits:
+        return too_many(waits)
     if found is None:
         raise web.HTTPSeeOther("/ui/login?wrong")
     response = web.Response(status=303, headers={"Location": "/ui/"})

@@ -53,6 +53,10 @@ class LimitsConfig(Table):
     idle_seconds: Seconds = 75
     connections: Positive = 20_000
     connections_per_peer: Positive = 10_000
+    calls_per_second_per_peer: Count = 0
+    """0: no bound."""
+    unknown_keys_per_minute_per_peer: Count = 600
+    """Past it an address waits, whatever key it sends. 0: no bound."""
 
 
 class AdminTokenConfig(Table):

@@ -141,6 +141,10 @@ VITALS = (
     Family("spendgate_config_reload_failures", "counter", "Reloads that changed nothing, because the file was wrong."),
     Family("spendgate_log_lines_dropped", "counter", "Lines of the log that nobody took off standard error in time."),
     Family("spendgate_recovered_requests", "counter", "Calls left open by a crash and settled at start."),
+    Family(
+        "spendgate_watched_addresses", "gauge", "Client addresses that sent an unknown key in the last ten minutes."
+    ),
+    Family("spendgate_admin_wrong_tokens", "counter", "Tokens sent to the admin port that are none."),
     Family("spendgate_malformed_requests", "counter", "Requests that were not HTTP as it must be."),
     Family("spendgate_refused_connections", "counter", "Client connections beyond a limit."),
     Family(
