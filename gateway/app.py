@@ -255,7 +255,7 @@ class App:
             self.parts = parts
             self.access.renew(config.server)
             self.plane.limits = assembly.limits_of(config)
-            parts.guard.limits = assembly.guard_limits_of(config)
+            parts.guard.use(assembly.guard_limits_of(config))
             self.config = config
             await self.doors.renew(renewal)
             self.reloaded_at = time.time()

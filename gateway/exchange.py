@@ -60,8 +60,10 @@ class Exchange(Settling):
         received = self._received_at = head.received
         found = head.found
         if type(found) is Found and found.parts is self._parts and received < found.until:
-            self._caller = found.caller
-            return
+            guard = found.parts.guard
+            if not guard.active or not guard.concerns(head.peer):
+                self._caller = found.caller
+                return
         if head.target in answers.HEALTH_PATHS:
             self.wants_body = False
             self._answer(answers.health(head.target, self._parts.ready()))

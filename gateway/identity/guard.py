@@ -47,19 +47,21 @@ class Rated(msgspec.Struct):
 class Guard:
     """Decides, without waiting. A refusal is told as the seconds after which a call may be tried again; 0: none.
 
-    ``watched`` is empty while nobody sends unknown keys: what a usual call costs is this look.
+    While nobody sends unknown keys, a usual call costs a look at ``active``.
     """
 
     def __init__(self, limits: GuardLimits, monotonic: Callable[[], float]) -> None:
-        self.limits = limits
         self.watched: dict[str, Watched] = {}
+        self.active = False
+        """Whether any call has to be asked for: kept, because each call looks at it."""
         self._rated: dict[str, Rated] = {}
         self._monotonic = monotonic
+        self.use(limits)
 
-    @property
-    def active(self) -> bool:
-        """Whether any call has to be asked for."""
-        return bool(self.watched) or self.limits.calls_per_second > 0
+    def use(self, limits: GuardLimits) -> None:
+        """Other bounds hold from now on."""
+        self.limits = limits
+        self.active = bool(self.watched) or limits.calls_per_second > 0
 
     def concerns(self, peer: str) -> bool:
         """Whether calls of an address have to be asked for each time."""
@@ -80,6 +82,7 @@ class Guard:
                 del self.watched[next(iter(self.watched))]
             found = Watched(left=float(limit), at=now, last=now, keys=set())
         self.watched[peer] = found
+        self.active = True
         _refill(found, now, limit / 60, limit)
         found.last = now
         if found.left < 1:
@@ -96,6 +99,7 @@ class Guard:
         now = self._monotonic()
         if found.last + FORGET_SECONDS <= now:
             del self.watched[peer]
+            self.use(self.limits)
             return 0.0
         limit = self.limits.unknown_keys_per_minute
         _refill(found, now, limit / 60, limit)
