@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import JsonMeter, SilentMeter, SseMeter, form_of
 from gateway.wire.numbers import count, part, text
+from gateway.wire.sniff import Sniffed, doubtful
 from gateway.wire.usage import Reading, Usage
 
 NEEDLES = (b'"usage"', b'"message_stop"', b'"error"')
@@ -168,7 +170,10 @@ def meter(facts: Facts, headers: Sequence[Header]) -> Meter:
     form = "" if facts.api == "count_tokens" else form_of(headers, facts)
     if form == "sse":
         return SseMeter(reader, headers, NEEDLES)
-    return JsonMeter(reader, headers, DOCUMENT_KEYS) if form == "json" else SilentMeter(reader, headers)
+    if form != "json":
+        return SilentMeter(reader, headers)
+    document = partial(JsonMeter, reader, headers, DOCUMENT_KEYS)
+    return Sniffed(document, partial(SseMeter, reader, headers, NEEDLES)) if doubtful(headers, facts) else document()
 
 
 ERROR_TYPES = {

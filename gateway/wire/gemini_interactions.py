@@ -7,6 +7,7 @@ holds cached tokens; tool use comes on top of it, thoughts come on top of ``tota
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from gateway.wire.json_edit import set_inner
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import JsonMeter, SilentMeter, SseMeter, form_of
 from gateway.wire.numbers import count, table, text
+from gateway.wire.sniff import Sniffed, doubtful
 from gateway.wire.usage import Reading, Usage
 
 NEEDLES = (b'"usage"', b'"error"', b'"interaction.completed"', b'"interaction.complete"', b"[DONE]")
@@ -129,4 +131,7 @@ def meter(facts: Facts, headers: Sequence[Header]) -> Meter:
     form = form_of(headers, facts)
     if form == "sse":
         return SseMeter(reader, headers, NEEDLES)
-    return JsonMeter(reader, headers, DOCUMENT_KEYS) if form == "json" else SilentMeter(reader, headers)
+    if form != "json":
+        return SilentMeter(reader, headers)
+    document = partial(JsonMeter, reader, headers, DOCUMENT_KEYS)
+    return Sniffed(document, partial(SseMeter, reader, headers, NEEDLES)) if doubtful(headers, facts) else document()

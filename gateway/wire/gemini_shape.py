@@ -7,6 +7,7 @@ GenerateContentResponse.UsageMetadata.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -17,10 +18,11 @@ from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.json_array import Elements
 from gateway.wire.json_edit import set_value
 from gateway.wire.json_read import mentions, parse, read_fields
-from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, header
+from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, form_of, header
 from gateway.wire.numbers import count, part, table
 from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.openai_usage import read_usage as openai_usage
+from gateway.wire.sniff import Sniffed, doubtful
 from gateway.wire.usage import Reading, Usage
 
 NEEDLES = (b'"usageMetadata"', b'"error"')
@@ -210,14 +212,16 @@ def _finished(candidates: Any) -> bool:
 def meter(facts: Facts, headers: Sequence[Header]) -> Meter:
     """A meter for a response of this shape: SSE, a streamed array, or one document."""
     reader = GeminiReader(facts)
-    content_type = header(headers, b"content-type")
-    if content_type.startswith(b"text/event-stream"):
-        return SseMeter(reader, headers, NEEDLES)
-    if b"json" in content_type:
-        if facts.stream:
-            return FrameMeter(reader, headers, Elements(DOCUMENT_KEYS), NEEDLES)
+    form = form_of(headers, facts)
+    events = partial(SseMeter, reader, headers, NEEDLES)
+    if form == "sse" and header(headers, b"content-type").startswith(b"text/event-stream"):
+        return events()
+    if not form:
+        return SilentMeter(reader, headers)
+    if not facts.stream:
         return JsonMeter(reader, headers, DOCUMENT_KEYS)
-    return SilentMeter(reader, headers)
+    elements = partial(FrameMeter, reader, headers, Elements(DOCUMENT_KEYS), NEEDLES)
+    return Sniffed(elements, events) if doubtful(headers, facts) else elements()
 
 
 def clamp(facts: Facts, body: bytes, max_output: int) -> bytes | None:

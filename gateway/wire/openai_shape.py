@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, TypedDict, cast
 
 import msgspec
@@ -25,6 +26,7 @@ from gateway.wire.openai_strip import strip_usage
 from gateway.wire.openai_usage import milliseconds, read_usage
 from gateway.wire.paths import plain_path
 from gateway.wire.refusals import openai_error, retry_headers
+from gateway.wire.sniff import Sniffed, doubtful
 from gateway.wire.usage import Reading, Usage
 
 __all__ = ["OpenAIReader", "OpenAIShape", "read_usage", "retry_headers", "strip_usage"]
@@ -308,7 +310,10 @@ class OpenAIShape:
                 return StrippingSseMeter(reader, headers, self.needles(facts), strip_usage)
             return SseMeter(reader, headers, self.needles(facts))
         if form == "json" and (facts.api not in SOUND or b"json" in header(headers, b"content-type")):
-            return JsonMeter(reader, headers, (*DOCUMENT_KEYS, *self.document_keys))
+            document = partial(JsonMeter, reader, headers, (*DOCUMENT_KEYS, *self.document_keys))
+            if doubtful(headers, facts):
+                return Sniffed(document, partial(SseMeter, reader, headers, self.needles(facts)))
+            return document()
         return SilentMeter(reader, headers)
 
     # the gateway's own answers

@@ -76,6 +76,12 @@ def test_where_there_are_no_headers_what_stands_beside_the_answer_counts(model: 
     assert (numbers(reading), reading.source) == (COUNTED, "response")
 
 
+def test_a_reranking_that_counts_nothing_is_no_report_of_nothing() -> None:
+    facts = ask("bedrock", "/model/cohere.rerank-v3-5:0/invoke", {"query": "q", "documents": ["a"]})
+    answer = {"results": [{"index": 0, "relevance_score": 0.9}]}
+    assert reading_of("bedrock", facts, answer).usage is None
+
+
 METRICS = {"amazon-bedrock-invocationMetrics": {"inputTokenCount": 11, "outputTokenCount": 22, "invocationLatency": 5}}
 STREAMS = [
     ("meta.llama3", [{"generation": "a", "prompt_token_count": 11, "generation_token_count": 1},

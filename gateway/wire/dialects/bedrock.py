@@ -158,7 +158,8 @@ class BedrockReader:
         results = document.get("results")
         if tokens_out is None and isinstance(results, list):
             counts = [part(result, "tokenCount") for result in results]
-            tokens_out = sum(number for number in counts if number is not None) if counts else None
+            known = [number for number in counts if number is not None]
+            tokens_out = sum(known) if known else None
         if tokens_in is None and tokens_out is None:
             billed = table(table(document.get("meta")).get("billed_units"))
             tokens_in, tokens_out = count(billed.get("input_tokens")), count(billed.get("output_tokens"))
@@ -284,7 +285,7 @@ class Bedrock:
             return OPENAI.meter(facts, status, headers)
         reader = BedrockReader(facts, status, headers if facts.api == "invoke" else ())
         content_type = header(headers, b"content-type")
-        if b"eventstream" in content_type:
+        if b"eventstream" in content_type or (facts.stream and status < 300 and not content_type):
             return EventStreamMeter(reader, headers)
         if form_of(headers, facts) == "json" and facts.api != "count_tokens":
             return JsonMeter(reader, headers, DOCUMENT_KEYS)

@@ -7,6 +7,7 @@ work".
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
@@ -16,10 +17,11 @@ from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.ndjson import Lines
 from gateway.wire.json_edit import set_value
 from gateway.wire.json_read import mentions, parse, read_fields
-from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, header
+from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, form_of, header
 from gateway.wire.numbers import count, table, text
 from gateway.wire.openai_shape import OpenAIShape, retry_headers
 from gateway.wire.paths import plain_path
+from gateway.wire.sniff import Sniffed, doubtful
 from gateway.wire.usage import Reading, Usage
 
 OPERATIONS = {
@@ -162,11 +164,13 @@ class Cohere:
             return OPENAI.meter(facts, status, headers)
         reader = CohereReader(facts)
         content_type = header(headers, b"content-type")
+        events = partial(SseMeter, reader, headers, NEEDLES)
         if content_type.startswith(b"text/event-stream"):
-            return SseMeter(reader, headers, NEEDLES)
+            return events()
         if facts.stream or b"stream" in content_type:
-            return FrameMeter(reader, headers, Lines(DOCUMENT_KEYS), NEEDLES)
-        if b"json" in content_type:
+            lines = partial(FrameMeter, reader, headers, Lines(DOCUMENT_KEYS), NEEDLES)
+            return Sniffed(lines, events) if doubtful(headers, facts) else lines()
+        if form_of(headers, facts) == "json":
             return JsonMeter(reader, headers, DOCUMENT_KEYS)
         return SilentMeter(reader, headers)
 

@@ -12,7 +12,7 @@ from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.ndjson import Lines
 from gateway.wire.json_edit import set_value
 from gateway.wire.json_read import parse, read_fields
-from gateway.wire.meter import FrameMeter, SilentMeter, header
+from gateway.wire.meter import FrameMeter, SilentMeter, form_of
 from gateway.wire.numbers import count, table, text
 from gateway.wire.openai_shape import OpenAIShape, retry_headers
 from gateway.wire.paths import plain_path
@@ -132,7 +132,7 @@ class Ollama:
         if facts.api in OPENAI_APIS:
             return OPENAI.meter(facts, status, headers)
         reader = OllamaReader(facts)
-        if b"json" in header(headers, b"content-type"):
+        if form_of(headers, facts):
             # one document or many: the last line holds the counts
             return FrameMeter(reader, headers, Lines(DOCUMENT_KEYS), (b"eval_count", b'"done":true', b'"error"'))
         return SilentMeter(reader, headers)

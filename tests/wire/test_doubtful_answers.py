@@ -1,0 +1,87 @@
+"""Answers whose content type says nothing, or something else than what came."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from usages import JSON, ask, aws, numbers, reading_of, sse
+
+from gateway.wire import dialects
+
+CHAT = {"model": "m", "stream": True, "stream_options": {"include_usage": True}, "messages": []}
+COUNTED = {"input_tokens_total": 11, "output_tokens_total": 22}
+OPENAI = {"model": "m", "choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 22}}
+ANTHROPIC = {"type": "message_delta", "usage": {"input_tokens": 11, "output_tokens": 22}}
+GEMINI = {"candidates": [], "usageMetadata": {"promptTokenCount": 11, "candidatesTokenCount": 22}}
+COHERE = {"type": "message-end", "delta": {"usage": {"billed_units": {"input_tokens": 11, "output_tokens": 22}}}}
+INTERACTION = {"event_type": "interaction.completed",
+               "interaction": {"usage": {"total_input_tokens": 11, "total_output_tokens": 22}}}  # fmt: skip
+OLLAMA = json.dumps({"done": True, "prompt_eval_count": 11, "eval_count": 22}).encode() + b"\n"
+COHERE_LINE = json.dumps({"is_finished": True, "response": {"meta": {"billed_units": {"input_tokens": 11,
+                         "output_tokens": 22}}}}).encode()  # fmt: skip
+STREAMS = [
+    ("openai", "/v1/chat/completions", sse(OPENAI, done=True)),
+    ("groq", "/openai/v1/chat/completions", sse(OPENAI, done=True)),
+    ("anthropic", "/v1/messages", sse(ANTHROPIC)),
+    ("gemini", "/v1beta/models/m:streamGenerateContent", sse(GEMINI)),
+    ("gemini", "/v1beta/models/m:streamGenerateContent", json.dumps([GEMINI], indent=1).encode()),
+    ("gemini", "/v1beta/interactions", sse(INTERACTION)),
+    ("cohere", "/v2/chat", sse(COHERE)),
+    ("cohere", "/v1/chat", COHERE_LINE),
+    ("ollama", "/api/chat", OLLAMA),
+]
+
+
+@pytest.mark.parametrize("content_type", ["", JSON])
+@pytest.mark.parametrize(("kind", "path", "body"), STREAMS)
+def test_a_stream_is_told_by_its_first_byte_where_the_content_type_does_not_say_it(
+    kind: str, path: str, body: bytes, content_type: str
+) -> None:
+    facts = ask(kind, path, CHAT)
+    assert facts.stream
+    for before in (b"", b"\xef\xbb\xbf", b"\r\n\n"):
+        assert numbers(reading_of(kind, facts, before + body, content_type)) == COUNTED
+
+
+def test_a_bedrock_stream_without_a_content_type_is_an_event_stream() -> None:
+    facts = ask("bedrock", "/model/amazon.nova-lite-v1:0/converse-stream", {"messages": []})
+    body = aws(("metadata", {"usage": {"inputTokens": 11, "outputTokens": 22}}))
+    assert numbers(reading_of("bedrock", facts, body, "")) == COUNTED
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic", "gemini", "cohere"])
+def test_one_document_that_answers_a_wish_for_a_stream_is_read_too(kind: str) -> None:
+    path, answer = {
+        "openai": ("/v1/chat/completions", OPENAI),
+        "anthropic": ("/v1/messages", {"type": "message", "usage": ANTHROPIC["usage"]}),
+        "gemini": ("/v1beta/models/m:streamGenerateContent", [GEMINI]),
+        "cohere": ("/v2/chat", COHERE["delta"]),
+    }[kind]
+    assert numbers(reading_of(kind, ask(kind, path, CHAT), answer, JSON)) == COUNTED
+
+
+@pytest.mark.parametrize("body", [b"", b"\n" * 9, b"\n" * 9000, b"x", b"{", b"[", b":"])
+def test_an_answer_that_is_nothing_reports_nothing(body: bytes) -> None:
+    assert reading_of("openai", ask("openai", "/v1/chat/completions", CHAT), body, "").usage is None
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "added"),
+    [
+        ("/v1/chat/completions", "deepseek-ai/DeepSeek-R1", True),
+        ("/v1/chat/completions", "deepseek-ai/DeepSeek-R1:nebius", True),
+        ("/v1/chat/completions", "deepseek-ai/DeepSeek-R1:together", False),
+        ("/together/v1/chat/completions", "deepseek-ai/DeepSeek-R1", False),
+        ("/novita/v3/openai/chat/completions", "deepseek/deepseek-r1", False),
+        ("/nebius/v1/chat/completions", "deepseek-ai/DeepSeek-R1", True),
+    ],
+)
+def test_a_router_is_asked_for_usage_where_the_provider_behind_it_does_not_report_it_anyway(
+    path: str, model: str, added: bool
+) -> None:
+    facts = ask("huggingface", path, {"model": model, "stream": True, "messages": []})
+    assert facts.asks_usage is not added
+    null = b'data: {"choices":[{"delta":{"content":"a"}}],"usage":null}\n\n'
+    meter = dialects.get("huggingface").meter(facts, 200, [(b"content-type", b"text/event-stream")])
+    assert (meter.feed(null) + meter.flush() == null) is not added
