@@ -25,14 +25,16 @@ SMALL_INPUT, SMALL_OUTPUT = 1000, 200
 CACHEABLE = 1024
 """Shorter inputs are cached by no provider."""
 MIN_CALLS = 20
-EXAMPLES = 3
+WIDE = 4
+"""An output limit this many times above what was used is far above it."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of waste of one team's workflow on one model."""
 
     kind: str
-    """``unreceived``, ``failed``, ``reasoning``, ``small_tasks``, ``uncached``."""
+    """``unreceived``, ``failed``, ``reasoning``, ``small_tasks``, ``uncached``; ``limits``: money that quotas held for
+    output limits far above use, and gave back."""
     team: str
     workflow: str
     provider: str
@@ -45,34 +47,36 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """True: the most that could be saved; how much of it can be, the ledger can't know."""
     because: str
     examples: tuple[str, ...]
-    """Ids of some of the requests, the newest first."""
+    """Ids of some of the requests: the newest and the dearest."""
 
 
-_GONE = "outcome = 'client_disconnected'"
-_FAILED = "outcome IN ('upstream_error', 'upstream_timeout')"
-_IN, _OUT = "json_extract(usage, '$.input_tokens_total')", "json_extract(usage, '$.output_tokens_total')"
 _SMALL = (
-    f"outcome = 'completed' AND cost_nanousd > 0 AND {_IN} <= {SMALL_INPUT} AND coalesce({_OUT}, 0) <= {SMALL_OUTPUT}"
+    f"outcome = 'completed' AND cost > 0 AND tokens_in <= {SMALL_INPUT} AND coalesce(tokens_out, 0) <= {SMALL_OUTPUT}"
 )
-_CACHED = "json_extract(usage, '$.cache_read_tokens')"
-_UNCACHED = f"outcome = 'completed' AND {_IN} >= {CACHEABLE} AND {_CACHED} IS NULL"
-_REASONED = "json_extract(usage, '$.reasoning_tokens') > 0"
 _KINDS = (
-    ("unreceived", _GONE),
-    ("failed", _FAILED),
-    ("small", _SMALL),
-    ("uncached", _UNCACHED),
-    ("reasoned", _REASONED),
+    ("unreceived", "outcome = 'client_disconnected'"),
+    ("failed", "outcome IN ('upstream_error', 'upstream_timeout')"),
+    ("small_tasks", _SMALL),
+    ("uncached", f"outcome = 'completed' AND tokens_in >= {CACHEABLE} AND cached IS NULL"),
+    ("reasoning", "reasoned > 0"),
+    ("limits", f"outcome = 'completed' AND tokens_out > 0 AND room >= {WIDE} * tokens_out AND held > cost"),
 )
+_FACTS = """request_id, team, workflow, provider, model, outcome, cost_nanousd AS cost, reserved_nanousd AS held,
+    reserved_output_tokens AS room, json_extract(usage, '$.input_tokens_total') AS tokens_in,
+    json_extract(usage, '$.output_tokens_total') AS tokens_out, json_extract(usage, '$.cache_read_tokens') AS cached,
+    json_extract(usage, '$.reasoning_tokens') AS reasoned"""
 
 
 class _Sums(msgspec.Struct):
     calls: int
     nanousd: int
+    held: int
+    room: int
     input_tokens: int
     output_tokens: int
     reasoning_tokens: int
     newest: str
+    dearest: str
 
 
 def waste(
@@ -82,7 +86,8 @@ def waste(
     since_ns: int,
     until_ns: int,
 ) -> list[Finding]:
-    """What was found in calls started in ``[since_ns, until_ns)``, the most dollars first. Reads every record once."""
+    """What was found in calls started in ``[since_ns, until_ns)``, the most dollars first; ``limits``, which cost
+    nothing, last. Reads every record once."""
     groups = _groups(connection, since_ns, until_ns)
     models = {(group[2], group[3]) for group in groups}
     days = max(Fraction(until_ns - since_ns, DAY_NS), Fraction(1))
@@ -96,9 +101,13 @@ def waste(
                 because = "The client had gone before the answer ended."
             elif kind == "failed":
                 because = "The provider failed, and what it had produced was charged."
+            elif kind == "limits":
+                saved, at_most = sums.held - sums.nanousd, True
+                times = sums.room // max(1, sums.output_tokens)
+                because = f"Output limits are {times} times what is used: quotas hold this much, and give it back."
             elif price is None:
                 continue
-            elif kind == "reasoned":
+            elif kind == "reasoning":
                 usage = Usage(output_tokens_total=sums.reasoning_tokens, reasoning_tokens=sums.reasoning_tokens)
                 saved, at_most = price.bill(usage, at_ns=until_ns - 1).nanousd, True
                 share = 100 * sums.reasoning_tokens // max(1, sums.output_tokens)
@@ -112,29 +121,38 @@ def waste(
             else:
                 saved, because = _cheaper(sums, provider, model, models, book, price_list, until_ns - 1)
             if saved > 0 and (sums.calls >= MIN_CALLS or kind in ("unreceived", "failed")):
+                at_most = at_most or kind == "small_tasks"
                 found.append(_finding(kind, group, sums, saved, at_most, because, days))
-    return sorted(found, key=lambda one: (-one.nanousd, one.kind, one.team, one.workflow, one.model))
+    return sorted(
+        found, key=lambda one: (one.kind == "limits", -one.nanousd, one.kind, one.team, one.workflow, one.model)
+    )
+
+
+def _order(one: Finding) -> tuple[bool, int, str, str, str, str]:
+    return one.kind == "limits", -one.nanousd, one.kind, one.team, one.workflow, one.model
 
 
 def _groups(
     connection: sqlite3.Connection, since_ns: int, until_ns: int
 ) -> dict[tuple[str, str, str, str], dict[str, _Sums]]:
     sums = ", ".join(
-        f"sum({test}), sum(iif({test}, cost_nanousd, 0)), sum(iif({test}, coalesce({_IN}, 0), 0)), "
-        f"sum(iif({test}, coalesce({_OUT}, 0), 0)), "
-        f"sum(iif({test}, coalesce(json_extract(usage, '$.reasoning_tokens'), 0), 0)), max(iif({test}, request_id, ''))"
+        f"sum({test}), sum(iif({test}, cost, 0)), sum(iif({test}, held, 0)), sum(iif({test}, room, 0)), "
+        f"sum(iif({test}, coalesce(tokens_in, 0), 0)), sum(iif({test}, coalesce(tokens_out, 0), 0)), "
+        f"sum(iif({test}, coalesce(reasoned, 0), 0)), max(iif({test}, request_id, '')), "
+        f"substr(max(iif({test}, printf('%020d', cost) || request_id, '')), 21)"
         for _, test in _KINDS
     )
     rows = connection.execute(
-        f"SELECT team, workflow, provider, model, {sums} FROM requests "  # noqa: S608 - our own text
-        "WHERE request_id >= ? AND started_ns >= ? AND started_ns < ? AND usage_source <> 'none' GROUP BY 1, 2, 3, 4",
+        f"WITH facts AS MATERIALIZED (SELECT {_FACTS} FROM requests "  # noqa: S608 - our own text
+        "WHERE request_id >= ? AND started_ns >= ? AND started_ns < ? AND usage_source <> 'none') "
+        f"SELECT team, workflow, provider, model, {sums} FROM facts GROUP BY 1, 2, 3, 4",
         (first_id_at(since_ns - HOUR_NS), since_ns, until_ns),
     )
     groups: dict[tuple[str, str, str, str], dict[str, _Sums]] = {}
     for row in rows:
         kinds = {}
         for place, (kind, _) in enumerate(_KINDS):
-            values = row[4 + 6 * place : 10 + 6 * place]
+            values = row[4 + 9 * place : 13 + 9 * place]
             if values[0]:
                 kinds[kind] = _Sums(*values)
         groups[row[0], row[1], row[2], row[3]] = kinds
@@ -175,7 +193,7 @@ def _finding(
     team, workflow, provider, model = group
     month = saved * MONTH_DAYS / days
     return Finding(
-        kind={"small": "small_tasks", "reasoned": "reasoning"}.get(kind, kind),
+        kind=kind,
         team=team,
         workflow=workflow,
         provider=provider,
@@ -183,7 +201,7 @@ def _finding(
         calls=sums.calls,
         nanousd=saved,
         nanousd_a_month=half_even(month.numerator, month.denominator),
-        at_most=at_most or kind == "small",
+        at_most=at_most,
         because=because,
-        examples=(sums.newest,),
+        examples=tuple(dict.fromkeys((sums.newest, sums.dearest))),
     )

@@ -6,10 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
+from support import history
 from support.admin import CONFIG
 from support.browser import ARGUMENTS, CHROMIUM, Visitor, busy_gateway
 from support.gateway import Gateway
+
+from gateway.ledger.record import Record
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -34,6 +38,24 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """Two months of calls, quotas, keys."""
     with busy_gateway(tmp_path_factory.mktemp("busy"), CONFIG, time.time_ns()) as gateway:
         yield gateway
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """Two months of calls, and a day on which one workflow went wild."""
+    now = time.time_ns()
+    gateway = busy_gateway(tmp_path_factory.mktemp("odd"), CONFIG, now, calls=12_000)
+    history.write(gateway.directory / "data" / "ledger.db", wild_day(now))
+    with gateway:
+        yield gateway
+
+
+def wild_day(now_ns: int) -> Iterator[Record]:
+    """Many times the usual calls of the contracts' workflow, three days ago."""
+    day = now_ns // history.DAY_NS - 3
+    for number, one in enumerate(history.history((day + 1) * history.DAY_NS, 1, 9000, seed=7)):
+        if one.workflow == "contracts":
+            yield msgspec.structs.replace(one, request_id=f"{one.request_id[:-16]}9{number:015d}")
 
 
 @pytest.fixture(scope="session")

@@ -133,6 +133,26 @@ def test_a_table_is_sorted_by_its_headings(visit: Visit, busy: Gateway) -> None:
     assert len(numbers) == 5
 
 
+def test_insight_tells_the_forecast_unusual_days_that_sum_and_waste_with_its_calls(visit: Visit, odd: Gateway) -> None:
+    visitor = visit(odd)
+    main = visitor.open("insight?days=14")
+    month = odd.get("/api/forecast")
+    facts = main.get_by_role("region", name="This month").locator("dd").all_inner_texts()
+    assert dollars(facts[1]) == pytest.approx(month["expected_nanousd"] / 1e9, rel=0.01, abs=0.006)
+    rows = main.get_by_role("region", name="Unusual days", exact=True).locator("tbody tr")
+    cells = rows.filter(has_text="contracts").first.locator("th, td").all_inner_texts()
+    change, *drivers = [dollars(text) for text in cells[5:10]]
+    assert change > 0
+    assert sum(drivers) == pytest.approx(change, abs=0.03)
+    waste = main.get_by_role("region", name="Waste by workflow and model").locator("tbody tr")
+    line = waste.filter(has_text="Answers nobody received").first
+    calls = int(line.locator("td").nth(3).inner_text())
+    line.locator("td").nth(3).get_by_role("link").click()
+    expect(visitor.shown().get_by_role("button", name="Remove since")).to_be_visible()
+    expect(visitor.page.locator("main tbody tr")).to_have_count(calls)
+    assert all("client disconnected" in text for text in visitor.page.locator("main tbody tr").all_inner_texts())
+
+
 def test_quotas_show_use_reserve_forecast_and_lead_to_who_uses_them(visit: Visit, busy: Gateway) -> None:
     visitor = visit(busy)
     main = visitor.open("quotas")
@@ -256,6 +276,7 @@ def test_models_stand_side_by_side_with_price_speed_and_use(visit: Visit, busy: 
     [
         ("overview", "Point an SDK at this gateway"),
         ("explore", "look further back"),
+        ("insight", "Nothing was found"),
         ("quotas", "Add a [[quotas]] table"),
         ("requests", "A call shows up here as soon as it has ended"),
         ("keys", "Make one"),

@@ -35,7 +35,7 @@ def tab_to(visitor: Visitor, name: str, key: str = "Tab") -> None:
 def test_every_view_is_reached_by_keyboard_and_takes_the_focus(visit: Visit, busy: Gateway) -> None:
     visitor = visit(busy)
     visitor.open("overview")
-    for name in ("Explore", "Quotas", "Requests", "Keys", "Models", "Overview"):
+    for name in ("Explore", "Insight", "Quotas", "Requests", "Keys", "Models", "Overview"):
         visitor.page.locator("body").evaluate("e => { document.activeElement.blur(); }")
         tab_to(visitor, name)
         visitor.page.keyboard.press("Enter")

@@ -18,7 +18,7 @@ ARGUMENTS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-VIEWS = ("overview", "explore", "quotas", "requests", "keys", "models")
+VIEWS = ("overview", "explore", "insight", "quotas", "requests", "keys", "models")
 PROVIDERS = """
 [providers.openai]
 kind = "openai"

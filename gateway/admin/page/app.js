@@ -3,14 +3,15 @@
 import { get } from "./api.js";
 import { empty, fill, h } from "./dom.js";
 import { explore } from "./views/explore.js";
+import { insight } from "./views/insight.js";
 import { keys } from "./views/keys.js";
 import { models } from "./views/models.js";
 import { overview } from "./views/overview.js";
 import { quotas } from "./views/quotas.js";
 import { requests } from "./views/requests.js";
 
-const VIEWS = { overview, explore, quotas, requests, keys, models };
-const TITLES = { overview: "Overview", explore: "Explore", quotas: "Quotas", requests: "Requests", keys: "Keys", models: "Models" };
+const VIEWS = { overview, explore, insight, quotas, requests, keys, models };
+const TITLES = { overview: "Overview", explore: "Explore", insight: "Insight", quotas: "Quotas", requests: "Requests", keys: "Keys", models: "Models" };
 const main = document.getElementById("main");
 let leave = null;
 let me = { name: "", role: "read", team: null };

@@ -5,6 +5,7 @@ import { bars, stack } from "../chart.js";
 import { empty, field, fill, h, link, select, table } from "../dom.js";
 import { count, named, percent, signed, usd } from "../format.js";
 import { buckets, day, period } from "../periods.js";
+import { oddTable } from "./insight.js";
 
 const DIMENSIONS = [["team", "Team"], ["workflow", "Workflow"], ["provider", "Provider"], ["model", "Model"], ["key", "Key"]];
 const WEEK = 7 * 86400e3;
@@ -92,23 +93,4 @@ function budgetLine(one) {
       h("span", {}, usd(one.used * 1e9) + " of " + usd(one.limit * 1e9))),
     h("div", { class: "meter", role: "meter", "aria-label": one.quota, "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(share * 100) },
       h("div", { class: "fill" + (one.share >= 1 ? " full" : one.near ? " near" : ""), style: { width: share * 100 + "%" } })));
-}
-
-function oddTable(rows) {
-  return table({
-    caption: "Unusual days", rows,
-    none: empty("Nothing unusual.", "Each workflow is compared with the same weekday of the four weeks before."),
-    columns: [
-      { label: "day", cell: (row) => row.day },
-      { label: "team", cell: (row) => row.team },
-      { label: "workflow", cell: (row) => link("explore", { by: "model", team: row.team, workflow: row.workflow, period: "30d" }, named(row.workflow)) },
-      { label: "cost", number: true, cell: (row) => usd(row.cost_nanousd) },
-      { label: "usual", number: true, cell: (row) => usd(row.usual_nanousd) },
-      { label: "volume", number: true, cell: (row) => signed(row.drivers.volume) },
-      { label: "mix", number: true, cell: (row) => signed(row.drivers.mix) },
-      { label: "tokens a call", number: true, cell: (row) => signed(row.drivers.tokens_per_call) },
-      { label: "price", number: true, cell: (row) => signed(row.drivers.price) },
-      { label: "models", cell: (row) => row.models.join(", ") },
-    ],
-  });
 }

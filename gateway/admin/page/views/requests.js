@@ -12,7 +12,7 @@ export async function requests(view) {
   if (view.rest.length) return one(view);
   const { main, query, signal, go } = view;
   const asked = {};
-  for (const name of [...FILTERS, "outcome"]) if (query[name]) asked[name] = query[name];
+  for (const name of [...FILTERS, "outcome", "since", "until"]) if (query[name]) asked[name] = query[name];
   let page = await get("requests", { ...asked, limit: 50 }, signal);
   let rows = page.requests;
   const place = h("div");
@@ -32,12 +32,14 @@ export async function requests(view) {
     h("div", { class: "head" }, h("h1", { tabindex: "-1" }, "Requests"), live),
     h("form", { class: "controls", onsubmit: (event) => {
       event.preventDefault();
-      const next = { live: query.live };
+      const next = { live: query.live, since: query.since, until: query.until };
       for (const control of event.target.elements) if (control.name) next[control.name] = control.value.trim();
       go(next);
     } }, FILTERS.map((name) => field(name, h("input", { name, value: query[name] || "", size: 12 }))),
     field("outcome", Object.assign(select([["", "all"], ...OUTCOMES.map((name) => [name, name.replace("_", " ")])], query.outcome || ""), { name: "outcome" })),
     h("button", { type: "submit" }, "Show")),
+    query.since || query.until ? h("ul", { class: "chips", "aria-label": "Period" }, ["since", "until"].filter((name) => query[name]).map((name) =>
+      h("li", {}, h("button", { type: "button", class: "chip", "aria-label": "Remove " + name, onclick: () => go({ ...query, [name]: "" }) }, name + " " + time(query[name]) + " ×")))) : null,
     h("section", { class: "panel", "aria-label": "Records" }, place, more));
   draw();
   if (query.live === "1") poll();
