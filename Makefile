@@ -1,6 +1,6 @@
 # What a fresh machine needs: Python 3.11 or newer with venv, and make. `make run` and `make test` do the rest.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench prove focus lock sbom clean
+.PHONY: help run test check format bench prove focus lock sbom pictures clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -54,6 +54,9 @@ sbom: $(VENV)/.test ## List what is installed to run, in CycloneDX: dist/sbom.js
 	@mkdir -p dist
 	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
 		--of JSON -o dist/sbom.json
+
+pictures: $(VENV)/.test ## Make the pictures of the page in docs/pictures anew; needs Chromium
+	$(BIN)/python docs/pictures.py
 
 clean: ## Remove the environment and all caches
 	rm -rf $(VENV) $(FOCUS) .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info

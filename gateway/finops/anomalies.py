@@ -35,7 +35,7 @@ class Day(msgspec.Struct, frozen=True):
 
 
 class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
-    """A day beside its usual cost: the median of the same weekday in the weeks before."""
+    """A day beside its usual cost: the mean of the same weekday in the weeks before. ``usual + change == cost``."""
 
     day: str
     team: str
@@ -43,9 +43,9 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
     cost_nanousd: int
     usual_nanousd: int
     score: float
-    """Distance in robust deviations; negative: cheaper than usual."""
+    """Distance from the median of those days in robust deviations; negative: cheaper than usual."""
     drivers: Drivers
-    """Against the mean of the same weekday in the weeks before."""
+    """What made the change."""
     models: tuple[str, ...]
     """The models that changed most, the largest change first."""
 
@@ -74,7 +74,7 @@ def _of_group(rows: Sequence[Day], first: date, last: date) -> list[Anomaly]:
         cost = costs.get(day, 0)
         change = abs(cost - usual)
         if abs(score) >= THRESHOLD and change >= max(FLOOR_NANOUSD, MIN_SHARE * usual):
-            found.append(_anomaly(rows, day, cost, usual, score, begin))
+            found.append(_anomaly(rows, day, cost, score, begin))
         day += timedelta(days=1)
     return found
 
@@ -98,7 +98,7 @@ def _score(costs: dict[date, int], day: date, begin: date) -> tuple[float, int]:
     return round((costs.get(day, 0) - usual) / spread, 2), round(usual)
 
 
-def _anomaly(rows: Sequence[Day], day: date, cost: int, usual: int, score: float, begin: date) -> Anomaly:
+def _anomaly(rows: Sequence[Day], day: date, cost: int, score: float, begin: date) -> Anomaly:
     base = _base(day, begin)
     share = Fraction(1, len(base))
     before = _usage([row for row in rows if row.day in base], share)
@@ -108,14 +108,15 @@ def _anomaly(rows: Sequence[Day], day: date, cost: int, usual: int, score: float
         {*before, *after},
         key=lambda name: (-abs(after.get(name, zero).nanousd - before.get(name, zero).nanousd), name),
     )
+    why = drivers(before, after)
     return Anomaly(
         day=day.isoformat(),
         team=rows[0].team,
         workflow=rows[0].workflow,
         cost_nanousd=cost,
-        usual_nanousd=usual,
+        usual_nanousd=cost - why.change,
         score=score,
-        drivers=drivers(before, after),
+        drivers=why,
         models=tuple(names[:3]),
     )
 

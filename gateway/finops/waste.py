@@ -61,6 +61,7 @@ _KINDS = (
     ("reasoning", "reasoned > 0"),
     ("limits", f"outcome = 'completed' AND tokens_out > 0 AND room >= {WIDE} * tokens_out AND held > cost"),
 )
+KINDS = tuple(name for name, _ in _KINDS)
 _FACTS = """request_id, team, workflow, provider, model, outcome, cost_nanousd AS cost, reserved_nanousd AS held,
     reserved_output_tokens AS room, json_extract(usage, '$.input_tokens_total') AS tokens_in,
     json_extract(usage, '$.output_tokens_total') AS tokens_out, json_extract(usage, '$.cache_read_tokens') AS cached,

@@ -141,7 +141,8 @@ def test_insight_tells_the_forecast_unusual_days_that_sum_and_waste_with_its_cal
     assert dollars(facts[1]) == pytest.approx(month["expected_nanousd"] / 1e9, rel=0.01, abs=0.006)
     rows = main.get_by_role("region", name="Unusual days", exact=True).locator("tbody tr")
     cells = rows.filter(has_text="contracts").first.locator("th, td").all_inner_texts()
-    change, *drivers = [dollars(text) for text in cells[5:10]]
+    cost, usual, change, *drivers = [dollars(text) for text in cells[3:10]]
+    assert usual + change == pytest.approx(cost, abs=0.03)
     assert change > 0
     assert sum(drivers) == pytest.approx(change, abs=0.03)
     waste = main.get_by_role("region", name="Waste by workflow and model").locator("tbody tr")
