@@ -1,0 +1,1 @@
+"""The gateway beside bare proxies: provider, load, peers, rounds and tables of ``bench/run.py``."""

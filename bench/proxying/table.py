@@ -1,0 +1,65 @@
+"""The figures as two tables: as measured, and as ratios beside what they may be at most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from proxying.rounds import Rounds
+
+ABSENT = "-"
+
+
+def shown(value: float | None) -> str:
+    """Three digits or so."""
+    if value is None:
+        return ABSENT
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def drawn(rows: Iterable[list[str]]) -> str:
+    """A Markdown table, aligned; the first row is its head."""
+    lines = list(rows)
+    widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
+    lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    aligned = [
+        [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+        for line in lines
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in aligned)
+
+
+def measured(rounds: Rounds, names: list[str]) -> str:
+    """Medians, a column for each contender."""
+    what = dict.fromkeys(what for what, _ in rounds.figures)
+    return drawn([["measured", *names], *([one, *(shown(rounds.middle(one, name)) for name in names)] for one in what)])
+
+
+def bounded(rounds: Rounds, builds: list[str], fsync: float) -> str:
+    """Ratios, a column for each build of the gateway, beside their bounds."""
+    rows = [["ratio within the run", *builds, "at most"]]
+
+    def ratio(title: str, what: str, peer: str, most: str) -> None:
+        rows.append([title, *(shown(rounds.ratio(what, name, peer)) for name in builds), most])
+
+    for in_flight, most in ((32, "2.2"), (256, "1.7")):
+        what = f"CPU µs a call, {in_flight} in flight"
+        ratio(f"CPU a call ÷ bare asyncio, {in_flight} in flight", what, "asyncio", most)
+        ratio(f"CPU a call ÷ bare aiohttp, {in_flight} in flight", what, "aiohttp", "0.5")
+    ratio("CPU an SSE chunk ÷ bare asyncio", "CPU µs an SSE chunk", "asyncio", "1.2")
+    for size, most in (("100 kB", "2"), ("1 MB", ABSENT)):
+        ratio(f"CPU of a {size} body ÷ nginx", f"CPU µs a body of {size}", "nginx", most)
+        ratio(f"CPU of a {size} body ÷ bare asyncio", f"CPU µs a body of {size}", "asyncio", ABSENT)
+    for title, what, most in (
+        ("added p50 at 30 % load, ms", "p50 at 30 % load, ms", shown(1 + fsync)),
+        ("added p99 at 30 % load, ms", "p99 at 30 % load, ms", ABSENT),
+        ("added to a stream's first byte, p50, ms", "first byte p50, ms", ABSENT),
+    ):
+        rows.append([title, *(shown(rounds.added(what, name)) for name in builds), most])
+    few, many = rounds.size.memory_calls
+    grown = [rounds.ratio_of("MiB after many calls", "MiB after few calls", name) for name in builds]
+    rows.append([f"memory after {many:,} calls ÷ after {few:,}", *(shown(one) for one in grown), "1.05"])
+    pairs = [rounds.ratio_of("CPU µs a call, 2 workers", "CPU µs a call, 32 in flight", name) for name in builds]
+    rows.append(["CPU a call, 2 workers ÷ 1", *(shown(one) for one in pairs), "1.15"])
+    return drawn(rows)
