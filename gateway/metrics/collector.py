@@ -7,6 +7,7 @@ time. Money stays in integer nanodollars until then.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -36,7 +37,9 @@ TOKEN_TYPES = (
     ("image_output", "output_image_tokens"),
 )
 """Metric label and ``Usage`` field. ``input`` and ``output`` are totals; the other types are parts of them."""
-_RARE_TYPES = TOKEN_TYPES[2:]
+_RARE_NAMES = tuple(name for name, _ in TOKEN_TYPES[2:])
+_rare_of = attrgetter(*(field for _, field in TOKEN_TYPES[2:]))
+_NOTHING_RARE = (0,) * len(_RARE_NAMES)
 
 
 class Spend:
@@ -177,10 +180,11 @@ class Metrics(Collector):
             tokens["input"] = tokens.get("input", 0) + usage.input_tokens_total
         if usage.output_tokens_total:
             tokens["output"] = tokens.get("output", 0) + usage.output_tokens_total
-        for name, field in _RARE_TYPES:
-            count = getattr(usage, field)
-            if count:
-                tokens[name] = tokens.get(name, 0) + count
+        rare = _rare_of(usage)
+        if rare != _NOTHING_RARE:
+            for name, count in zip(_RARE_NAMES, rare, strict=True):
+                if count:
+                    tokens[name] = tokens.get(name, 0) + count
 
     def _spend_of(self, team: str, workflow: str, provider: str, model: str) -> Spend:
         spend = self._spend.get((team, workflow, provider, model))

@@ -192,6 +192,8 @@ def prompts(fields: Body) -> int:
 
 def choices(api: str, fields: Body) -> int:
     """How many answers are asked for, at most."""
+    if fields.n is None and fields.best_of is None and api != "completions":
+        return 1
     asked = max(count(fields.n) or 1, count(fields.best_of) or 1, 1)
     return asked * prompts(fields) if api == "completions" else asked
 

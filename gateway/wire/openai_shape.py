@@ -216,9 +216,10 @@ class OpenAIShape:
         """The output limit of one choice that the request sets; of several the largest."""
         found = None
         for value in (fields.max_completion_tokens, fields.max_output_tokens, fields.max_tokens):
-            number = count(value) if value is not None else None
-            if number is not None and (found is None or number > found):
-                found = number
+            if value is not None:
+                number = count(value)
+                if number is not None and (found is None or number > found):
+                    found = number
         return found
 
     def _read_form(self, api: str, content_type: bytes, body: bytes) -> Facts:
