@@ -60,7 +60,7 @@ class Body(msgspec.Struct):
     n: Any = None
     best_of: Any = None
     service_tier: Any = None
-    messages: msgspec.Raw = NONE
+    messages: msgspec.Raw | list[Item] = NONE
     input: msgspec.Raw = NONE
     tools: msgspec.Raw = NONE
     prompt: msgspec.Raw = NONE
@@ -74,7 +74,20 @@ class Body(msgspec.Struct):
     query: Any = None
 
 
-_body = msgspec.json.Decoder(Body).decode
+class Conversation(Body):
+    """A body whose messages are as they should be, so that one pass reads both."""
+
+    messages: list[Item] = []
+
+
+class Other(Body):
+    """Any other body: its messages are for a second look."""
+
+    messages: msgspec.Raw = NONE
+
+
+_conversation = msgspec.json.Decoder(Conversation).decode
+_body = msgspec.json.Decoder(Other).decode
 _items = msgspec.json.Decoder(list[Item]).decode
 _tools = msgspec.json.Decoder(list[Tool]).decode
 _parts = msgspec.json.Decoder(list[Part]).decode
@@ -86,6 +99,10 @@ _CLOSED = (_QUOTE, _NULL)
 def read_body(body: bytes) -> Body | str:
     """The members of a body; a sentence where it can't be read."""
     try:
+        return _conversation(body)
+    except (ValueError, RecursionError):
+        pass
+    try:
         return _body(body)
     except (ValueError, RecursionError):
         # half a surrogate pair, a number beyond 64 bits: JSON that other parsers take
@@ -94,8 +111,8 @@ def read_body(body: bytes) -> Body | str:
         return "The request body is not valid JSON."
     if not isinstance(document, dict):
         return "The request body must be a JSON object."
-    fields = Body()
-    for name in Body.__struct_fields__:
+    fields = Other()
+    for name in Other.__struct_fields__:
         value = document.get(name)
         if isinstance(getattr(fields, name), msgspec.Raw):
             setattr(fields, name, msgspec.Raw(b"null" if value is None else b"{}"))
@@ -126,8 +143,12 @@ def extent(fields: Body) -> Extent:
     ):
         found.open = True
     try:
-        if fields.messages is not NONE:
-            _items_in(fields.messages, found)
+        messages = fields.messages
+        if isinstance(messages, list):
+            if messages:
+                _items_of(messages, found)
+        elif messages is not NONE:
+            _items_in(messages, found)
         if fields.input is not NONE:
             _items_in(fields.input, found)
         if fields.prompt is not NONE and memoryview(fields.prompt)[0] not in (_QUOTE, _NULL, _BRACKET):
@@ -157,7 +178,10 @@ def _items_in(raw: msgspec.Raw, found: Extent) -> None:
         if second and second != b"{":
             # texts, or lists of token numbers: each takes a byte of the body at least
             return
-    items = _items(raw)
+    _items_of(_items(raw), found)
+
+
+def _items_of(items: list[Item], found: Extent) -> None:
     found.overhead += MESSAGE_TOKENS * len(items)
     for item in items:
         if item.type and item.type not in TEXT_ITEMS:
