@@ -167,7 +167,7 @@ class App:
         quotas.on_freed(line.pump)
         vocabularies = Vocabularies()
         self.parts = Parts(
-            router=assembly.router_of(config, self.pool, clock, self.keeper),
+            router=assembly.router_of(config, self.pool, clock, self.keeper, os.environ),
             keys=KeyRing(config.keys, SqliteKeyStore(path), monotonic=clock.monotonic, now_ns=clock.now_ns),
             guard=Guard(assembly.guard_limits_of(config), clock.monotonic),
             attribution=config.attribution,
@@ -292,7 +292,7 @@ class App:
         catalogue = await asyncio.to_thread(load_catalogue, config, self.config_path.resolve().parent)
         rules = assembly.rules_of(config)
         quotas = Quotas(rules, max_counters=config.max_quota_counters, observe=self.desk.note)
-        router = assembly.router_of(config, self.pool, self.clock, self.keeper)
+        router = assembly.router_of(config, self.pool, self.clock, self.keeper, os.environ)
         keys = KeyRing(
             config.keys,
             SqliteKeyStore(self.ledger.path),

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
 from gateway.config.price_lists import price_lists
 from gateway.config.prices import entry_of
 from gateway.config.schema import Config, ProviderConfig
+from gateway.config.values import DIRECT, is_loopback
 from gateway.credentials.keeper import Keeper
 from gateway.identity.guard import GuardLimits
 from gateway.ports import Clock, Credential, Endpoint, Upstreams
 from gateway.quota.rule import Rule, from_config
 from gateway.routing import ModelRoute, Provider, Router
 from gateway.server.limits import Limits
+from gateway.server.tls import upstream_context
 from gateway.simulated.upstream import SimulatedUpstreams
 from gateway.wire import dialects
 from pricing.book import PriceBook
@@ -41,12 +45,12 @@ def ledger_path(config: Config, base: Path) -> Path:
     return base / url.removeprefix(SQLITE)
 
 
-def router_of(config: Config, upstreams: Upstreams, clock: Clock, keeper: Keeper) -> Router:
+def router_of(config: Config, upstreams: Upstreams, clock: Clock, keeper: Keeper, environ: Mapping[str, str]) -> Router:
     """All providers and routes. Raises ``AssemblyError``."""
     contexts: dict[str | None, ssl.SSLContext] = {}
     lists = price_lists(config)
     providers = {
-        name: _provider(name, provider, lists[name], upstreams, clock, contexts, keeper)
+        name: _provider(name, provider, lists[name], upstreams, clock, contexts, keeper, environ)
         for name, provider in config.providers.items()
     }
     routes = [ModelRoute(route.model, route.provider, route.rename or "") for route in config.routes]
@@ -61,6 +65,7 @@ def _provider(
     clock: Clock,
     contexts: dict[str | None, ssl.SSLContext],
     keeper: Keeper,
+    environ: Mapping[str, str],
 ) -> Provider:
     dialect = dialects.get(config.kind)
     if config.kind == "simulated":
@@ -84,7 +89,7 @@ def _provider(
         max_connections=config.max_connections,
         breaker_failures=config.breaker_failures,
         breaker_seconds=config.breaker_seconds,
-        proxy=config.proxy or "",
+        proxy=_proxy(name, config.proxy, url.hostname or "", environ) if tls is not None else _own_proxy(config.proxy),
     )
     return Provider(
         name=name,
@@ -101,13 +106,31 @@ def _provider(
     )
 
 
+def _own_proxy(proxy: str | None) -> str:
+    return proxy if proxy is not None and proxy != DIRECT else ""
+
+
+def _proxy(name: str, own: str | None, host: str, environ: Mapping[str, str]) -> str:
+    """The provider's own proxy, else the environment's: ``HTTPS_PROXY``, but for what ``NO_PROXY`` names and for this
+    machine."""
+    found = environ.get("https_proxy") or environ.get("HTTPS_PROXY") or ""
+    if own is not None or not found or is_loopback(host):
+        return _own_proxy(own)
+    if proxy_bypass_environment(host, {"no": environ.get("no_proxy") or environ.get("NO_PROXY") or ""}):
+        return ""
+    parts = urlsplit(found if "://" in found else f"http://{found}")
+    if parts.scheme != "http" or not parts.hostname:
+        raise AssemblyError(
+            f'providers.{name}: HTTPS_PROXY must be the address of an HTTP proxy; set proxy = "direct" to go without'
+        )
+    return parts.geturl()
+
+
 def _tls(name: str, ca_file: str | None) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=ca_file)
+        return upstream_context(ca_file)
     except (OSError, ssl.SSLError) as error:
         raise AssemblyError(f"providers.{name}.ca_file: {ca_file} can't be used: {error}") from error
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 def _credential(name: str, config: ProviderConfig, keeper: Keeper) -> Credential | None:

@@ -52,7 +52,7 @@ class Webhooks:
         await self.stop()
         if not hooks:
             return
-        self._session = aiohttp.ClientSession(timeout=TIMEOUT)
+        self._session = aiohttp.ClientSession(timeout=TIMEOUT, trust_env=True)
         for hook in hooks:
             wake = asyncio.Event()
             self._wakes.append(wake)

@@ -15,6 +15,8 @@ NANO = 1_000_000_000
 MAX_DOLLARS = 1_000_000_000
 """More than any limit or price is; so that nanodollars stay within 63 bits."""
 MAX_COUNT = 1 << 60
+DIRECT = "direct"
+"""No proxy, whatever the environment says."""
 _ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^:\s\[\]]+):(\d{1,5})")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -91,6 +93,8 @@ def _base_url(value: str) -> str:
 
 
 def _proxy(value: str) -> str:
+    if value == DIRECT:
+        return value
     parts = urlsplit(_url(value))
     if parts.scheme != "http" or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError('must be the address of an HTTP proxy, like "http://proxy.example.com:3128"')

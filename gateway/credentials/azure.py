@@ -28,7 +28,10 @@ def azure_tokens(config: AzureConfig) -> Callable[[], Awaitable[Token]]:
     }
 
     async def fetch() -> Token:
-        async with aiohttp.ClientSession(timeout=TIMEOUT) as session, session.post(url, data=form) as answer:
+        async with (
+            aiohttp.ClientSession(timeout=TIMEOUT, trust_env=True) as session,
+            session.post(url, data=form) as answer,
+        ):
             answer.raise_for_status()
             found = await answer.json()
             return Token(str(found["access_token"]), time.time() + float(found["expires_in"]))
