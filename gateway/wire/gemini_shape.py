@@ -45,6 +45,9 @@ OPERATIONS = {
 }
 
 
+_NAMES = ("/models/", "/endpoints/", "/tunedModels/")
+
+
 class GenerateBody(msgspec.Struct):
     generationConfig: Any = None  # noqa: N815 - the wire's name
     generation_config: Any = None
@@ -88,12 +91,17 @@ def read_generate(operation: str, model: str, body: bytes) -> Facts:
 
 
 def split_operation(path: str) -> tuple[str, str]:
-    """Model and operation of ``…/models/{model}:{operation}``; empty where the path is none."""
-    _, found, rest = path.rpartition("/models/")
-    if not found:
-        return "", ""
-    model, _, operation = rest.rpartition(":")
-    return model[:200], operation
+    """Model and operation of ``…/models/{model}:{operation}``; empty where the path is none.
+
+    A tuned model lies at ``/endpoints/{id}`` (Vertex) or ``/tunedModels/{name}`` and is called by that until the answer
+    names its model.
+    """
+    for mark in _NAMES:
+        _, found, rest = path.rpartition(mark)
+        model, colon, operation = rest.rpartition(":")
+        if found and colon:
+            return model[:200], operation
+    return "", ""
 
 
 def read_usage(meta: dict[str, Any], into: Usage, raw: dict[str, int]) -> bool:

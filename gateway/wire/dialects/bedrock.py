@@ -42,6 +42,7 @@ DOCUMENT_KEYS = ("usage", "model", "inputTextTokenCount", "results", "prompt_tok
                  "type", "meta", "inputTokenCount", METRICS)  # fmt: skip
 _MODEL_ID = re.compile(r"[a-z0-9._:/-]*")
 
+_STABILITY = re.compile(r"([a-z-]+\.)?stability\.")
 _BLOCK_INDEX = re.compile(rb'"contentBlockIndex":\s*(\d{1,6})')
 
 
@@ -252,10 +253,8 @@ class Bedrock:
             input_overhead=OVERHEAD_TOKENS,
             input_open=mentions(body, OUTSIDE),
             max_output=UNLIMITED if limit is None else limit,
-            output_free="embed" in model,
-            units_bound={"output_images": count(table(fields.imageGenerationConfig).get("numberOfImages")) or 1}
-            if fields.imageGenerationConfig is not None
-            else {},
+            output_free="embed" in model or bool(_STABILITY.match(model)),
+            units_bound=_pictures(model, fields),
         )
 
     def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:
@@ -340,6 +339,13 @@ def _chunk(payload: bytes) -> bytes:
         return b64decode(table(parse(payload)).get("bytes", b""), validate=True)
     except (TypeError, ValueError):
         return b""
+
+
+def _pictures(model: str, fields: InvokeBody) -> dict[str, int]:
+    """How many pictures an invocation makes: Titan's and Nova's as many as asked for, Stability's one."""
+    if fields.imageGenerationConfig is not None:
+        return {"output_images": count(table(fields.imageGenerationConfig).get("numberOfImages")) or 1}
+    return {"output_images": 1} if _STABILITY.match(model) else {}
 
 
 def _limit(fields: InvokeBody) -> int | None:

@@ -5,6 +5,7 @@ Streams report usage in their last chunk, unasked.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -14,6 +15,8 @@ from gateway.wire.facts import Facts
 from gateway.wire.numbers import count, table
 from gateway.wire.openai_shape import OpenAIShape, read_usage, retry_headers
 from gateway.wire.usage import Reading, Usage
+
+_CONTINUED = re.compile(r"/conversations/[^/]+(/restart)?$")
 
 
 class Mistral(OpenAIShape):
@@ -31,6 +34,13 @@ class Mistral(OpenAIShape):
         "/conversations": "conversations",
     }
     asks = frozenset()
+
+    def operation(self, method: bytes, path: str) -> str:
+        if method == b"POST" and _CONTINUED.search(path):
+            # a conversation that goes on, or begins anew from one of its entries
+            return "conversations"
+        return super().operation(method, path)
+
     outputless = OpenAIShape.outputless | {"ocr"}
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
@@ -56,6 +66,10 @@ class Mistral(OpenAIShape):
             # sound is billed by its length; its tokens stand beside the prompt's and are not billed again
             into.audio_milliseconds = seconds * 1000
             into.input_audio_tokens = 0
+        brought = count(usage.get("connector_tokens"))
+        if brought and count(usage.get("total_tokens")) == into.input_tokens_total + into.output_tokens_total + brought:
+            # what connectors brought was read as input; it stands beside the prompt's tokens
+            into.input_tokens_total += brought
         searches = count(table(usage.get("connectors")).get("web_search"))
         if searches is not None:
             into.web_search_requests = searches

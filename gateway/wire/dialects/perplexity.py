@@ -1,6 +1,7 @@
 """Perplexity. Every chunk carries the usage so far, and what the call cost; deep research reads what it cites.
 
-Source: https://docs.perplexity.ai/api-reference/chat-completions-post
+Sources: https://docs.perplexity.ai/api-reference/chat-completions-post, https://docs.perplexity.ai/getting-started/pricing
+(citation tokens and reasoning tokens of deep research have prices of their own).
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.wire.facts import Facts
-from gateway.wire.numbers import count, nanousd, table
+from gateway.wire.numbers import count, nanousd, table, text
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.usage import Reading, Usage
 
@@ -32,10 +33,18 @@ class Perplexity(OpenAIShape):
             into.web_search_requests = searches
         if reasoning is not None:
             into.reasoning_tokens = reasoning
+        if "deep-research" in (text(document.get("model")) or reading.model):
+            # its own tokens are stated apart: what it read of its sources is input, how it reasoned is output
+            into.input_tokens_total = _sum(usage, "prompt_tokens", "citation_tokens")
+            into.output_tokens_total = _sum(usage, "completion_tokens", "reasoning_tokens")
         cost = nanousd(table(usage.get("cost")).get("total_cost"))
         if cost is not None:
             reading.reported_cost_nanousd = cost
         return seen
+
+
+def _sum(usage: dict[str, Any], *names: str) -> int:
+    return sum(count(usage.get(name)) or 0 for name in names)
 
 
 DIALECT = Perplexity()

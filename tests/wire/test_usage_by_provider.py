@@ -1,0 +1,291 @@
+"""Providers in OpenAI's shape, and those beside it: where each departs from the others in what it counts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from usages import JSON, SSE, ask, numbers, reading_of, sse
+
+CHAT = "/v1/chat/completions"
+PLAIN = {"prompt_tokens": 100, "completion_tokens": 40, "total_tokens": 140}
+PLAIN_READ = {"input_tokens_total": 100, "output_tokens_total": 40}
+SPEAKERS = [
+    ("openai", CHAT), ("azure", "/openai/deployments/d/chat/completions?api-version=2024-10-21"),
+    ("azure", "/openai/v1/chat/completions"), ("cerebras", CHAT), ("crusoe", CHAT), ("deepseek", CHAT),
+    ("fireworks", "/inference/v1/chat/completions"), ("groq", "/openai/v1/chat/completions"), ("huggingface", CHAT),
+    ("mistral", CHAT), ("mistral", "/v1/fim/completions"), ("ollama", CHAT), ("openai-compatible", CHAT),
+    ("openrouter", "/api/v1/chat/completions"), ("perplexity", "/chat/completions"),
+    ("snowflake", "/api/v2/cortex/v1/chat/completions"), ("together", CHAT), ("writer", "/v1/chat"), ("xai", CHAT),
+    ("zai", "/api/paas/v4/chat/completions"), ("cohere", "/compatibility/v1/chat/completions"),
+    ("gemini", "/v1beta/openai/chat/completions"),
+    ("vertex", "/v1/projects/p/locations/l/endpoints/openapi/chat/completions"),
+    ("bedrock", "/openai/v1/chat/completions"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "path"), SPEAKERS)
+def test_whoever_speaks_openais_shape_is_read_whole_and_streamed(kind: str, path: str) -> None:
+    usage = {
+        **PLAIN,
+        "prompt_tokens_details": {"cached_tokens": 64, "audio_tokens": 8},
+        "completion_tokens_details": {"reasoning_tokens": 30, "audio_tokens": 0},
+    }
+    expected = {**PLAIN_READ, "cache_read_tokens": 64, "input_audio_tokens": 8, "reasoning_tokens": 30}
+    answer = {"model": "m-1", "choices": [{"message": {"content": "a"}}], "usage": usage}
+    whole = reading_of(kind, ask(kind, path, {"model": "m", "messages": []}), answer)
+    assert (numbers(whole), whole.source, whole.model, whole.complete) == (expected, "response", "m-1", True)
+    asking = {"model": "m", "messages": [], "stream": True, "stream_options": {"include_usage": True}}
+    chunk = {"model": "m-1", "choices": [{"delta": {"content": "a"}}], "usage": None}
+    stream = sse(chunk, chunk, {"model": "m-1", "choices": [], "usage": usage}, done=True)
+    streamed = reading_of(kind, ask(kind, path, asking), stream, SSE)
+    assert (numbers(streamed), streamed.source, streamed.complete) == (expected, "response", True)
+
+
+DEPARTURES: list[tuple[str, str, str, dict[str, Any], dict[str, int]]] = [
+    ("hits and misses", "deepseek", CHAT,
+     {**PLAIN, "prompt_cache_hit_tokens": 64, "prompt_cache_miss_tokens": 36}, {**PLAIN_READ, "cache_read_tokens": 64}),
+    ("cached tokens beside the totals", "together", CHAT,
+     {**PLAIN, "cached_tokens": 64}, {**PLAIN_READ, "cache_read_tokens": 64}),
+    ("details in the singular", "writer", "/v1/chat",
+     {**PLAIN, "prompt_token_details": {"cached_tokens": 64}, "completion_token_details": {"reasoning_tokens": 9}},
+     {**PLAIN_READ, "cache_read_tokens": 64, "reasoning_tokens": 9}),
+    ("reasoning beside the completion", "xai", CHAT,
+     {**PLAIN, "total_tokens": 200, "completion_tokens_details": {"reasoning_tokens": 60}},
+     {**PLAIN_READ, "output_tokens_total": 100, "reasoning_tokens": 60}),
+    ("reasoning inside, as the total says", "xai", "/v1/responses",
+     {"input_tokens": 100, "output_tokens": 40, "total_tokens": 140, "output_tokens_details": {"reasoning_tokens": 9},
+      "num_sources_used": 3},
+     {**PLAIN_READ, "reasoning_tokens": 9, "web_search_requests": 3}),
+    ("searches", "perplexity", "/chat/completions",
+     {**PLAIN, "num_search_queries": 2}, {**PLAIN_READ, "web_search_requests": 2}),
+    ("sound by its length", "mistral", "/v1/audio/transcriptions",
+     {**PLAIN, "prompt_audio_seconds": 36, "prompt_tokens_details": {"audio_tokens": 90}},
+     {**PLAIN_READ, "audio_milliseconds": 36_000}),
+    ("what connectors brought", "mistral", "/v1/conversations",
+     {**PLAIN, "total_tokens": 7140, "connector_tokens": 7000, "connectors": {"web_search": 1}},
+     {**PLAIN_READ, "input_tokens_total": 7100, "web_search_requests": 1}),
+    ("what connectors brought is in the prompt", "mistral", "/v1/conversations/conv_1",
+     {**PLAIN, "connector_tokens": 70}, PLAIN_READ),
+    ("no connectors", "mistral", "/v1/conversations/conv_1/restart", {**PLAIN, "connectors": None}, PLAIN_READ),
+    ("a written cache", "openrouter", "/api/v1/chat/completions",
+     {**PLAIN, "prompt_tokens_details": {"cached_tokens": 10, "cache_write_tokens": 50}},
+     {**PLAIN_READ, "cache_read_tokens": 10, "cache_write_tokens": 50}),
+    ("pictures in and out", "openai", "/v1/images/generations",
+     {"input_tokens": 50, "output_tokens": 4160, "total_tokens": 4210,
+      "input_tokens_details": {"image_tokens": 40, "text_tokens": 10}},
+     {"input_tokens_total": 50, "input_image_tokens": 40, "output_tokens_total": 4160, "output_images": 1}),
+    ("sound as tokens", "openai", "/v1/audio/transcriptions",
+     {"type": "tokens", "input_tokens": 14, "input_token_details": {"text_tokens": 0, "audio_tokens": 14},
+      "output_tokens": 45, "total_tokens": 59},
+     {"input_tokens_total": 14, "input_audio_tokens": 14, "output_tokens_total": 45}),
+    ("sound as seconds", "openai", "/v1/audio/transcriptions", {"type": "duration", "seconds": 9.5},
+     {"audio_milliseconds": 9500}),
+    ("a total alone", "voyageai", "/v1/rerank", {"total_tokens": 77}, {"input_tokens_total": 77}),
+    ("pictures to embed", "voyageai", "/v1/multimodalembeddings",
+     {"text_tokens": 5, "image_pixels": 2_000_000, "total_tokens": 3576}, {"input_tokens_total": 3576}),
+    ("an answer that was cut", "openai", "/v1/responses/compact",
+     {"input_tokens": 100, "output_tokens": 40, "input_tokens_details": {"cached_tokens": 64}},
+     {**PLAIN_READ, "cache_read_tokens": 64}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "usage", "expected"), [d[1:] for d in DEPARTURES], ids=[d[0] for d in DEPARTURES]
+)
+def test_what_a_provider_states_in_its_own_way_has_the_common_meaning(
+    kind: str, path: str, usage: dict[str, Any], expected: dict[str, int]
+) -> None:
+    facts = ask(kind, path, {"model": "m", "messages": []})
+    assert (facts.billable, facts.api != "other") == (True, True)
+    assert numbers(reading_of(kind, facts, {"model": "m", "usage": usage})) == expected
+
+
+def test_deep_research_reads_its_sources_as_input_and_reasons_as_output() -> None:
+    usage = {"prompt_tokens": 33, "completion_tokens": 7163, "total_tokens": 7196, "citation_tokens": 20_016,
+             "num_search_queries": 18, "reasoning_tokens": 73_997, "cost": {"total_cost": 0.450034}}  # fmt: skip
+    facts = ask("perplexity", "/chat/completions", {"model": "sonar-deep-research", "messages": []})
+    reading = reading_of("perplexity", facts, {"model": "sonar-deep-research", "usage": usage})
+    assert numbers(reading) == {
+        "input_tokens_total": 33 + 20_016,
+        "output_tokens_total": 7163 + 73_997,
+        "reasoning_tokens": 73_997,
+        "web_search_requests": 18,
+    }
+    assert reading.reported_cost_nanousd == 450_034_000
+
+
+COSTS = [
+    ("openrouter", {**PLAIN, "cost": 0.00095}, 950_000),
+    ("openrouter", {**PLAIN, "cost": 0.00005, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.001}},
+     1_050_000),
+    ("openrouter", {**PLAIN, "cost": 0}, 0),
+    ("openrouter", {**PLAIN, "cost": -1}, None),
+    ("openrouter", {**PLAIN, "cost": "NaN"}, None),
+    ("xai", {**PLAIN, "cost_in_usd_ticks": 1_466_250}, 146_625),
+    ("perplexity", {**PLAIN, "cost": {"input_tokens_cost": 0.1, "total_cost": 0.0061}}, 6_100_000),
+    ("perplexity", {**PLAIN, "cost": 5}, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "usage", "nanousd"), COSTS)
+def test_what_a_provider_says_a_call_cost_is_kept(kind: str, usage: dict[str, Any], nanousd: int | None) -> None:
+    reading = reading_of(kind, ask(kind, CHAT, {"model": "m", "messages": []}), {"model": "m", "usage": usage})
+    assert (numbers(reading), reading.reported_cost_nanousd) == (PLAIN_READ, nanousd)
+
+
+def test_groq_reports_beside_its_last_chunk_unasked() -> None:
+    facts = ask("groq", "/openai/v1/chat/completions", {"model": "m", "stream": True, "messages": []})
+    assert facts.asks_usage
+    last = {"choices": [{"delta": {}, "finish_reason": "stop"}], "x_groq": {"id": "r", "usage": PLAIN}}
+    chunks = sse({"model": "m", "choices": [], "x_groq": {"id": "r"}}, last, done=True)
+    assert numbers(reading_of("groq", facts, chunks, SSE)) == PLAIN_READ
+
+
+@pytest.mark.parametrize("kind", ["perplexity", "xai"])
+def test_where_every_chunk_has_the_usage_so_far_the_last_one_counts(kind: str) -> None:
+    facts = ask(kind, CHAT, {"model": "m", "stream": True, "messages": []})
+    chunks = [
+        {"model": "m", "choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": n}} for n in (1, 9, 40)
+    ]
+    assert numbers(reading_of(kind, facts, sse(*chunks, done=True), SSE)) == PLAIN_READ
+
+
+def test_pages_that_were_read_are_counted() -> None:
+    facts = ask("mistral", "/v1/ocr", {"model": "mistral-ocr-latest", "document": {}})
+    answer = {"model": "mistral-ocr-2505", "pages": [{}], "usage_info": {"pages_processed": 7, "doc_size_bytes": 12}}
+    assert numbers(reading_of("mistral", facts, answer)) == {"pages": 7}
+
+
+def test_a_conversation_of_mistrals_streams_its_report_in_its_last_event() -> None:
+    facts = ask("mistral", "/v1/conversations/conv_1", {"inputs": "Hi", "stream": True})
+    assert (facts.api, facts.billable, facts.stream) == ("conversations", True, True)
+    events = sse({"type": "conversation.response.started"}, {"type": "conversation.response.done", "usage": PLAIN})
+    reading = reading_of("mistral", facts, events, SSE)
+    assert (numbers(reading), reading.complete) == (PLAIN_READ, True)
+
+
+@pytest.mark.parametrize("path", ["/v1/conversations/conv_1/history", "/v1/conversations/conv_1"])
+def test_reading_a_conversation_is_free(path: str) -> None:
+    assert not ask("mistral", path, b"", "GET").billable
+
+
+COHERE = [
+    ("/v2/rerank", {"meta": {"billed_units": {"search_units": 2}}}, {"search_units": 2}),
+    ("/v1/rerank", {"meta": {"billed_units": {"search_units": 0}}}, {}),
+    ("/v2/embed", {"meta": {"billed_units": {"input_tokens": 9, "image_tokens": 300}}},
+     {"input_tokens_total": 309, "input_image_tokens": 300}),
+    ("/v2/chat", {"usage": {"billed_units": {"input_tokens": 9, "output_tokens": 4},
+                            "tokens": {"input_tokens": 76, "output_tokens": 5}}},
+     {"input_tokens_total": 9, "output_tokens_total": 4}),
+    ("/v1/generate", {"meta": {"billed_units": {"input_tokens": 9.0, "output_tokens": 4}}},
+     {"input_tokens_total": 9, "output_tokens_total": 4}),
+    ("/v1/classify", {"meta": {"billed_units": {"classifications": 3}}}, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "answer", "expected"), COHERE)
+def test_coheres_billed_units_count_and_not_the_raw_tokens(
+    path: str, answer: dict[str, Any], expected: dict[str, int] | None
+) -> None:
+    facts = ask("cohere", path, {"model": "m"})
+    assert facts.billable
+    assert numbers(reading_of("cohere", facts, answer)) == expected
+
+
+OLLAMA = [
+    ("/api/chat", True, [{"message": {}}, {"done": True, "prompt_eval_count": 26, "eval_count": 298}],
+     {"input_tokens_total": 26, "output_tokens_total": 298}),
+    ("/api/generate", False, [{"done": True, "eval_count": 298}], {"output_tokens_total": 298}),
+    ("/api/embed", False, [{"embeddings": [], "prompt_eval_count": 8}], {"input_tokens_total": 8}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "stream", "lines", "expected"), OLLAMA)
+def test_ollamas_last_line_counts(path: str, stream: bool, lines: list[Any], expected: dict[str, int]) -> None:
+    facts = ask("ollama", path, {"model": "m", "stream": stream})
+    body = "\n".join(json.dumps({"model": "m", **line}) for line in lines).encode()
+    assert numbers(reading_of("ollama", facts, body, "application/x-ndjson" if stream else JSON)) == expected
+
+
+def test_llama_cpp_says_by_its_timings_what_its_usage_does_not() -> None:
+    facts = ask("openai-compatible", CHAT, {"model": "m", "messages": []})
+    timings = {"cache_n": 60, "prompt_n": 40, "predicted_n": 40, "predicted_ms": 3.5}
+    expected = {**PLAIN_READ, "cache_read_tokens": 60}
+    assert numbers(reading_of("openai-compatible", facts, {"model": "m", "timings": timings})) == expected
+    both = {"model": "m", "timings": timings, "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
+    assert numbers(reading_of("openai-compatible", facts, both)) == {"input_tokens_total": 1, "output_tokens_total": 2}
+
+
+SOUND = [
+    ("tts-1", {"input_characters": 5}),
+    ("gpt-4o-mini-tts", None),
+]
+
+
+@pytest.mark.parametrize(("model", "expected"), SOUND)
+def test_speech_that_reports_nothing_is_billed_by_the_characters_of_the_request(
+    model: str, expected: dict[str, int] | None
+) -> None:
+    facts = ask("openai", "/v1/audio/speech", {"model": model, "input": "Grüße", "voice": "alloy"})
+    assert numbers(reading_of("openai", facts, b"\xff\xfb\x90\x00" * 9, "audio/mpeg")) == expected
+
+
+EVENTS = [
+    ("/v1/audio/speech", {"type": "speech.audio.done", "usage": {"input_tokens": 14, "output_tokens": 101}},
+     {"input_tokens_total": 14, "output_tokens_total": 101}),
+    ("/v1/audio/transcriptions", {"type": "transcript.text.done", "text": "a",
+                                  "usage": {"type": "tokens", "input_tokens": 14, "output_tokens": 4}},
+     {"input_tokens_total": 14, "output_tokens_total": 4}),
+    ("/v1/images/generations", {"type": "image_generation.completed", "b64_json": "aaaa",
+                                "usage": {"input_tokens": 14, "output_tokens": 1000}},
+     {"input_tokens_total": 14, "output_tokens_total": 1000, "output_images": 1}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "event", "expected"), EVENTS)
+def test_sound_and_pictures_that_stream_report_in_their_last_event(
+    path: str, event: dict[str, Any], expected: dict[str, int]
+) -> None:
+    facts = ask("openai", path, {"model": "gpt-4o-mini-tts", "stream": True, "input": "Hi"})
+    reading = reading_of("openai", facts, sse({"type": "x.delta"}, event), SSE)
+    assert (numbers(reading), reading.complete) == (expected, True)
+
+
+@pytest.mark.parametrize("asked", ["auto", "flex", ""])
+def test_the_tier_is_the_one_that_the_answer_confirms(asked: str) -> None:
+    request = {"model": "m", "messages": [], **({"service_tier": asked} if asked else {})}
+    facts = ask("openai", CHAT, request)
+    reading = reading_of("openai", facts, {"model": "m", "service_tier": "priority", "usage": PLAIN})
+    assert (facts.service_tier, reading.service_tier) == (asked, "priority")
+    last = {"type": "response.incomplete", "response": {"service_tier": "flex", "usage": {"input_tokens": 1}}}
+    stream = reading_of("openai", ask("openai", "/v1/responses", {**request, "stream": True}), sse(last), SSE)
+    assert stream.service_tier == "flex"
+
+
+@pytest.mark.parametrize("path", ["/v1/moderations", "/v1/responses/input_tokens"])
+def test_what_is_free_is_free_whatever_it_reports(path: str) -> None:
+    assert not ask("openai", path, {"model": "m"}).billable
+
+
+def test_a_stability_picture_is_one_picture() -> None:
+    for model in ("stability.stable-image-core-v1:1", "us.stability.stable-image-inpaint-v1:0"):
+        facts = ask("bedrock", f"/model/{model}/invoke", {"prompt": "a bird"})
+        answer = {"images": ["aaaa"], "seeds": [1], "finish_reasons": [None]}
+        assert numbers(reading_of("bedrock", facts, answer)) == {"output_images": 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "model"),
+    [
+        ("vertex", "/v1/projects/p/locations/l/endpoints/123:generateContent", "123"),
+        ("gemini", "/v1beta/tunedModels/mine-1:generateContent", "mine-1"),
+        ("vertex", "/v1/publishers/google/models/gemini-2.5-flash:generateContent", "gemini-2.5-flash"),
+    ],
+)
+def test_tuned_models_of_google_are_metered(kind: str, path: str, model: str) -> None:
+    facts = ask(kind, path, {"contents": []})
+    assert (facts.api, facts.billable, facts.model) == ("generate_content", True, model)
+    answer = {"usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 4}}
+    assert numbers(reading_of(kind, facts, answer)) == {"input_tokens_total": 3, "output_tokens_total": 4}
