@@ -9,6 +9,7 @@ from gateway.config.problems import near
 from gateway.config.quotas import UNITS, QuotaConfig
 from gateway.config.values import moment_ns
 
+Scope = tuple[object, ...]
 Found = tuple[tuple[str | int, ...], str, str]
 _OUTPUT_UNITS = frozenset(("usd", "tokens", "output_tokens"))
 """Limits that a smaller output limit can meet."""
@@ -33,8 +34,12 @@ def check_quotas(quotas: Sequence[QuotaConfig], providers: Iterable[str]) -> Ite
 
 def quota_remarks(quotas: Sequence[QuotaConfig]) -> Iterator[str]:
     """Rules that can never be the first to refuse: harmless, but maybe not meant."""
+    alike: dict[Scope, list[int]] = {}
     for index, quota in enumerate(quotas):
-        for place, other in enumerate(quotas[:index]):
+        before = alike.setdefault(_scope(quota), [])
+        before.append(index)
+        for place in before[:-1]:
+            other = quotas[place]
             silent = _silent(quota, other)
             if silent is not None:
                 first, second = (place, index) if silent is quota else (index, place)
@@ -77,7 +82,7 @@ def _overrides(path: tuple[str, int], quota: QuotaConfig) -> Iterator[Found]:
 
 def _silent(quota: QuotaConfig, other: QuotaConfig) -> QuotaConfig | None:
     """Of two rules with one scope, the one that never refuses first; None where both may."""
-    if _scope(quota) != _scope(other) or quota.action != "block" or other.action != "block":
+    if quota.action != "block" or other.action != "block":
         return None
     if quota.overrides or other.overrides:
         return None
@@ -88,9 +93,9 @@ def _silent(quota: QuotaConfig, other: QuotaConfig) -> QuotaConfig | None:
     return None
 
 
-def _scope(quota: QuotaConfig) -> tuple[object, ...]:
+def _scope(quota: QuotaConfig) -> Scope:
     match = {key: (value,) if isinstance(value, str) else tuple(sorted(value)) for key, value in quota.match.items()}
-    return (sorted(match.items()), sorted(quota.per), quota.window, quota.timezone, quota.week_start)
+    return (tuple(sorted(match.items())), tuple(sorted(quota.per)), quota.window, quota.timezone, quota.week_start)
 
 
 def _units(quota: QuotaConfig) -> set[str]:
