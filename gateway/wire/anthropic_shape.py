@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.wire.anthropic_tools import NONE, Reach, reach
 from gateway.wire.dialect import Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.json_read import mentions, parse, read_fields
@@ -24,7 +25,7 @@ from gateway.wire.usage import Reading, Usage
 NEEDLES = (b'"usage"', b'"message_stop"', b'"error"')
 DOCUMENT_KEYS = ("usage", "model", "error", "type", "stop_reason")
 OUTSIDE = (b'"image"', b'"document"', b'"file_id"', b'"container"', b'"mcp_servers"', b'"web_search', b'"web_fetch',
-           b'"code_execution', b'"bash_code', b'"computer_', b'"url"')  # fmt: skip
+           b'"code_execution', b'"bash_code', b'"advisor', b'"tool_search', b'"mcp_', b'"url"')  # fmt: skip
 _COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
 _HOUR = "ephemeral_1h_input_tokens"
 MAX_ITERATIONS = 10_000
@@ -40,6 +41,7 @@ class MessageBody(msgspec.Struct):
     max_tokens_to_sample: Any = None
     service_tier: Any = None
     speed: Any = None
+    tools: msgspec.Raw = NONE
 
 
 _BODY: msgspec.json.Decoder[MessageBody] = msgspec.json.Decoder(MessageBody)
@@ -53,15 +55,17 @@ def read_message(api: str, model: str, body: bytes, *, stream: bool | None = Non
     limit = count(fields.max_tokens)
     if limit is None:
         limit = count(fields.max_tokens_to_sample)
+    tools = Reach() if fields.tools is NONE else reach(fields.tools)
     return Facts(
         api=api,
         model=model or text(fields.model),
         stream=fields.stream is True if stream is None else stream,
         billable=api != "count_tokens",
         input_bytes=len(body),
-        input_overhead=OVERHEAD_TOKENS,
-        input_open=mentions(body, OUTSIDE),
+        input_overhead=OVERHEAD_TOKENS + tools.overhead,
+        input_open=tools.open or mentions(body, OUTSIDE),
         max_output=UNLIMITED if limit is None else limit,
+        units_bound={"web_search_requests": tools.searches} if tools.searches else {},
         service_tier="fast" if fields.speed == "fast" else text(fields.service_tier, 40),
     )
 

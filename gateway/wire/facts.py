@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 
 UNLIMITED = -1
+SEARCHES = 30
+"""Searches of one call that are held where neither the request nor the provider's documentation bounds them."""
 
 
 class Facts(msgspec.Struct, kw_only=True):

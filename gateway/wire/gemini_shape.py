@@ -29,7 +29,7 @@ NEEDLES = (b'"usageMetadata"', b'"error"')
 DOCUMENT_KEYS = ("usageMetadata", "modelVersion", "error", "metadata", "predictions")
 OUTSIDE = (b'"inlineData"', b'"inline_data"', b'"fileData"', b'"file_data"', b'"cachedContent"', b'"cached_content"',
            b'"googleSearch', b'"google_search', b'"urlContext"', b'"url_context"', b'"codeExecution"',
-           b'"code_execution"', b'"fileSearch"', b'"googleMaps"')  # fmt: skip
+           b'"code_execution"', b'"fileSearch', b'"file_search', b'"googleMaps', b'"google_maps')  # fmt: skip
 OVERHEAD_TOKENS = 64
 _MODALITIES: dict[str | int, str] = {"AUDIO": "AUDIO", "IMAGE": "IMAGE", 4: "AUDIO", 2: "IMAGE"}
 """Numbers where the client asked for them (``enum-encoding=int``): google.cloud.aiplatform Modality."""
@@ -46,6 +46,14 @@ OPERATIONS = {
 
 
 _NAMES = ("/models/", "/endpoints/", "/tunedModels/")
+NONE = msgspec.Raw(b"null")
+
+
+class Functions(msgspec.Struct, forbid_unknown_fields=True):
+    """A tool that is all in the body: the caller's own functions. Any other member is a tool that Google runs."""
+
+    functionDeclarations: msgspec.Raw = NONE  # noqa: N815 - the wire's name
+    function_declarations: msgspec.Raw = NONE
 
 
 class GenerateBody(msgspec.Struct):
@@ -54,9 +62,11 @@ class GenerateBody(msgspec.Struct):
     serviceTier: Any = None  # noqa: N815
     service_tier: Any = None
     parameters: Any = None
+    tools: msgspec.Raw = NONE
 
 
 _BODY: msgspec.json.Decoder[GenerateBody] = msgspec.json.Decoder(GenerateBody)
+_functions = msgspec.json.Decoder(list[Functions]).decode
 
 
 def read_generate(operation: str, model: str, body: bytes) -> Facts:
@@ -81,13 +91,24 @@ def read_generate(operation: str, model: str, body: bytes) -> Facts:
         billable=api != "count_tokens",
         input_bytes=len(body),
         input_overhead=OVERHEAD_TOKENS,
-        input_open=mentions(body, OUTSIDE),
+        input_open=_runs_tools(fields.tools) or mentions(body, OUTSIDE),
         max_output=UNLIMITED if limit is None else limit,
         choices=max(1, choices),
         output_free=api in ("gemini_embed", "predict"),
         units_bound=units,
         service_tier=tier[:40] if isinstance(tier, str) else "",
     )
+
+
+def _runs_tools(raw: msgspec.Raw) -> bool:
+    """True where there may be a tool that Google runs, whose results become input."""
+    if raw is NONE or memoryview(raw)[:4] == b"null":
+        return False
+    try:
+        _functions(raw)
+    except (ValueError, RecursionError):
+        return True
+    return False
 
 
 def split_operation(path: str) -> tuple[str, str]:

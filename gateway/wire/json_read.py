@@ -46,8 +46,19 @@ def read_fields(decoder: msgspec.json.Decoder[T], body: bytes) -> T | str:
         return "The request body is not valid JSON."
     if not isinstance(document, dict):
         return "The request body must be a JSON object."
+    for field in msgspec.structs.fields(decoder.type):
+        if field.type is msgspec.Raw and field.encode_name in document:
+            document[field.encode_name] = _raw(document[field.encode_name])
     fields: T = msgspec.convert(document, decoder.type)
     return fields
+
+
+def _raw(value: Any) -> msgspec.Raw:
+    """The value's JSON; where it has none that msgspec writes, an object, which is read as anything may be."""
+    try:
+        return msgspec.Raw(msgspec.json.encode(value))
+    except (ValueError, OverflowError, RecursionError):
+        return msgspec.Raw(b"{}")
 
 
 def mentions(body: bytes, marks: Sequence[bytes]) -> bool:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from gateway.wire import anthropic_shape
+from gateway.wire.anthropic_tools import NONE, Reach, reach
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.aws_eventstream import EventStream, Message, encode
@@ -68,6 +69,8 @@ class InvokeBody(msgspec.Struct):
     max_gen_len: Any = None
     maxTokens: Any = None  # noqa: N815
     imageGenerationConfig: Any = None  # noqa: N815
+    tools: msgspec.Raw = NONE
+    """Of Anthropic's models."""
 
 
 _BODY: msgspec.json.Decoder[InvokeBody] = msgspec.json.Decoder(InvokeBody)
@@ -244,14 +247,15 @@ class Bedrock:
         if isinstance(fields, str):
             return Facts(api=api, model=model, malformed=fields)
         limit = _limit(fields)
+        tools = Reach() if fields.tools is NONE else reach(fields.tools)
         return Facts(
             api=api,
             model=model,
             stream=operation.endswith("stream"),
             billable=api != "count_tokens",
             input_bytes=len(body),
-            input_overhead=OVERHEAD_TOKENS,
-            input_open=mentions(body, OUTSIDE),
+            input_overhead=OVERHEAD_TOKENS + tools.overhead,
+            input_open=tools.open or mentions(body, OUTSIDE),
             max_output=UNLIMITED if limit is None else limit,
             output_free="embed" in model or bool(_STABILITY.match(model)),
             units_bound=_pictures(model, fields),

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from gateway.wire.dialect import Refusal, Reply
-from gateway.wire.facts import Facts
+from gateway.wire.facts import SEARCHES, Facts
 from gateway.wire.numbers import count, table
 from gateway.wire.openai_shape import OpenAIShape, read_usage, retry_headers
 from gateway.wire.usage import Reading, Usage
@@ -50,6 +50,8 @@ class Mistral(OpenAIShape):
             facts.units_bound = {"pages": 1000}
         elif facts.api == "conversations":
             facts.input_open = True
+        if facts.input_open and facts.api in ("chat", "conversations"):
+            facts.units_bound = {"web_search_requests": SEARCHES}
         return facts
 
     def usage_of(self, document: dict[str, Any]) -> Any:

@@ -14,6 +14,10 @@ from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.usage import Reading, Usage
 
 
+DEEP_SEARCHES = 100
+"""Searches of one deep research; Perplexity documents no maximum and shows some 20 to 30."""
+
+
 class Perplexity(OpenAIShape):
     kind = "perplexity"
     price_as = "perplexity"
@@ -24,6 +28,7 @@ class Perplexity(OpenAIShape):
         facts = super().read(method, target, content_type, body)
         if "deep-research" in facts.model:
             facts.input_open = True
+            facts.units_bound = {"web_search_requests": DEEP_SEARCHES}
         return facts
 
     def take_usage(self, usage: dict[str, Any], document: dict[str, Any], into: Usage, reading: Reading) -> bool:

@@ -9,11 +9,14 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from gateway.wire.facts import Facts
 from gateway.wire.numbers import count, part
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.usage import Reading, Usage
 
 TICKS_PER_NANOUSD = 10
+SOURCES = 50
+"""The most that ``max_search_results`` takes."""
 
 
 class XAI(OpenAIShape):
@@ -21,6 +24,12 @@ class XAI(OpenAIShape):
     price_as = "xai"
     base_url = "https://api.x.ai"
     asks = frozenset()
+
+    def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
+        facts = super().read(method, target, content_type, body)
+        if facts.input_open and facts.api in ("chat", "responses"):
+            facts.units_bound = {"web_search_requests": SOURCES}
+        return facts
 
     def take_usage(self, usage: dict[str, Any], document: dict[str, Any], into: Usage, reading: Reading) -> bool:
         seen = read_usage(usage, into)

@@ -1,0 +1,162 @@
+"""A call never uses more than was held for it: for every recorded exchange, and for all that may hide outside a body."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import corpus
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.tokens.bounds import Bound, bound
+from gateway.wire import dialects
+from gateway.wire.facts import Facts
+from pricing.catalogue import load
+from pricing.models import load_models
+
+MODELS = load_models((), load())
+SHORTENED = "very very long system prompt"
+"""Stands in requests whose text was cut before they were recorded: the usage is that of the longer one."""
+
+
+def facts_of(kind: str, path: str, body: dict[str, Any]) -> Facts:
+    return dialects.get(kind).read(b"POST", path.encode(), b"application/json", json.dumps(body).encode())
+
+
+def bound_of(kind: str, facts: Facts) -> Bound:
+    return bound(facts, MODELS.facts(dialects.get(kind).price_as, facts.model))
+
+
+def recorded() -> list[Any]:
+    found = [case for case in corpus.cases() if case.usage and SHORTENED.encode() not in case.request_body]
+    return [pytest.param(case, id=case.id) for case in found] or [
+        pytest.param(None, marks=pytest.mark.skip(reason="no recorded exchanges here"))
+    ]
+
+
+@pytest.mark.parametrize("case", recorded())
+def test_what_a_recorded_exchange_used_is_within_its_bound(case: corpus.Case) -> None:
+    facts = corpus.facts_of(case)
+    assert facts.billable
+    held, used = bound_of(case.kind, facts), case.usage or {}
+    assert used.get("input_tokens_total", 0) <= held.input_tokens
+    assert used.get("output_tokens_total", 0) <= held.output_tokens
+    for unit in ("web_search_requests", "search_units"):
+        assert used.get(unit, 0) <= held.units.get(unit, 0)
+
+
+TALK = [{"role": "user", "content": "hi"}]
+CHAT = "/v1/chat/completions"
+GEMINI = "/v1beta/models/gemini-2.5-flash:generateContent"
+CONVERSE = "/model/anthropic.claude-sonnet-4-5-20250929-v1:0/converse"
+INVOKE = "/model/anthropic.claude-sonnet-4-5-20250929-v1:0/invoke"
+CONTENTS = [{"role": "user", "parts": [{"text": "hi"}]}]
+
+
+def claude(**more: Any) -> tuple[str, str, dict[str, Any]]:
+    return "anthropic", "/v1/messages", {"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": TALK, **more}
+
+
+def gemini(**more: Any) -> tuple[str, str, dict[str, Any]]:
+    return "gemini", GEMINI, {"contents": CONTENTS, **more}
+
+
+OUTSIDE: list[tuple[str, str, dict[str, Any]]] = [
+    claude(tools=[{"type": "web_search_20250305", "name": "web_search"}]),
+    claude(tools=[{"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-4-8"}]),
+    claude(tools=[{"type": "a_tool_that_is_not_yet_made", "name": "x"}]),
+    claude(mcp_servers=[{"type": "url", "url": "https://example.com"}]),
+    claude(messages=[{"role": "user", "content": [{"type": "image", "source": {"type": "url"}}]}]),
+    claude(messages=[{"role": "user", "content": [{"type": "document", "source": {"type": "file"}}]}]),
+    claude(container="c_1"),
+    ("bedrock", INVOKE, {"max_tokens": 9, "messages": TALK, "tools": [{"type": "tool_search_regex", "name": "x"}]}),
+    ("bedrock", CONVERSE, {"messages": [{"role": "user", "content": [{"image": {"format": "png"}}]}]}),
+    ("bedrock", CONVERSE, {"toolConfig": {"tools": [{"systemTool": {"name": "nova_grounding"}}]}}),
+    gemini(tools=[{"googleSearch": {}}]),
+    gemini(tools=[{"google_maps": {}}]),
+    gemini(tools=[{"functionDeclarations": []}, {"enterpriseWebSearch": {}}]),
+    gemini(tools=[{"aToolThatIsNotYetMade": {}}]),
+    gemini(contents=[{"parts": [{"inlineData": {"mimeType": "audio/wav", "data": ""}}]}]),
+    gemini(cachedContent="cachedContents/1"),
+    ("openai", CHAT, {"model": "gpt-4o", "messages": [{"role": "user", "content": [{"type": "image_url"}]}]}),
+    ("openai", "/v1/responses", {"model": "gpt-4o", "input": "hi", "previous_response_id": "resp_1"}),
+    ("openai", "/v1/responses", {"model": "gpt-4o", "input": "hi", "tools": [{"type": "web_search"}]}),
+    ("openai", "/v1/responses", {"model": "gpt-4o", "input": "hi", "tools": [{"type": "not_yet_made"}]}),
+    ("openai", "/v1/responses", {"model": "gpt-4o", "prompt": {"id": "pmpt_1"}}),
+    ("cohere", "/v1/chat", {"model": "command-r", "message": "hi", "connectors": [{"id": "web-search"}]}),
+    ("mistral", "/v1/conversations", {"model": "mistral-large-latest", "inputs": "hi"}),
+    ("openrouter", CHAT, {"model": "openai/gpt-4o:online", "messages": TALK}),
+    ("openrouter", CHAT, {"model": "openai/gpt-4o", "messages": TALK, "plugins": [{"id": "web"}]}),
+    ("xai", CHAT, {"model": "grok-3", "messages": TALK, "search_parameters": {"mode": "on"}}),
+    ("perplexity", "/chat/completions", {"model": "sonar-deep-research", "messages": TALK}),
+    ("groq", CHAT, {"model": "groq/compound", "messages": TALK}),
+    ("ollama", "/api/generate", {"model": "llava", "prompt": "hi", "images": ["aGk="]}),
+]
+
+
+@pytest.mark.parametrize(("kind", "path", "body"), OUTSIDE)
+def test_input_that_lies_outside_of_the_body_is_held_at_the_context_window(
+    kind: str, path: str, body: dict[str, Any]
+) -> None:
+    facts = facts_of(kind, path, body)
+    window = MODELS.facts(dialects.get(kind).price_as, facts.model).context_window
+    assert bound_of(kind, facts).input_tokens == window
+    assert window > 10_000
+
+
+OWN = {"name": "add", "input_schema": {"type": "object"}}
+WITHIN: list[tuple[str, str, dict[str, Any], int]] = [
+    (*claude(), 1024),
+    (*claude(tools=[OWN, {"type": "custom", **OWN}, {"type": None, **OWN}]), 1024),
+    (*claude(tools=[OWN, {"type": "bash_20250124", "name": "bash"}]), 2048),
+    (*claude(tools=[{"type": "text_editor_20250728", "name": "e"}, {"type": "memory_20250818", "name": "m"}]), 3072),
+    (*gemini(tools=[{"functionDeclarations": [{"name": "add"}]}, {"function_declarations": []}]), 64),
+    ("bedrock", CONVERSE, {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}, 1024),
+    ("openai", CHAT, {"model": "gpt-4o", "messages": TALK, "tools": [{"type": "function", "function": OWN}]}, 1296),
+]
+
+
+@pytest.mark.parametrize(("kind", "path", "body", "overhead"), WITHIN)
+def test_text_and_the_callers_own_tools_are_held_at_their_bytes(
+    kind: str, path: str, body: dict[str, Any], overhead: int
+) -> None:
+    facts = facts_of(kind, path, body)
+    assert bound_of(kind, facts).input_tokens == len(json.dumps(body)) + overhead
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "searches"),
+    [
+        (claude(tools=[{"type": "web_search_20250305", "name": "w", "max_uses": 5}]), "anthropic", 5),
+        (claude(tools=[{"type": "web_search_20250305", "name": "w"}]), "anthropic", 30),
+        (claude(tools=[{"type": "web_search_20250305", "name": "w", "max_uses": None}]), "anthropic", 30),
+        (claude(tools=[OWN]), "anthropic", 0),
+        (("perplexity", "/chat/completions", {"model": "sonar-deep-research", "messages": TALK}), "perplexity", 100),
+        (("perplexity", "/chat/completions", {"model": "sonar", "messages": TALK}), "perplexity", 0),
+    ],
+)
+def test_searches_that_are_charged_by_the_piece_are_held_too(
+    asked: tuple[str, str, dict[str, Any]], kind: str, searches: int
+) -> None:
+    assert bound_of(kind, facts_of(*asked)).units.get("web_search_requests", 0) == searches
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(["anthropic", "gemini", "bedrock", "openai"]), VALUES, st.booleans())
+def test_tools_of_any_shape_are_read_without_an_error(kind: str, tools: Any, odd: bool) -> None:
+    paths = {"anthropic": "/v1/messages", "gemini": GEMINI, "bedrock": INVOKE, "openai": CHAT}
+    body = json.dumps({"model": "m", "messages": TALK, "max_tokens": 9, "tools": tools})
+    if odd:
+        # half a surrogate pair: read by the slower parser
+        body = body[:-1] + ', "user": "\\ud800"}'
+    facts = dialects.get(kind).read(b"POST", paths[kind].encode(), b"application/json", body.encode())
+    assert facts.billable
+    assert bound_of(kind, facts).input_tokens > 0
