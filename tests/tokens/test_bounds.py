@@ -1,4 +1,4 @@
-"""A call never uses more than was held for it: for every recorded exchange, and for all that may hide outside a body."""
+"""A call never uses more than was held for it: every recorded exchange, and all that may hide outside of a body."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from gateway.wire.numbers import count, nanousd, table, text
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.usage import Reading, Usage
 
-
 DEEP_SEARCHES = 100
 """Searches of one deep research; Perplexity documents no maximum and shows some 20 to 30."""
 
