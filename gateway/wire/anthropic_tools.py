@@ -43,7 +43,7 @@ def reach(raw: msgspec.Raw) -> Reach:
     try:
         tools = _tools(raw)
     except (ValueError, RecursionError):
-        found.open = memoryview(raw)[:4] != b"null"
+        found.open = bytes(memoryview(raw)[:4]) != b"null"
         return found
     for tool in tools:
         kind = "" if tool.type is None else tool.type

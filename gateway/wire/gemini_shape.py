@@ -102,7 +102,7 @@ def read_generate(operation: str, model: str, body: bytes) -> Facts:
 
 def _runs_tools(raw: msgspec.Raw) -> bool:
     """True where there may be a tool that Google runs, whose results become input."""
-    if raw is NONE or memoryview(raw)[:4] == b"null":
+    if raw is NONE or bytes(memoryview(raw)[:4]) == b"null":
         return False
     try:
         _functions(raw)
