@@ -25,7 +25,6 @@ from gateway.config.catalogue import CatalogueUnusable, load_catalogue
 from gateway.config.load import load
 from gateway.config.problems import ConfigErrors
 from gateway.config.schema import Config, ServerConfig
-from gateway.config.values import is_loopback, split_address
 from gateway.credentials.keeper import Keeper
 from gateway.desk import QuotaDesk
 from gateway.doors import Doors
@@ -189,10 +188,7 @@ class App:
 
     async def _listen(self) -> None:
         config = self.config.server
-        if config.admin_token is None and not is_loopback(split_address(config.admin_listen)[0]):
-            raise assembly.AssemblyError(
-                "server.admin_listen is reachable from other machines: set server.admin_token, or listen on 127.0.0.1"
-            )
+        assembly.check_admin(config)
         self._measure()
         services = Services(
             access=self.access,

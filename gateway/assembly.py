@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -12,8 +13,8 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 
 from gateway.config.price_lists import price_lists
 from gateway.config.prices import entry_of
-from gateway.config.schema import Config, ProviderConfig
-from gateway.config.values import DIRECT, is_loopback
+from gateway.config.schema import Config, ProviderConfig, ServerConfig
+from gateway.config.values import DIRECT, is_loopback, split_address
 from gateway.credentials.keeper import Keeper
 from gateway.identity.guard import GuardLimits
 from gateway.ports import Clock, Credential, Endpoint, Upstreams
@@ -206,3 +207,14 @@ def limits_of(config: Config) -> Limits:
         max_connections=limits.connections,
         max_connections_per_peer=limits.connections_per_peer,
     )
+
+
+def check_admin(server: ServerConfig) -> None:
+    """Raises ``AssemblyError`` where strangers could use the admin port, or a package for signing in is missing."""
+    guarded = server.admin_token is not None or server.oidc is not None
+    if not guarded and not is_loopback(split_address(server.admin_listen)[0]):
+        raise AssemblyError(
+            "server.admin_listen is reachable from other machines: set server.admin_token, or listen on 127.0.0.1"
+        )
+    if server.oidc is not None and find_spec("authlib") is None:
+        raise AssemblyError("[server.oidc] needs a package that is not installed: pip install 'spendgate[oidc]'")

@@ -7,6 +7,7 @@ needed, as ``Authorization: Bearer TOKEN`` or, for the page, as a session: a sig
 from __future__ import annotations
 
 import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from math import ceil
@@ -22,6 +23,8 @@ from gateway.config.values import is_loopback, split_address
 from gateway.identity.guard import Guard, GuardLimits
 
 COOKIE = "spendgate_session"
+OIDC = "oidc:"
+"""What the session of somebody begins with whom the identity provider knows."""
 SESSION_SECONDS = 12 * 3600
 WRONG_PER_MINUTE = 60
 """So many wrong tokens a minute one address may send."""
@@ -65,7 +68,10 @@ class Access:
             self._know("admin", server.admin_token, Viewer("admin", "operate"))
         for token in server.admin_tokens:
             self._know(f"token:{token.name}", token.secret, _viewer(token))
-        self.open = server.admin_token is None and self._local
+        self.oidc = server.oidc
+        """The identity provider that people sign in at, if there is one."""
+        self._signed_in = sha256(repr(server.oidc).encode()).digest()
+        self.open = server.admin_token is None and server.oidc is None and self._local
         """Nobody but this machine can connect, and no token is asked for."""
 
     def _know(self, name: str, secret: str, viewer: Viewer) -> None:
@@ -105,7 +111,27 @@ class Access:
         said = f"{name}|{int(self._now()) + SESSION_SECONDS}"
         return f"{said}|{self._sign(said, self._viewers[name][0])}"
 
+    def signed_in(self, viewer: Viewer) -> str:
+        """The cookie of a new session of somebody whom the identity provider knows; over when its settings change."""
+        return OIDC + self.seal(msgspec.json.encode(viewer), SESSION_SECONDS, self._signed_in)
+
+    def seal(self, what: bytes, seconds: int, purpose: bytes) -> str:
+        """Text that only this process can have made, for a purpose and so many seconds; not hidden from its holder."""
+        said = f"{urlsafe_b64encode(what).decode()}|{int(self._now()) + seconds}"
+        return f"{said}|{self._sign(said, purpose)}"
+
+    def unseal(self, text: str, purpose: bytes) -> bytes | None:
+        """What was sealed; None where it is not of this process, for something else, or too old."""
+        said, _, signature = text.rpartition("|")
+        if not hmac.compare_digest(signature.encode(), self._sign(said, purpose).encode()):
+            return None
+        what, _, until = said.rpartition("|")
+        return urlsafe_b64decode(what) if self._now() < int(until) else None
+
     def _of_session(self, cookie: str) -> Viewer | None:
+        if cookie.startswith(OIDC):
+            found = self.unseal(cookie.removeprefix(OIDC), self._signed_in) if self.oidc is not None else None
+            return msgspec.json.decode(found, type=Viewer) if found is not None else None
         said, _, signature = cookie.rpartition("|")
         name, _, until = said.rpartition("|")
         known = self._viewers.get(name)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiohttp import web
 
-from gateway.admin import desk, keys, models, openapi, reload, requests, spend, ui
+from gateway.admin import desk, keys, models, openapi, reload, requests, signin, spend, ui
 from gateway.admin.access import SAFE, VIEWER, foreign, may
 from gateway.admin.metrics import metrics
 from gateway.admin.problem import problem, too_many
@@ -36,7 +36,7 @@ def make_app(services: Services) -> web.Application:
     app.router.add_get("/readyz", _readyz)
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/api/me", _me)
-    for part in (requests, spend, keys, models, desk, ui, reload, openapi):
+    for part in (requests, spend, keys, models, desk, ui, signin, reload, openapi):
         part.add(app)
     for add in services.routes:
         add(app)

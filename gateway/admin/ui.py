@@ -16,8 +16,8 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-PUBLIC = ("/ui/login", "/ui/assets/")
-"""What is shown to whoever has no session: the login, and files that hold nothing of anybody's."""
+PUBLIC = ("/ui/login", "/ui/logout", "/ui/assets/", "/ui/oidc/")
+"""What whoever has no session, or one that only reads, may do: log in and out, and files that hold nothing."""
 
 
 def add(app: web.Application) -> None:
@@ -29,7 +29,10 @@ def add(app: web.Application) -> None:
         return _file(*assets["/index.html"])
 
     async def login_page(request: web.Request) -> web.Response:
-        return _file(*assets["/login.html"])
+        body, kind = assets["/login.html"]
+        if request.app[SERVICES].access.oidc is not None:
+            body = body.replace(b'id="oidc" hidden', b'id="oidc"')
+        return _file(body, kind)
 
     async def asset(request: web.Request) -> web.Response:
         found = assets.get("/" + request.match_info["name"])
@@ -75,16 +78,15 @@ async def _login(request: web.Request) -> web.Response:
     if found is None:
         raise web.HTTPSeeOther("/ui/login?wrong")
     response = web.Response(status=303, headers={"Location": "/ui/"})
-    response.set_cookie(
-        COOKIE,
-        access.session(found[0]),
-        max_age=SESSION_SECONDS,
-        path="/",
-        httponly=True,
-        samesite="Strict",
-        secure=request.secure,
-    )
+    remember(request, response, access.session(found[0]))
     return response
+
+
+def remember(request: web.Request, response: web.Response, session: str) -> None:
+    """Give the browser its session."""
+    response.set_cookie(
+        COOKIE, session, max_age=SESSION_SECONDS, path="/", httponly=True, samesite="Strict", secure=request.secure
+    )
 
 
 async def _logout(request: web.Request) -> web.Response:

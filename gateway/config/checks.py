@@ -54,9 +54,9 @@ def _server(config: Config) -> Iterator[Found]:
             "is the data plane's address too",
             "Give the admin port an address of its own.",
         )
-    if server.admin_token is None and not is_loopback(split_address(server.admin_listen)[0]):
+    if server.admin_token is None and server.oidc is None and not is_loopback(split_address(server.admin_listen)[0]):
         message = "is reachable from other machines, which needs an admin_token"
-        yield ("server", "admin_listen"), message, "Set server.admin_token, or listen on 127.0.0.1."
+        yield ("server", "admin_listen"), message, "Set server.admin_token or [server.oidc], or listen on 127.0.0.1."
     if not config.ledger.url.startswith(_LEDGERS) or config.ledger.url in _LEDGERS:
         yield ("ledger", "url"), "must be sqlite:/// and a path", 'Like "sqlite:///data/ledger.db".'
 

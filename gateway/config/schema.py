@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from gateway.config.exports import ExportConfig
+from gateway.config.oidc import OidcConfig
 from gateway.config.prices import PriceConfig, PriceTier
 from gateway.config.quotas import QuotaConfig
 from gateway.config.shared import SharedCostConfig
@@ -31,7 +32,7 @@ from gateway.config.values import (
     Url,
 )
 
-__all__ = ["ExportConfig", "PriceConfig", "PriceTier", "QuotaConfig", "SharedCostConfig"]
+__all__ = ["ExportConfig", "OidcConfig", "PriceConfig", "PriceTier", "QuotaConfig", "SharedCostConfig"]
 
 
 class TlsConfig(Table):
@@ -80,6 +81,7 @@ class ServerConfig(Table):
     admin_listen: Address = "127.0.0.1:8081"
     admin_token: str | None = None
     admin_tokens: tuple[AdminTokenConfig, ...] = ()
+    oidc: OidcConfig | None = None
     data_dir: str = "data"
     max_body_bytes: Positive = 33_554_432
     drain_seconds: Seconds = 30

@@ -12,6 +12,7 @@ import pytest
 from support.admin import ADMIN, CONFIG, READ, TEAM, TOKENS
 from support.browser import VIEWS, Visitor, busy_gateway
 from support.gateway import Gateway
+from support.identity import Identity
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
@@ -79,6 +80,8 @@ def test_who_may_only_read_is_offered_nothing_else(visit: Visit, public: Gateway
     main = visitor.open("keys")
     expect(main.get_by_role("row").first).to_be_visible()
     assert main.get_by_role("button", name="New key").count() == 0
+    visitor.page.get_by_role("button", name="Log out").click()
+    expect(visitor.page).to_have_url(visitor.base + "/ui/login")
 
 
 def test_a_team_sees_itself_in_every_view(visit: Visit, public: Gateway) -> None:
@@ -154,3 +157,26 @@ def test_a_foreign_page_can_neither_frame_nor_change_nor_read(visit: Visit, publ
     main = visitor.open("keys")
     assert "stolen" not in main.inner_text()
     expect(visitor.page.locator("#who")).to_contain_text("admin")
+
+
+def test_a_person_signs_in_at_the_identity_provider_and_lands_on_the_page(
+    visit: Visit, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The provider is another site to the browser: ``localhost``, not ``127.0.0.1``."""
+    with Identity({"email": "ada@example.com", "groups": ["search-leads"]}) as provider:
+        gateway = busy_gateway(tmp_path_factory.mktemp("oidc"), CONFIG, time.time_ns(), calls=300)
+        gateway.write("[server]\n" + provider.config(gateway.admin) + gateway.config)
+        with gateway:
+            visitor = visit(gateway)
+            visitor.page.goto(visitor.base + "/ui/")
+            assert visitor.axe() == ""
+            visitor.page.get_by_role("link", name="Sign in with your account").click()
+            expect(visitor.shown().get_by_role("heading", name="Overview")).to_be_visible()
+            expect(visitor.page.locator("#who")).to_contain_text("ada@example.com · team search")
+            assert all(url.startswith(provider.issuer) for url in visitor.foreign)
+            visitor.foreign.clear()
+            provider.person = {"email": "eve@example.com"}
+            visitor.page.get_by_role("button", name="Log out").click()
+            visitor.page.get_by_role("link", name="Sign in with your account").click()
+            expect(visitor.page.get_by_role("alert")).to_contain_text("Your account has no role here")
+            visitor.foreign.clear()
