@@ -24,8 +24,10 @@ from gateway.wire.usage import Reading, Usage
 
 NEEDLES = (b'"usage"', b'"message_stop"', b'"error"')
 DOCUMENT_KEYS = ("usage", "model", "error", "type", "stop_reason")
-OUTSIDE = (b'"image"', b'"document"', b'"file_id"', b'"container"', b'"mcp_servers"', b'"web_search', b'"web_fetch',
-           b'"code_execution', b'"bash_code', b'"advisor', b'"tool_search', b'"mcp_', b'"url"')  # fmt: skip
+_outside = mentions(
+    b'"image"', b'"document"', b'"file_id"', b'"container"', b'"mcp_servers"', b'"web_search', b'"web_fetch',
+    b'"code_execution', b'"bash_code', b'"advisor', b'"tool_search', b'"mcp_', b'"url"',
+)  # fmt: skip
 _COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
 _HOUR = "ephemeral_1h_input_tokens"
 MAX_ITERATIONS = 10_000
@@ -63,7 +65,7 @@ def read_message(api: str, model: str, body: bytes, *, stream: bool | None = Non
         billable=api != "count_tokens",
         input_bytes=len(body),
         input_overhead=OVERHEAD_TOKENS + tools.overhead,
-        input_open=tools.open or mentions(body, OUTSIDE),
+        input_open=tools.open or _outside(body),
         max_output=UNLIMITED if limit is None else limit,
         units_bound={"web_search_requests": tools.searches} if tools.searches else {},
         service_tier="fast" if fields.speed == "fast" else text(fields.service_tier, 40),

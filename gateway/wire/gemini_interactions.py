@@ -26,6 +26,7 @@ NEEDLES = (b'"usage"', b'"error"', b'"interaction.completed"', b'"interaction.co
 DOCUMENT_KEYS = ("usage", "model", "agent", "error", "service_tier", "status")
 ELSEWHERE = (b'"previous_interaction_id"', b'"agent"', b'"uri"', b'"mcp_server"', b'"file_search"', b'"computer_use"',
              b'"data"')  # fmt: skip
+_outside = mentions(*OUTSIDE, *ELSEWHERE)
 ENDS = frozenset(("interaction.completed", "interaction.complete"))
 _MODALITIES = (("input_tokens_by_modality", "audio", "input_audio_tokens"),
                ("output_tokens_by_modality", "audio", "output_audio_tokens"),
@@ -57,7 +58,7 @@ def read(body: bytes) -> Facts:
         billable=True,
         input_bytes=len(body),
         input_overhead=OVERHEAD_TOKENS,
-        input_open=mentions(body, (*OUTSIDE, *ELSEWHERE)),
+        input_open=_outside(body),
         max_output=UNLIMITED if limit is None else limit,
         service_tier=text(fields.service_tier, 40),
     )

@@ -30,6 +30,7 @@ DOCUMENT_KEYS = ("usageMetadata", "modelVersion", "error", "metadata", "predicti
 OUTSIDE = (b'"inlineData"', b'"inline_data"', b'"fileData"', b'"file_data"', b'"cachedContent"', b'"cached_content"',
            b'"googleSearch', b'"google_search', b'"urlContext"', b'"url_context"', b'"codeExecution"',
            b'"code_execution"', b'"fileSearch', b'"file_search', b'"googleMaps', b'"google_maps')  # fmt: skip
+_outside = mentions(*OUTSIDE)
 OVERHEAD_TOKENS = 64
 _MODALITIES: dict[str | int, str] = {"AUDIO": "AUDIO", "IMAGE": "IMAGE", 4: "AUDIO", 2: "IMAGE"}
 """Numbers where the client asked for them (``enum-encoding=int``): google.cloud.aiplatform Modality."""
@@ -91,7 +92,7 @@ def read_generate(operation: str, model: str, body: bytes) -> Facts:
         billable=api != "count_tokens",
         input_bytes=len(body),
         input_overhead=OVERHEAD_TOKENS,
-        input_open=_runs_tools(fields.tools) or mentions(body, OUTSIDE),
+        input_open=_runs_tools(fields.tools) or _outside(body),
         max_output=UNLIMITED if limit is None else limit,
         choices=max(1, choices),
         output_free=api in ("gemini_embed", "predict"),

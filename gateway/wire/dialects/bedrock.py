@@ -35,7 +35,9 @@ _APIS = {
     "invoke-with-response-stream": "invoke",
     "count-tokens": "count_tokens",
 }
-OUTSIDE = (b'"image"', b'"document"', b'"video"', b'"s3Location"', b'"images"', b'"inputImage"', b'"systemTool"')
+_outside = mentions(
+    b'"image"', b'"document"', b'"video"', b'"s3Location"', b'"images"', b'"inputImage"', b'"systemTool"'
+)
 OVERHEAD_TOKENS = 1024
 LIMITS = ("max_tokens", "max_tokens_to_sample", "maxTokens", "max_gen_len", "maxTokenCount", "max_completion_tokens")
 METRICS = "amazon-bedrock-invocationMetrics"
@@ -255,7 +257,7 @@ class Bedrock:
             billable=api != "count_tokens",
             input_bytes=len(body),
             input_overhead=OVERHEAD_TOKENS + tools.overhead,
-            input_open=tools.open or mentions(body, OUTSIDE),
+            input_open=tools.open or _outside(body),
             max_output=UNLIMITED if limit is None else limit,
             output_free="embed" in model or bool(_STABILITY.match(model)),
             units_bound=_pictures(model, fields),

@@ -38,7 +38,7 @@ OPERATIONS = {
 OUTPUTLESS = ("cohere_embed", "cohere_rerank", "cohere_classify")
 DOCUMENT_KEYS = ("usage", "meta", "model", "type", "event_type", "is_finished", "response/meta", "delta/usage")
 NEEDLES = (b'"billed_units"', b'"message-end"', b'"stream-end"', b'"is_finished":true', b"[DONE]")
-OUTSIDE = (b'"image_url"', b'"connectors"', b'"conversation_id"', b'"web-search"', b'"images"')
+_outside = mentions(b'"image_url"', b'"connectors"', b'"conversation_id"', b'"web-search"', b'"images"')
 DOCUMENTS_PER_UNIT = 100
 """One search unit covers a query with up to 100 documents; long ones are split, so bytes bound them too."""
 
@@ -141,7 +141,7 @@ class Cohere:
             billable=True,
             input_bytes=len(body),
             input_overhead=2048,
-            input_open=mentions(body, OUTSIDE),
+            input_open=_outside(body),
             max_output=UNLIMITED if limit is None else limit,
             choices=max(1, count(fields.num_generations) or 1),
             output_free=api in OUTPUTLESS,
