@@ -13,7 +13,8 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal -
 	--no-header --no-annotate --no-emit-index-url --generate-hashes $(UPGRADE)
 
 FOCUS := .venv-focus
-FOCUS_PYTHON ?= python3.12
+FOCUS_PYTHON ?= $(shell for p in python3.12 python3 python $(HOME)/.pyenv/versions/3.12*/bin/python; do \
+	$$p -c 'import sys, venv; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null && echo $$p && break; done)
 FOCUS_COMPILE = $(BIN)/uv pip compile --quiet --no-config --python-version 3.12 \
 	--no-header --no-annotate --no-emit-index-url --generate-hashes $(UPGRADE)
 
@@ -78,8 +79,7 @@ $(VENV)/.test: requirements-test.lock $(VENV)/.run
 	@touch $@
 
 $(FOCUS)/.ready: requirements-focus.lock
-	@$(FOCUS_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' || \
-		{ echo "make: focus-validator needs Python 3.12; set FOCUS_PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@test -n "$(FOCUS_PYTHON)" || { echo "make: focus-validator needs Python 3.12: set FOCUS_PYTHON=/path/to/it" >&2; exit 1; }
 	@$(FOCUS_PYTHON) -m venv $(FOCUS)
 	@$(FOCUS)/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r $<
 	@touch $@

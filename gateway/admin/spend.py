@@ -15,6 +15,7 @@ from gateway.admin.access import team_of
 from gateway.admin.query import BadQueryError, answer
 from gateway.admin.services import SERVICES
 from gateway.ledger.rows import rfc3339
+from gateway.reports.cells import cell
 from gateway.reports.spend import SpendRow, spend
 from pricing.money import dollars
 
@@ -125,8 +126,3 @@ def _csv(by: list[str], rows: list[SpendRow], asked: Sequence[str]) -> web.Respo
         writer.writerow([*[cell(text) for text in row.group], *[values[name] for name in names]])
     headers = {"Content-Disposition": 'attachment; filename="spend.csv"'}
     return web.Response(text=out.getvalue(), content_type="text/csv", headers=headers)
-
-
-def cell(text: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -37,6 +37,16 @@ def add_parser(commands: Any) -> None:
     focus.add_argument("--format", choices=("csv", "parquet"), default="csv")
     focus.add_argument("--out", metavar="FILE", help="default: standard output; needed for parquet")
     focus.set_defaults(run=run_focus)
+    past = command(
+        actions,
+        "openmetrics",
+        "the past as counters, for a Prometheus that was set up later",
+        "spendgate export openmetrics --since 2026-10-01 --out past.om",
+    )
+    past.add_argument("--since", type=moment, metavar="WHEN", help="default: the first of this month")
+    past.add_argument("--until", type=moment, metavar="WHEN", help="default: now")
+    past.add_argument("--out", metavar="FILE", help="default: standard output")
+    past.set_defaults(run=run_openmetrics)
     due = command(actions, "run", "write the files that [[exports]] has due", "spendgate export run")
     due.set_defaults(run=run_due)
     state = command(actions, "status", "which periods of [[exports]] are closed", "spendgate export status")
@@ -70,7 +80,8 @@ def run_focus(options: argparse.Namespace) -> int:
             if options.out is None:
                 write(found, sys.stdout.buffer, options.format)
             else:
-                _to_file(found, Path(options.out), options.format, write)
+                with _whole_file(Path(options.out)) as out:
+                    write(found, out, options.format)
     except RecordsGoneError as error:
         raise UserError(str(error)) from error
     except ModuleNotFoundError as error:
@@ -80,13 +91,37 @@ def run_focus(options: argparse.Namespace) -> int:
     return 0
 
 
-def _to_file(found: Iterator[Any], path: Path, form: str, write: Any) -> None:
+def run_openmetrics(options: argparse.Namespace) -> int:
+    from gateway.config.values import month_start_ns
+    from gateway.exports.openmetrics import exposition
+    from gateway.ledger.schema import connect_reader
+
+    now = time.time_ns()
+    connection = connect_reader(ledger_file(options))
+    lines = exposition(
+        connection,
+        options.since if options.since is not None else month_start_ns(now),
+        options.until if options.until is not None else now,
+    )
+    try:
+        if options.out is None:
+            for line in lines:
+                print(line)
+        else:
+            with _whole_file(Path(options.out)) as out:
+                out.writelines(f"{line}\n".encode() for line in lines)
+    finally:
+        connection.close()
+    return 0
+
+
+@contextmanager
+def _whole_file(path: Path) -> Iterator[IO[bytes]]:
     """The whole file or none: written beside its place, then moved there."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        out: IO[bytes]
         with part.open("wb") as out:
-            write(found, out, form)
+            yield out
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -148,11 +148,15 @@ def _records(report: Report) -> list[dict[str, Any]]:
 
 
 def _csv(report: Report) -> None:
+    from gateway.reports.cells import cell
+
     records = _records(report)
     for record in records:
         for name, value in record.items():
             if isinstance(value, list):
                 record[name] = " ".join(map(str, value))
+            elif name in report.by:
+                record[name] = cell(value)
     names = list(records[0]) if records else [*report.by, "requests", "cost_nanousd", "cost_usd"]
     writer = csv.DictWriter(sys.stdout, names)
     writer.writeheader()

@@ -8,6 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
 
+from gateway.reports.cells import cell
 from pricing.money import half_even
 
 Kind = Literal["text", "number", "time"]
@@ -49,8 +50,7 @@ def usd(nanousd: int) -> Decimal:
 
 def _scaled(number: int, places: int) -> Decimal:
     """``number`` / 10 ** ``places``, without a context that could round it."""
-    sign = 1 if number < 0 else 0
-    return Decimal((sign, tuple(int(digit) for digit in str(abs(number))), -places))
+    return Decimal(f"{number}E-{places}")
 
 
 def moment(time_ns: int) -> datetime:
@@ -71,7 +71,7 @@ def _time(value: Value) -> str:
 
 
 TEXTS: dict[Kind, Callable[[Value], str]] = {
-    "text": lambda value: "" if value is None else str(value),
+    "text": lambda value: "" if value is None else cell(str(value)),
     "number": _number,
     "time": _time,
 }

@@ -180,3 +180,15 @@ def test_the_validator_of_focus_finds_nothing(quarter: Gateway, tmp_path: Path, 
     assert "InvoiceId-C-003-C: OR passed" in done.stdout
     for rule in ("CostAndUsage-D-001-M", "CostAndUsage-D-002-M"):
         assert f"{rule}: AND passed - all child rules succeeded" in done.stdout
+
+
+def test_no_name_in_a_csv_is_a_formula_to_a_spreadsheet(tmp_path: Path) -> None:
+    import book
+
+    gateway = Gateway(tmp_path, '[providers.openai]\nkind = "openai"\n')
+    (tmp_path / "data").mkdir()
+    book.ledger(tmp_path / "data" / "ledger.db", [book.record(1, workflow="=cmd()", model="@SUM(A1)")])
+    (row, *_) = read(gateway.cli("export", "focus", "--since", "2026-09-01").stdout)
+    assert (row["x_Workflow"], row["x_Model"]) == ("'=cmd()", "'@SUM(A1)")
+    words = ("report", "--by", "workflow", "--since", "2026-09-01", "--format", "csv")
+    assert gateway.cli(*words).stdout.splitlines()[1].startswith("'=cmd(),")
