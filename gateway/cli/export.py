@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -181,7 +182,7 @@ def _closings(options: argparse.Namespace) -> Iterator[Closing]:
     from gateway.assembly import book_of
     from gateway.config.price_lists import price_lists
     from gateway.exports.closing import Closing
-    from gateway.exports.target import TargetError, target_of
+    from gateway.exports.target import target_of
     from gateway.ledger.schema import connect
 
     config = configuration(options.config)
@@ -193,10 +194,7 @@ def _closings(options: argparse.Namespace) -> Iterator[Closing]:
     connection = connect(ledger_file(options))
     try:
         for export in config.exports:
-            try:
-                target = target_of(export.to, base, export.options)
-            except TargetError as error:
-                raise UserError(f"export {export.name}: {error}") from error
+            target = partial(target_of, export.to, base, export.options)
             folder = base / config.server.data_dir
             folder.mkdir(parents=True, exist_ok=True)
             yield Closing(connection, export, target, book, lambda name: lists.get(name, name), folder)

@@ -57,7 +57,7 @@ class Closing:
         self,
         connection: sqlite3.Connection,
         export: ExportConfig,
-        target: Target,
+        target: Callable[[], Target],
         book: PriceBook,
         price_list: Callable[[str], str],
         made_in: Path,
@@ -117,7 +117,7 @@ class Closing:
                 os.fsync(out.fileno())
             with made.open("rb") as whole:
                 digest = hashlib.file_digest(whole, "sha256").hexdigest()
-            self._target.put(made, closed.file)
+            self._target().put(made, closed.file)
         finally:
             made.unlink(missing_ok=True)
         closed = msgspec.structs.replace(closed, done=True, rows=counted.rows, nanousd=counted.nanousd, sha256=digest)
@@ -142,7 +142,7 @@ class Closing:
     def _decide(self, period: Period, before: list[Closed], now_ns: int) -> Closed:
         """Fix what the period's file holds, in one transaction."""
         name = f"{self._export.name}-{period.name}.{self._export.format}"
-        if self._target.exists(name):
+        if self._target().exists(name):
             raise ClashError(f"{name} is there already, and this ledger did not write it: move it away")
         self._connection.execute("BEGIN IMMEDIATE")
         try:

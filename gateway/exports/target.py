@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -64,15 +66,28 @@ class Remote:
         except (ImportError, ValueError) as error:
             raise TargetError(f"{url}: {error}") from error
 
+        self._url = url
+
     def exists(self, name: str) -> bool:
-        return bool(self._fs.exists(f"{self._folder}/{name}"))
+        with self._told():
+            return bool(self._fs.exists(f"{self._folder}/{name}"))
 
     def put(self, made: Path, name: str) -> None:
-        self._fs.makedirs(self._folder, exist_ok=True)
         part = f"{self._folder}/{name}.part"
-        self._fs.put_file(str(made), part)
-        self._fs.mv(part, f"{self._folder}/{name}")
+        with self._told():
+            self._fs.makedirs(self._folder, exist_ok=True)
+            self._fs.put_file(str(made), part)
+            self._fs.mv(part, f"{self._folder}/{name}")
         made.unlink()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What goes wrong, in a line."""
+        try:
+            yield
+        except Exception as error:  # each store's package has errors of its own
+            text = " ".join(str(error).split())[:300] or type(error).__name__
+            raise TargetError(f"{self._url}: {text}") from error
 
 
 def target_of(to: str, base: Path, options: dict[str, str]) -> Target:

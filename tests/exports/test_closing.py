@@ -188,12 +188,26 @@ def test_an_address_that_fsspec_knows_takes_files_too(tmp_path: Path) -> None:
     gateway.cli("export", "run")
     found = sorted(path.name for path in (tmp_path / "bucket" / "costs").iterdir())
     assert found == ["finance-2026-08.parquet", "finance-2026-09.parquet", "finance-2026-10.parquet"]
-    unknown = gateway.config.replace("local://", "nosuch://")
+    unknown = gateway.config.replace("local://", "nosuch://").replace('"finance"', '"other"')
     gateway.write(unknown)
     done = gateway.cli("export", "run", check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("spendgate: export finance: nosuch://")
+    assert done.stderr.startswith("spendgate: export other: nosuch://")
     assert done.stderr.count("\n") == 1
+
+
+def test_one_export_that_fails_does_not_hold_up_the_next(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    (tmp_path / "no-folder").write_text("a file")
+    first = EXPORT.replace('"finance"', '"first"').replace('"out"', f'"local://{tmp_path}/no-folder/x"')
+    gateway = office(tmp_path, 60, CONFIG + first + EXPORT)
+    done = gateway.cli("export", "run", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"spendgate: export first: local://{tmp_path}/no-folder/x: ")
+    assert done.stderr.count("\n") == 1
+    assert len(files(gateway)) == 3
+    (tmp_path / "no-folder").unlink()
+    assert "first-2026-08.csv" in gateway.cli("export", "run").stdout
 
 
 def test_mistakes_in_exports_are_found_by_check(tmp_path: Path) -> None:
