@@ -1,4 +1,5 @@
-"""A real Prometheus scrapes a gateway under load; every query of every panel and rule is asked through its API."""
+"""A real Prometheus scrapes a gateway under load, over mutual TLS; every query of every panel and rule is asked through
+its API."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import http.client
 import json
 import re
 import shutil
+import ssl
 import subprocess
 import threading
 import time
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 import yaml
 from support.gateway import Gateway, free_port
 from support.upstream import Upstream
@@ -38,6 +41,14 @@ EMPTY = {
 }
 """Parts of queries that may answer nothing here, and why. Alerts that do not fire answer nothing either."""
 CONFIG = """
+[server]
+[server.tls]
+cert = "gateway.pem"
+key = "gateway.pem"
+[server.admin_tls]
+cert = "gateway.pem"
+key = "gateway.pem"
+client_ca = "authority.pem"
 [providers.simulated]
 kind = "simulated"
 first_token_seconds = 0.01
@@ -87,7 +98,7 @@ def flaky(seen: Any) -> Iterator[bytes | float | str]:
 
 def call(gateway: Gateway, provider: str, model: str, key: str) -> int:
     """One call; answers its status."""
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+    connection = http.client.HTTPSConnection("127.0.0.1", gateway.port, timeout=20, context=gateway.trust)
     body = json.dumps({"model": model, "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]})
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     connection.request("POST", f"/{provider}/v1/chat/completions", body, headers)
@@ -109,6 +120,8 @@ class Prometheus:
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s", "scrape_timeout": "1s"}
         (job,) = config["scrape_configs"]
         job.pop("scrape_timeout")
+        files = {"ca_file": "authority.pem", "cert_file": "prometheus.pem", "key_file": "prometheus.pem"}
+        job |= {"scheme": "https", "tls_config": {key: str(folder / name) for key, name in files.items()}}
         job["static_configs"] = [{"targets": [f"127.0.0.1:{target}"]}]
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         self.log = folder / "prometheus.log"
@@ -155,12 +168,25 @@ class Prometheus:
         self.process.wait(20)
 
 
+def certified(gateway: Path, prometheus: Path) -> ssl.SSLContext:
+    """Certificates for both; the context of a client that has one too."""
+    authority, context = trustme.CA(), ssl.create_default_context()
+    for folder, name in ((gateway, "gateway"), (prometheus, "prometheus")):
+        authority.cert_pem.write_to_path(folder / "authority.pem")
+        issued = authority.issue_cert("127.0.0.1")
+        issued.private_key_and_cert_chain_pem.write_to_path(folder / f"{name}.pem")
+    authority.configure_trust(context)
+    authority.issue_cert("operator.test").configure_cert(context)
+    return context
+
+
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     folder = tmp_path_factory.mktemp("prometheus")
     with Upstream(flaky) as upstream:
-        gateway = Gateway(tmp_path_factory.mktemp("gateway"), CONFIG.format(flaky=upstream.url))
-        with gateway:
+        own = tmp_path_factory.mktemp("gateway")
+        trust = certified(own, folder)
+        with Gateway(own, CONFIG.format(flaky=upstream.url), trust=trust) as gateway:
             running = Prometheus(folder, gateway.admin_port)
             stop = threading.Event()
 
