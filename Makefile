@@ -27,11 +27,12 @@ run: $(VENV)/.run ## Start the gateway from config.example.toml (CONFIG=… for 
 test: $(VENV)/.test check ## All checks, then all tests; skipped ones are named with their reason
 	$(BIN)/python -m pytest -rs
 
-check: $(VENV)/.test ## Style, types, layers
+check: $(VENV)/.test ## Style, types, layers, known weaknesses of packages (where the data can be had)
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	@$(BIN)/python deploy/audit.py
 
 format: $(VENV)/.test ## Put the code into the repository's style
 	$(BIN)/ruff check --quiet --fix .

@@ -5,6 +5,7 @@ An aiohttp application. Reads go to the ledger's own read connections in a threa
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable
 
@@ -93,6 +94,11 @@ async def _headers(request: web.Request, handler: Handler) -> web.StreamResponse
             response.headers["Allow"] = error.headers["Allow"]
     except (BadQueryError, UnknownDimensionError) as error:
         response = problem(400, "Bad query", f"{error}.")
+    except Exception:
+        logging.getLogger("spendgate.admin").exception(
+            "an admin request failed", extra={"fields": {"path": request.path}}
+        )
+        response = problem(500, "A defect", "This should have been answered. The gateway's log says more.")
     headers = response.headers
     headers["Server-Timing"] = f"total;dur={(time.perf_counter() - began) * 1e3:.1f}"
     headers.setdefault("X-Content-Type-Options", "nosniff")

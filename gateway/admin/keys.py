@@ -118,7 +118,10 @@ def _asked(said: dict[str, Any], now_ns: int) -> tuple[Principal, str]:
     tags = said.get("tags") or {}
     if not isinstance(tags, dict) or len(tags) > MAX_TAGS:
         raise BadQueryError(f"tags is an object of at most {MAX_TAGS} names and values")
-    expires_ns = when(str(said["expires"])) if said.get("expires") else None
+    expires = said.get("expires")
+    if expires is not None and not isinstance(expires, str):
+        raise BadQueryError("expires is a date or a time, as text")
+    expires_ns = when(expires) if expires else None
     if expires_ns is not None and expires_ns <= now_ns:
         raise BadQueryError("expires is in the past")
     principal = Principal(

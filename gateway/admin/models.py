@@ -61,6 +61,7 @@ async def prices(request: web.Request) -> web.Response:
     team_of(request)
     book, asked = services.book(), request.query
     lists = price_lists(services.config())
+    at_ns = when(asked["at"]) if "at" in asked else services.now_ns()
     if "model" not in asked:
         entries = [
             {name: _text(value) for name, value in msgspec.structs.asdict(entry).items() if value not in (None, "", ())}
@@ -76,7 +77,6 @@ async def prices(request: web.Request) -> web.Response:
         )
     if "provider" not in asked:
         raise BadQueryError("name the provider of the model")
-    at_ns = when(asked["at"]) if "at" in asked else services.now_ns()
     name = lists.get(asked["provider"], asked["provider"])
     found = book.find(name, asked["model"], at_ns)
     if found is None:

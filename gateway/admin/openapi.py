@@ -60,7 +60,15 @@ def describe() -> dict[str, Any]:
 def _operation(method: str, path: str, summary: str, query: dict[str, str], body: str, schema: str) -> dict[str, Any]:
     names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
     parameters = [{"name": name, "in": "path", "required": True, "schema": TEXT} for name in names]
-    parameters += [{"name": name, "in": "query", "description": said, "schema": TEXT} for name, said in query.items()]
+    parameters += [
+        {
+            "name": name,
+            "in": "query",
+            "description": said,
+            "schema": _QUERY.get((path, name)) or _QUERY.get(("", name), TEXT),
+        }
+        for name, said in query.items()
+    ]
     made = method == "post" and not path.endswith(("/verify", "/reload"))
     status = "204" if method == "delete" else "201" if made else "200"
     answered: dict[str, Any] = {"description": "Done."}
@@ -72,7 +80,7 @@ def _operation(method: str, path: str, summary: str, query: dict[str, str], body
         "summary": summary,
         "operationId": f"{method}{''.join(part.strip('{}').title() for part in path.split('/')[2:])}".replace(".", ""),
         "parameters": parameters,
-        "responses": {status: answered, "default": {"$ref": "#/components/responses/Problem"}},
+        "responses": {status: answered, **dict.fromkeys(_refusals(method, path, names), _PROBLEM)},
     }
     if body:
         content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{body}"}}}
@@ -80,6 +88,37 @@ def _operation(method: str, path: str, summary: str, query: dict[str, str], body
     return out
 
 
+def _refusals(method: str, path: str, names: list[str]) -> list[str]:
+    """The statuses that an operation may answer instead."""
+    found = ["400", "401", "403", "429"]
+    if names or path == "/api/prices":
+        found.append("404")
+    if "/keys/{id}" in path:
+        found.append("409")
+    if path.endswith("/reload"):
+        found.append("422")
+    return found
+
+
+_PROBLEM = {"$ref": "#/components/responses/Problem"}
+_TIME = {"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]}
+_ID = {"type": "integer", "minimum": 0, "maximum": (1 << 62) - 1}
+_QUERY: dict[tuple[str, str], dict[str, Any]] = {
+    ("", "since"): _TIME,
+    ("", "until"): _TIME,
+    ("", "at"): _TIME,
+    ("", "limit"): {"type": "integer", "minimum": 1, "maximum": 1000},
+    ("/api/spend", "limit"): {"type": "integer", "minimum": 1, "maximum": 10_000},
+    ("", "days"): {"type": "integer", "minimum": 1, "maximum": 90},
+    ("", "format"): {"enum": ["json", "csv"]},
+    ("", "month"): {"type": "string", "pattern": "^[0-9]{4}-(0[1-9]|1[0-2])$"},
+    ("", "usd"): {"type": "number", "minimum": 0},
+    ("", "input_tokens"): {"type": "integer", "minimum": 0},
+    ("", "output_tokens"): {"type": "integer", "minimum": 0},
+    ("/api/allocation", "by"): {"enum": ["team", "team,workflow"]},
+    ("/api/events", "after"): _ID,
+}
+"""What a parameter may hold, by path and name, or by name alone."""
 _SUBJECT = {
     **{name: f"The call's {name}." for name in ("team", "workflow", "key", "provider", "model")},
     "usd": "Dollars the call may cost.",

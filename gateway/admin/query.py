@@ -35,9 +35,12 @@ def answer(value: object, status: int = 200) -> web.Response:
 
 
 def when(text: str) -> int:
-    """Nanoseconds since the epoch of a date (00:00 UTC) or an RFC 3339 time. Raises ``BadQueryError``."""
+    """Nanoseconds since the epoch of a date (00:00 UTC) or an RFC 3339 time, from 1970 on. Raises ``BadQueryError``."""
     try:
-        return moment_ns(datetime.fromisoformat(text.replace(" ", "+")))
+        moment = moment_ns(datetime.fromisoformat(text.replace(" ", "+")))
+        if moment < 0:
+            raise ValueError("before 1970")
+        return moment
     except (ValueError, OverflowError) as error:
         raise BadQueryError(f'"{text[:40]}" is no date or time, like 2026-11-01 or 2026-11-01T12:00:00Z') from error
 

@@ -13,7 +13,7 @@ from openapi_core import Config, OpenAPI
 from openapi_core.testing import MockRequest, MockResponse
 from support.admin import TEAM, Answer, Caller
 
-PERIOD = "since=2026-09-21T00:00Z&until=2026-09-22T12:00Z"
+PERIOD = "since=2026-09-21T00:00:00Z&until=2026-09-22T12:00:00Z"
 UNTIL = time.strftime("%Y-12-31", time.gmtime(time.time() + 366 * 86400))
 CALLS: tuple[tuple[str, str, str, Any], ...] = (
     ("get", "/api/me", "", None),

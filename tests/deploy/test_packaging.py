@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
@@ -168,3 +169,33 @@ def test_the_list_of_packages_is_the_lock(tmp_path: Path) -> None:
     components = {one["name"]: one["version"] for one in json.loads(made.read_text())["components"]}
     locked = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
     assert components == locked
+
+
+def test_the_audit_tells_a_weak_package_from_data_that_can_not_be_had() -> None:
+    audit = _script("audit")
+    sound = {"name": "a", "version": "1.0", "vulns": []}
+    weak = {"name": "b", "version": "2.0", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2.1"]}]}
+    unknown = {"name": "c", "skip_reason": "not found"}
+    said = {
+        "": 0,
+        "no JSON": 0,
+        json.dumps({"dependencies": [unknown, unknown]}): 0,
+        json.dumps({"dependencies": [sound, unknown]}): 0,
+        json.dumps({"dependencies": [sound, weak]}): 1,
+    }
+    told = {text: audit.report(text) for text in said}
+    assert {text: code for text, (code, _) in told.items()} == said
+    assert [lines[0].split(",")[0] for _, lines in told.values()] == [
+        *["audit: skipped"] * 3,
+        "audit: 1 packages looked up",
+        "audit: b 2.0: PYSEC-1",
+    ]
+
+
+def _script(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, DEPLOY / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
