@@ -339,6 +339,7 @@ class App:
                 "spendgate_event_loop_tasks": lambda: len(asyncio.all_tasks(loop)),
                 "spendgate_config_reload_timestamp_seconds": lambda: self.reloaded_at,
                 "spendgate_config_reload_failures_total": lambda: metrics.reload_failures,
+                "spendgate_export_failures_total": lambda: self.exports.failures,
                 "spendgate_log_lines_dropped_total": lambda: self.logs.dropped,
                 "spendgate_recovered_requests_total": lambda: self.recovered,
                 "spendgate_malformed_requests_total": lambda: self.plane.malformed,

@@ -29,6 +29,8 @@ class Exports:
         self._now_ns = now_ns
         self._log = log
         self._task: asyncio.Task[None] | None = None
+        self.failures = 0
+        """Runs that could not write all that was due."""
 
     async def start(self, exports: Sequence[ExportConfig]) -> None:
         """Write these from now on, instead of those before."""
@@ -47,6 +49,7 @@ class Exports:
         while True:
             begun_ns = self._now_ns()
             if not await self._run():
+                self.failures += 1
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             due_ns = min(_next_ns(export, begun_ns) for export in exports)

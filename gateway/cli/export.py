@@ -134,11 +134,8 @@ def run_due(options: argparse.Namespace) -> int:
     from gateway.exports.focus import RecordsGoneError
     from gateway.exports.target import TargetError
 
-    with _alone(options) as free:
-        if not free:
-            print("another export is at work")
-            return 0
-        failed = 0
+    failed = 0
+    with _alone(options):
         for closing in _closings(options):
             now = time.time_ns()
             try:
@@ -203,18 +200,14 @@ def _closings(options: argparse.Namespace) -> Iterator[Closing]:
 
 
 @contextmanager
-def _alone(options: argparse.Namespace) -> Iterator[bool]:
-    """Whether no other process exports from this ledger; true until the end of the block."""
+def _alone(options: argparse.Namespace) -> Iterator[None]:
+    """Waits until no other process exports from this ledger; none does until the end of the block."""
     import fcntl
 
     config = configuration(options.config)
     folder = options.config.resolve().parent / config.server.data_dir
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "exports.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
+        fcntl.flock(file, fcntl.LOCK_EX)
         os.nice(10)
-        yield True
+        yield

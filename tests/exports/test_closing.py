@@ -171,14 +171,44 @@ def test_a_gateway_writes_what_is_due_by_itself(tmp_path: Path) -> None:
     assert sum(billed(rows) for rows in files(gateway).values()) == ledger_sum(gateway)
 
 
-def test_two_exports_at_once_do_not_meet(tmp_path: Path) -> None:
+def test_a_gateway_that_is_killed_while_it_exports_goes_on_at_its_next_start(tmp_path: Path) -> None:
+    gateway = office(tmp_path, 3000, CONFIG + EXPORT)
+    gateway.start()
+    deadline = time.monotonic() + 30
+    while not list((tmp_path / "data").glob("export-*")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    gateway.kill()
+    with gateway:
+        while "finance-2026-10" not in files(gateway) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert set(files(gateway)) == {"finance-2026-08", "finance-2026-09", "finance-2026-10"}
+    assert sum(billed(rows) for rows in files(gateway).values()) == ledger_sum(gateway)
+
+
+def test_a_gateway_counts_exports_that_failed(tmp_path: Path) -> None:
+    gateway = office(tmp_path, 50, CONFIG + EXPORT)
+    (tmp_path / "out").write_text("no directory")
+    with gateway:
+        deadline = time.monotonic() + 30
+        while "spendgate_export_failures_total 1.0" not in gateway.metrics() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert "spendgate_export_failures_total 1.0" in gateway.metrics()
+        assert "export finance:" in gateway.log()
+
+
+def test_two_exports_at_once_come_one_after_the_other(tmp_path: Path) -> None:
     import fcntl
 
     gateway = office(tmp_path, 50, CONFIG + EXPORT)
+    command = [sys.executable, "-m", "gateway.cli.main", "export", "run", "--config", str(gateway.path)]
     with (tmp_path / "data" / "exports.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert gateway.cli("export", "run").stdout == "another export is at work\n"
-    assert not (tmp_path / "out").exists()
+        waiting = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting[0].wait(1)
+        assert not (tmp_path / "out").exists()
+    said = sorted(process.communicate(timeout=30)[0].count("rows") for process in waiting)
+    assert said == [0, 3]
 
 
 def test_an_address_that_fsspec_knows_takes_files_too(tmp_path: Path) -> None:
