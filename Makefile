@@ -1,6 +1,6 @@
 # What a fresh machine needs: Python 3.11 or newer with venv, and make. `make run` and `make test` do the rest.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench prove focus lock sbom pictures clean
+.PHONY: help run test check format bench compile prove focus lock sbom pictures clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 CONFIG ?= config.example.toml
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
-EXTRAS := --extra aws --extra google --extra parquet --extra remote --extra otel --extra oidc --extra build
+EXTRAS := --extra aws --extra google --extra parquet --extra remote --extra otel --extra oidc --extra build --extra compile
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --generate-hashes $(UPGRADE)
 
@@ -38,8 +38,11 @@ format: $(VENV)/.test ## Put the code into the repository's style
 	$(BIN)/ruff check --quiet --fix .
 	$(BIN)/ruff format --quiet .
 
-bench: $(VENV)/.test ## Measure speed on this machine
-	$(BIN)/python bench/run.py
+bench: $(VENV)/.test ## Measure speed on this machine, some ten minutes (BENCH=--quick: two)
+	$(BIN)/python bench/run.py --compile $(BENCH)
+
+compile: $(VENV)/.test ## A wheel with the hot modules compiled, in dist/, unpacked in build/compiled (needs a C compiler)
+	@$(BIN)/python deploy/compile.py
 
 prove: $(VENV)/.test ## The slow proofs in full: crash trials, fuzzing; make test runs the small version of each
 	PROVE=1 $(BIN)/python -m pytest -rs -m prove --hypothesis-seed=random

@@ -1,6 +1,6 @@
 """What the gateway costs, everything on, beside bare proxies in the same run.
 
-    python bench/run.py [--quick | --smoke]
+    python bench/run.py [--quick | --smoke] [--compile]
 
 Needs Linux. Provider and load have one core, what is measured has another. Without an option some ten minutes, with
 ``--quick`` two; ``--smoke`` only tries whether it works. docs/performance.md says how to read the tables.
@@ -60,11 +60,14 @@ def main() -> int:
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--quick", dest="size", action="store_const", const=QUICK, help="two minutes")
     kind.add_argument("--smoke", dest="size", action="store_const", const=SMOKE, help="a few calls of each kind")
+    parser.add_argument("--compile", action="store_true", help="first make the compiled build, where that is possible")
     options = parser.parse_args()
     if not machine.usable():
         print("bench: choosing cores and reading CPU times needs Linux", file=sys.stderr)
         return 1
-    print(builds.told())
+    if options.compile:
+        builds.refresh()
+    print(builds.told(), flush=True)
     with tempfile.TemporaryDirectory(prefix="spendgate-bench-") as name:
         measure(options.size or FULL, Path(name))
     print(f"\n{others()}")

@@ -12,7 +12,7 @@ from typing import cast
 import httptools
 import uvloop
 
-NOT_FORWARDED = {b"host", b"connection", b"keep-alive", b"transfer-encoding", b"content-length", b"authorization"}
+NOT_FORWARDED = {"host", "connection", "keep-alive", "transfer-encoding", "content-length", "authorization"}
 NOT_RETURNED = {b"connection", b"keep-alive", b"transfer-encoding", b"content-length"}
 Headers = list[tuple[bytes, bytes]]
 
@@ -126,10 +126,11 @@ class Proxy(asyncio.Protocol):
 
     async def _forward(self, url: bytes, headers: Headers, body: bytes) -> None:
         upstream = await self._connection()
-        lines = [b"POST %b HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: %d\r\n" % (url, self._port, len(body))]
-        lines += [b"%b: %b\r\n" % pair for pair in headers if pair[0].lower() not in NOT_FORWARDED]
-        lines.append(b"Authorization: Bearer sk-upstream\r\n\r\n")
-        status, answered, stream = await upstream.send(b"".join(lines), body)
+        sent = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+        head = [f"POST {url.decode()} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nContent-Length: {len(body)}\r\n"]
+        head += [f"{name}: {value}\r\n" for name, value in sent if name.lower() not in NOT_FORWARDED]
+        head.append("Authorization: Bearer sk-upstream\r\n\r\n")
+        status, answered, stream = await upstream.send("".join(head).encode("latin-1"), body)
         lines = [b"HTTP/1.1 %d OK\r\n" % status]
         lines += [b"%b: %b\r\n" % pair for pair in answered if pair[0].lower() not in NOT_RETURNED]
         if not stream:

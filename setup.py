@@ -1,0 +1,35 @@
+"""How the package is built: plain Python, or with SPENDGATE_COMPILE=1 the hot modules compiled beside their sources.
+
+pyproject.toml holds all else, the list of those modules too (``tool.spendgate.compiled``). Cython compiles them as they
+are, with Python's own meaning: no declared types, no annotation taken for one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+DIRECTIVES = {"language_level": 3, "annotation_typing": False, "infer_types": False, "binding": True}
+
+
+def extensions() -> list[Extension]:
+    """The modules to compile; none in a plain build, and none in an editable one, where the sources must count."""
+    if os.environ.get("SPENDGATE_COMPILE") != "1" or "editable_wheel" in sys.argv:
+        return []
+    try:
+        from Cython.Build import cythonize
+    except ImportError:
+        raise SystemExit("SPENDGATE_COMPILE=1 needs Cython: pip install cython") from None
+    modules = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["spendgate"]["compiled"]
+    chosen = [
+        Extension(name, [name.replace(".", "/") + ".py"], extra_compile_args=["-O2", "-g0", "-w"]) for name in modules
+    ]
+    made: list[Extension] = cythonize(chosen, build_dir="build/cython", compiler_directives=DIRECTIVES, quiet=True)
+    return made
+
+
+setup(ext_modules=extensions(), options={"build_ext": {"parallel": os.cpu_count() or 1}})

@@ -1,0 +1,67 @@
+"""The compiled build is the sources and nothing else: it is left out where it can't be made, and behaves the same."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMPILE = ROOT / "deploy" / "compile.py"
+BUILT = ROOT / "build" / "compiled"
+MODULES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["spendgate"]["compiled"]
+SUITES = ("tests/e2e", "tests/server", "tests/quota", "tests/ledger", "tests/wire", "tests/hostile", "tests/prove")
+
+
+def test_each_module_that_is_to_be_compiled_exists_once() -> None:
+    assert len(MODULES) == len(set(MODULES)) > 30
+    for name in MODULES:
+        assert (ROOT / (name.replace(".", "/") + ".py")).exists(), name
+
+
+def test_nothing_compiled_lies_among_the_sources() -> None:
+    for package in ("gateway", "pricing"):
+        found = [path for kind in ("*.so", "*.c", "*.pyd") for path in (ROOT / package).rglob(kind)]
+        assert not found
+
+
+def test_without_a_compiler_one_line_says_so() -> None:
+    env = {**os.environ, "CC": "no-such-compiler"}
+    done = subprocess.run([sys.executable, str(COMPILE)], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert re.fullmatch(r"compile: a C compiler \(.+\) is needed; .+\n", done.stderr)
+
+
+def test_a_plain_build_compiles_nothing(tmp_path: Path) -> None:
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    for package in ("gateway", "pricing"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", "made", "."]
+    env = {name: value for name, value in os.environ.items() if name != "SPENDGATE_COMPILE"}
+    subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True, timeout=120)
+    (made,) = (tmp_path / "made").glob("*.whl")
+    assert made.name.endswith("-py3-none-any.whl")
+
+
+@pytest.mark.prove
+def test_the_compiled_build_passes_the_same_tests(prove: bool) -> None:
+    if not prove:
+        pytest.skip("compiles, then runs whole suites: in make prove only")
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    subprocess.run([sys.executable, str(COMPILE)], check=True, timeout=900)
+    env = {**os.environ, "PYTHONPATH": str(BUILT), "PYTHONSAFEPATH": "1"}
+    asked = f"import importlib as i\nfor name in {MODULES!r}: print(i.import_module(name).__file__)"
+    told = subprocess.run([sys.executable, "-c", asked], env=env, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert all(line.startswith(str(BUILT)) and line.endswith(".so") for line in told.stdout.splitlines())
+    assert len(told.stdout.splitlines()) == len(MODULES)
+    env["PROVE"] = ""
+    done = subprocess.run([sys.executable, "-m", "pytest", "-x", *SUITES], env=env, cwd=ROOT, timeout=3000)
+    assert done.returncode == 0
