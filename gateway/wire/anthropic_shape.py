@@ -144,7 +144,7 @@ class MessageReader:
         message = inner if kind == "message_start" and isinstance(inner, dict) else document
         model = message.get("model")
         if isinstance(model, str) and model:
-            self.reading.model = model[:200]
+            self.reading.model = text(model)
         usage = message.get("usage")
         if isinstance(usage, dict) and self._facts.api != "count_tokens":
             self._begun = self._begun or kind == "message_start"
@@ -159,10 +159,10 @@ class MessageReader:
         take_usage(usage, reading.usage, self._raw)
         tier = "fast" if usage.get("speed") == "fast" else usage.get("service_tier")
         if isinstance(tier, str):
-            reading.service_tier = tier[:40]
+            reading.service_tier = text(tier, 40)
         region = usage.get("inference_geo")
         if isinstance(region, str):
-            reading.region = region[:40]
+            reading.region = text(region, 40)
 
     def done(self) -> None:
         self.reading.partial = self._begun and not self._summed

@@ -95,7 +95,7 @@ class InteractionReader:
             reading.model = model
         tier = document.get("service_tier")
         if isinstance(tier, str):
-            reading.service_tier = tier[:40]
+            reading.service_tier = text(tier, 40)
         usage = document.get("usage")
         if isinstance(usage, dict):
             self._take(usage)

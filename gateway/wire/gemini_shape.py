@@ -19,7 +19,7 @@ from gateway.wire.framing.json_array import Elements
 from gateway.wire.json_edit import set_value
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, form_of, header
-from gateway.wire.numbers import count, part, table
+from gateway.wire.numbers import count, part, table, text
 from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.openai_usage import read_usage as openai_usage
 from gateway.wire.sniff import Sniffed, doubtful
@@ -97,7 +97,7 @@ def read_generate(operation: str, model: str, body: bytes) -> Facts:
         choices=max(1, choices),
         output_free=api in ("gemini_embed", "predict"),
         units_bound=units,
-        service_tier=tier[:40] if isinstance(tier, str) else "",
+        service_tier=text(tier, 40),
     )
 
 
@@ -122,7 +122,7 @@ def split_operation(path: str) -> tuple[str, str]:
         _, found, rest = path.rpartition(mark)
         model, colon, operation = rest.rpartition(":")
         if found and colon:
-            return model[:200], operation
+            return text(model), operation
     return "", ""
 
 
@@ -202,7 +202,7 @@ class GeminiReader:
             reading.failed = True
         model = document.get("modelVersion")
         if isinstance(model, str) and model:
-            reading.model = model[:200]
+            reading.model = text(model)
         meta = document.get("usageMetadata")
         if isinstance(meta, dict) and self._facts.api != "count_tokens":
             into = reading.usage or Usage()
@@ -211,7 +211,7 @@ class GeminiReader:
                 reading.source = "response"
             tier = meta.get("serviceTier", meta.get("trafficType"))
             if isinstance(tier, str):
-                reading.service_tier = tier[:40].lower()
+                reading.service_tier = text(tier, 40).lower()
             if reading.usage is not None and _finished(document.get("candidates")):
                 reading.complete = True
         predictions = document.get("predictions")

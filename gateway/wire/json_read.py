@@ -48,8 +48,9 @@ def read_fields(decoder: msgspec.json.Decoder[T], body: bytes) -> T | str:
     for field in msgspec.structs.fields(decoder.type):
         if field.type is msgspec.Raw and field.encode_name in document:
             document[field.encode_name] = _raw(document[field.encode_name])
-    fields: T = msgspec.convert(document, decoder.type)
-    return fields
+    kind = decoder.type
+    names = zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True)
+    return kind(**{field: document[name] for field, name in names if name in document})
 
 
 def _raw(value: Any) -> msgspec.Raw:

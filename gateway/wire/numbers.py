@@ -32,8 +32,14 @@ def part(table: object, *names: str) -> int | None:
 
 
 def text(value: object, limit: int = 200) -> str:
-    """A name, bounded; empty where it is not text."""
-    return value[:limit] if isinstance(value, str) else ""
+    """A name, bounded, that every encoding and store takes; empty where it is not text."""
+    if not isinstance(value, str):
+        return ""
+    name = value[:limit]
+    if not name.isascii():
+        # half a surrogate pair is JSON, and no text
+        name = name.encode("utf-8", "replace").decode()
+    return name.replace("\0", "?") if "\0" in name else name
 
 
 def table(value: object) -> dict[str, Any]:

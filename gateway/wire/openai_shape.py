@@ -100,10 +100,10 @@ class OpenAIReader:
                 reading.failed = True
         model = document.get("model")
         if isinstance(model, str) and model:
-            reading.model = model[:200]
+            reading.model = text(model)
         tier = document.get("service_tier")
         if isinstance(tier, str):
-            reading.service_tier = tier[:40]
+            reading.service_tier = text(tier, 40)
         usage = self._dialect.usage_of(document)
         if isinstance(usage, dict):
             into = reading.usage or Usage()
@@ -227,7 +227,7 @@ class OpenAIShape:
         choices = int(fields[b"n"]) if fields[b"n"].isdigit() and len(fields[b"n"]) < 4 else 1
         return Facts(
             api=api,
-            model=fields[b"model"].decode("utf-8", "replace")[:200],
+            model=text(fields[b"model"].decode("utf-8", "replace")),
             stream=fields[b"stream"] == b"true",
             billable=api not in self.free,
             input_bytes=len(body),

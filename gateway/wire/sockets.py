@@ -11,6 +11,7 @@ from urllib.parse import unquote_plus
 
 from gateway.wire.dialect import Dialect, Header
 from gateway.wire.meter import header
+from gateway.wire.numbers import text
 from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.paths import plain_path, query_value
 
@@ -32,7 +33,7 @@ def socket_api(dialect: Dialect, target: bytes, headers: Sequence[Header]) -> st
 def socket_model(target: bytes) -> str:
     """The model that the query names (``model``, or Azure's ``deployment``)."""
     value = query_value(target, b"model") or query_value(target, b"deployment")
-    return unquote_plus(value.decode("latin-1"))[:200]
+    return text(unquote_plus(value.decode("latin-1")))
 
 
 def handshake_headers(headers: Sequence[Header]) -> list[Header]:

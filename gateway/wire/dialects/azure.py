@@ -10,6 +10,7 @@ import re
 
 from gateway.wire.dialect import Auth
 from gateway.wire.facts import Facts
+from gateway.wire.numbers import text
 from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.paths import plain_path, query_value
 
@@ -29,7 +30,7 @@ class Azure(OpenAIShape):
         if match is None:
             return facts
         if not facts.model:
-            facts.model = match[1][:200]
+            facts.model = text(match[1])
         own_data = b'"data_sources"' in body
         if own_data:
             facts.input_open = True

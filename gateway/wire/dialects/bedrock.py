@@ -22,7 +22,7 @@ from gateway.wire.framing.aws_eventstream import EventStream, Message, encode
 from gateway.wire.json_edit import set_value
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import Base, JsonMeter, SilentMeter, form_of, header
-from gateway.wire.numbers import count, part, table
+from gateway.wire.numbers import count, part, table, text
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.paths import plain_path
 from gateway.wire.usage import Reading, Usage
@@ -103,7 +103,7 @@ class BedrockReader:
         source = inner if document.get("type") == "message_start" and isinstance(inner, dict) else document
         model = source.get("model")
         if isinstance(model, str) and model and self._facts.api == "invoke":
-            self.reading.model = model[:200]
+            self.reading.model = text(model)
         usage = source.get("usage")
         if isinstance(usage, dict):
             self._stated = True
@@ -327,11 +327,11 @@ class Bedrock:
         return b"".join(_event(name, msgspec.json.encode(payload)) for name, payload in events if payload)
 
 
-def _model_id(text: str) -> str:
+def _model_id(name: str) -> str:
     """A model's id as Bedrock spells them (lower case); ARNs and names of profiles stay whole."""
-    if text.startswith("arn:"):
-        return text
-    return _MODEL_ID.match(text)[0].rstrip(":") or text  # type: ignore[index]
+    if name.startswith("arn:"):
+        return text(name, 400)
+    return _MODEL_ID.match(name)[0].rstrip(":") or text(name, 400)  # type: ignore[index]
 
 
 def _event(name: str, payload: bytes) -> bytes:

@@ -89,7 +89,7 @@ class CohereReader:
                 self._take(units)
         model = document.get("model")
         if isinstance(model, str) and model:
-            self.reading.model = model[:200]
+            self.reading.model = text(model)
 
     def _take(self, units: dict[str, Any]) -> None:
         reading = self.reading

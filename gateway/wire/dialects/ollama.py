@@ -67,7 +67,7 @@ class OllamaReader:
             self.terminal = reading.complete = True
         model = document.get("model")
         if isinstance(model, str) and model:
-            reading.model = model[:200]
+            reading.model = text(model)
         tokens_in, tokens_out = count(document.get("prompt_eval_count")), count(document.get("eval_count"))
         if tokens_in is None and tokens_out is None:
             return

@@ -13,6 +13,7 @@ from gateway.wire import anthropic_shape, gemini_shape
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import Facts
 from gateway.wire.json_edit import set_value
+from gateway.wire.numbers import text
 from gateway.wire.paths import plain_path
 
 _RAW = re.compile(r"/publishers/([^/]+)/models/([^/:]+):(rawPredict|streamRawPredict|countTokens)$")
@@ -43,7 +44,7 @@ class Vertex:
             return OPENAI.read(method, target, content_type, body)
         raw = _RAW.search(path)
         if raw and raw[3] != "countTokens":
-            return self._read_raw(raw[1], raw[2], raw[3] == "streamRawPredict", body)
+            return self._read_raw(raw[1], text(raw[2]), raw[3] == "streamRawPredict", body)
         model, operation = gemini_shape.split_operation(path)
         return gemini_shape.read_generate(operation, model, body)
 

@@ -14,6 +14,8 @@ import msgspec
 
 MAX_MESSAGE_BYTES = 24 * 1024 * 1024
 """The specification allows payloads of 24 MB; a longer message is an error."""
+_MOST_PIECES = 4096
+"""Of one unfinished message; more are joined, as each takes memory of its own."""
 _PRELUDE = struct.Struct("!III")
 _SHORT = struct.Struct("!H")
 _FIXED = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
@@ -46,6 +48,8 @@ class EventStream:
         self._carry.append(data)
         self._size += len(data)
         if self._size < self._need:
+            if len(self._carry) > _MOST_PIECES:
+                self._carry[:] = (b"".join(self._carry),)
             return []
         buffer = b"".join(self._carry) if len(self._carry) > 1 else data
         return list(self._messages(buffer))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """A longer message is passed over."""
+MAX_CONTROL_BYTES = 125
+_MOST_PARTS = 4096
 TEXT, CLOSE = 1, 8
 
 
@@ -56,7 +58,7 @@ class Messages:
             return 0
         final, opcode = buffer[0] & 0x80, buffer[0] & 0x0F
         size, start = buffer[1] & 0x7F, 2
-        if buffer[0] & 0x70 or buffer[1] & 0x80:
+        if buffer[0] & 0x70 or buffer[1] & 0x80 or (opcode >= CLOSE and (size > MAX_CONTROL_BYTES or not final)):
             return -1
         if size == 126:
             start = 4
@@ -66,7 +68,7 @@ class Messages:
             size = int.from_bytes(buffer[2:10], "big")
         if len(buffer) < start:
             return 0
-        if opcode >= 8:
+        if opcode >= CLOSE:
             return start + size if len(buffer) >= start + size else 0
         if size > MAX_MESSAGE_BYTES:
             self._skip = start + size - len(buffer)
@@ -84,8 +86,10 @@ class Messages:
             self._size += len(payload)
             if self._size > MAX_MESSAGE_BYTES:
                 self._message = None
-            else:
+            elif payload:
                 self._message.append(payload)
+                if len(self._message) > _MOST_PARTS:
+                    self._message = [b"".join(self._message)]
         else:
             self._message = None
         if final and self._message is not None:
