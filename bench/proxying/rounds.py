@@ -37,7 +37,7 @@ class Size:
 
 SMOKE = Size(rounds=1, seconds=0.1, streams=4, memory_calls=(64, 128), fsyncs=5)
 QUICK = Size(rounds=3, seconds=1.0, streams=100, memory_calls=(10_000, 100_000), fsyncs=200)
-FULL = Size(rounds=7, seconds=2.0, streams=200, memory_calls=(10_000, 1_000_000), fsyncs=500)
+FULL = Size(rounds=5, seconds=2.0, streams=200, memory_calls=(10_000, 1_000_000), fsyncs=500)
 
 Figures = dict[tuple[str, str], list[float]]
 """(what was measured, contender) -> a figure of each round."""
@@ -179,22 +179,17 @@ class Rounds:
         found = self.figures.get((what, name))
         return statistics.median(found) if found else None
 
-    def ratio(self, what: str, name: str, peer: str) -> float | None:
-        """The median of each round's own ratio."""
-        ours, theirs = self.figures.get((what, name)), self.figures.get((what, peer))
-        if not ours or not theirs:
-            return None
-        found = [mine / its for mine, its in zip(ours, theirs, strict=True) if its]
-        return statistics.median(found) if found else None
+    def ratios(self, what: str, name: str, peer: str) -> list[float]:
+        """Each round's own ratio."""
+        ours, theirs = self.figures.get((what, name), []), self.figures.get((what, peer), [])
+        return [mine / its for mine, its in zip(ours, theirs, strict=False) if its]
 
-    def added(self, what: str, name: str) -> float | None:
-        """The median of each round's difference to the provider without a proxy."""
-        ours, bare = self.figures.get((what, name)), self.figures.get((what, "direct"))
-        if not ours or not bare:
-            return None
-        return statistics.median(mine - its for mine, its in zip(ours, bare, strict=True))
+    def added(self, what: str, name: str) -> list[float]:
+        """Each round's difference to the provider without a proxy."""
+        ours, bare = self.figures.get((what, name), []), self.figures.get((what, "direct"), [])
+        return [mine - its for mine, its in zip(ours, bare, strict=False)]
 
-    def ratio_of(self, what: str, other: str, name: str) -> float | None:
-        """One contender's own two medians."""
+    def own(self, what: str, other: str, name: str) -> list[float]:
+        """The ratio of one contender's two medians."""
         top, bottom = self.middle(what, name), self.middle(other, name)
-        return top / bottom if top is not None and bottom else None
+        return [top / bottom] if top is not None and bottom else []

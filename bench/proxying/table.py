@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import statistics
+from collections.abc import Callable, Iterable
 
 from proxying.rounds import Rounds
 
@@ -16,6 +17,14 @@ def shown(value: float | None) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def spread(values: list[float]) -> str:
+    """The median, and from where to where the rounds went."""
+    if not values:
+        return ABSENT
+    middle = shown(statistics.median(values))
+    return middle if len(values) == 1 else f"{middle} ({shown(min(values))} to {shown(max(values))})"
 
 
 def drawn(rows: Iterable[list[str]]) -> str:
@@ -40,8 +49,11 @@ def bounded(rounds: Rounds, builds: list[str], fsync: float) -> str:
     """Ratios, a column for each build of the gateway, beside their bounds."""
     rows = [["ratio within the run", *builds, "at most"]]
 
-    def ratio(title: str, what: str, peer: str, most: str) -> None:
-        rows.append([title, *(shown(rounds.ratio(what, name, peer)) for name in builds), most])
+    def row(title: str, found: Callable[[str], list[float]], most: str = ABSENT) -> None:
+        rows.append([title, *(spread(found(name)) for name in builds), most])
+
+    def ratio(title: str, what: str, peer: str, most: str = ABSENT) -> None:
+        row(title, lambda name: rounds.ratios(what, name, peer), most)
 
     for in_flight, most in ((32, "2.2"), (256, "1.7")):
         what = f"CPU µs a call, {in_flight} in flight"
@@ -50,16 +62,13 @@ def bounded(rounds: Rounds, builds: list[str], fsync: float) -> str:
     ratio("CPU an SSE chunk ÷ bare asyncio", "CPU µs an SSE chunk", "asyncio", "1.2")
     for size, most in (("100 kB", "2"), ("1 MB", ABSENT)):
         ratio(f"CPU of a {size} body ÷ nginx", f"CPU µs a body of {size}", "nginx", most)
-        ratio(f"CPU of a {size} body ÷ bare asyncio", f"CPU µs a body of {size}", "asyncio", ABSENT)
-    for title, what, most in (
-        ("added p50 at 30 % load, ms", "p50 at 30 % load, ms", shown(1 + fsync)),
-        ("added p99 at 30 % load, ms", "p99 at 30 % load, ms", ABSENT),
-        ("added to a stream's first byte, p50, ms", "first byte p50, ms", ABSENT),
-    ):
-        rows.append([title, *(shown(rounds.added(what, name)) for name in builds), most])
+        ratio(f"CPU of a {size} body ÷ bare asyncio", f"CPU µs a body of {size}", "asyncio")
+    row("added p50 at 30 % load, ms", lambda name: rounds.added("p50 at 30 % load, ms", name), shown(1 + fsync))
+    row("added p99 at 30 % load, ms", lambda name: rounds.added("p99 at 30 % load, ms", name))
+    row("added to a stream's first byte, p50, ms", lambda name: rounds.added("first byte p50, ms", name))
     few, many = rounds.size.memory_calls
-    grown = [rounds.ratio_of("MiB after many calls", "MiB after few calls", name) for name in builds]
-    rows.append([f"memory after {many:,} calls ÷ after {few:,}", *(shown(one) for one in grown), "1.05"])
-    pairs = [rounds.ratio_of("CPU µs a call, 2 workers", "CPU µs a call, 32 in flight", name) for name in builds]
-    rows.append(["CPU a call, 2 workers ÷ 1", *(shown(one) for one in pairs), "1.15"])
+    title = f"memory after {many:,} calls ÷ after {few:,}"
+    row(title, lambda name: rounds.own("MiB after many calls", "MiB after few calls", name), "1.05")
+    both, one = "CPU µs a call, 2 workers", "CPU µs a call, 32 in flight"
+    row("CPU a call, 2 workers ÷ 1", lambda name: rounds.own(both, one, name), "1.15")
     return drawn(rows)

@@ -61,3 +61,11 @@ def test_each_figure_is_measured_beside_its_peers_and_its_bound() -> None:
 
 def line_cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("| ") else []
+
+
+def test_the_documents_figures_are_those_that_the_bench_prints() -> None:
+    text = (ROOT / "docs" / "performance.md").read_text().split("<!-- figures -->")[1].split("<!-- end -->")[0]
+    titles = {cells[0] for cells in map(line_cells, text.splitlines()) if cells}
+    counted = "memory after 100,000 calls ÷ after 10,000"
+    wanted = {*MEASURED, *BOUNDED, "added p50 at 30 % load, ms", "measured", "ratio within the run", counted}
+    assert {title for title in titles if title.strip("-")} == wanted - {"memory after 128 calls ÷ after 64"}
