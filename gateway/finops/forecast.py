@@ -1,6 +1,6 @@
 """What a month will be: weekday pattern × current level, with an interval from how wrong the method was so far.
 
-An estimate, so it is computed in floats and rounded to nanodollars at the end. ``bench/forecast.py`` sets it beside the
+An estimate, so it is computed in floats and rounded to nanodollars at the end. ``bench/insight.py`` sets it beside the
 naive run rate.
 """
 
