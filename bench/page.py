@@ -47,6 +47,8 @@ VIEWS = (
     ("filter by provider", "explore?period=90d&provider=gemini", FILTER_MS),
     ("filter by model", "explore?period=90d&model=o3-mini", FILTER_MS),
     ("filter by tag", "explore?period=90d&tag.region=eu", FILTER_MS),
+    ("filter by outcome, 30 days", "explore?outcome=client_disconnected", FILTER_MS),
+    ("by outcome, 30 days", "explore?by=outcome,team", FILTER_MS),
     ("filter by what does not exist", "explore?period=90d&team=none", FILTER_MS),
     ("quotas", "quotas", FILTER_MS),
     ("requests", "requests", FILTER_MS),

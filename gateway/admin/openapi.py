@@ -14,7 +14,7 @@ _PERIOD = {
     "until": "First moment that no longer counts. Default: all up to now.",
 }
 _FILTERS = {
-    name: f"Only this {name}; may be repeated." for name in ("team", "workflow", "key", "provider", "model")
+    name: f"Only this {name}; may be repeated." for name in ("team", "workflow", "key", "provider", "model", "outcome")
 } | {"tag.NAME": "Only calls with this value of the tag; may be repeated."}
 _RECORD_FILTERS = {name: f"Only this {name}." for name in ("team", "workflow", "key", "provider", "model", "outcome")}
 _PAGES = {"limit": "Rows of a page.", "cursor": "The cursor of the page before."}
@@ -132,7 +132,7 @@ _OPERATIONS: tuple[_Operation, ...] = (
     ("get", "/api/openapi.json", "This document", _NONE, "", "Any"),
     (
         "get", "/api/spend", "Spend, tokens and speed of any group of calls",
-        {"by": "Dimensions, by commas: team, workflow, key, provider, model, tag.NAME, hour, day, week, month.",
+        {"by": "By commas: team, workflow, key, provider, model, outcome, tag.NAME, hour, day, week, month.",
          **_PERIOD, **_FILTERS, **_PAGES, "format": "json or csv",
          "measures": "Only these numbers, by commas; the fewer, the quicker. Default: all."},
         "", "Spend",

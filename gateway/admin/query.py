@@ -13,7 +13,7 @@ from aiohttp import web
 from gateway.config.values import moment_ns
 from gateway.ledger.rows import HOUR_NS
 
-FILTERS = ("team", "workflow", "key", "provider", "model")
+FILTERS = ("team", "workflow", "key", "provider", "model", "outcome")
 MAX_FILTERS = 50
 T = TypeVar("T")
 

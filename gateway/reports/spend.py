@@ -6,7 +6,7 @@ Adjustments count in the hour of the call that they correct.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,8 @@ from gateway.ledger.edges import id_bounds
 from gateway.ledger.ids import first_id_at
 from gateway.ledger.rows import GROUP_BITS, GROUP_MASK, HOUR_NS, TIMES, USAGE_FIELDS
 
-DIMENSIONS = ("team", "workflow", "key", "provider", "model", "hour", "day", "week", "month")
+OUTCOME = "outcome"
+DIMENSIONS = ("team", "workflow", "key", "provider", "model", OUTCOME, "hour", "day", "week", "month")
 _COLUMNS = {"key": "key_id"}
 _HOUR_S = 3600
 COUNTS = ("requests", "rejected", "errors", "disconnected", "estimated", "recovered", "unpriced")
@@ -82,8 +83,12 @@ def spend(
     row that are wanted, beside ``ALWAYS``; the others are 0, which is quicker. Default: all. Raises
     ``UnknownDimensionError``.
     """
-    names = _names(measures)
-    shown = [_FORMATS.get(dimension, str) for dimension in by]
+    if OUTCOME in by or any(name == OUTCOME for name, _ in filters):
+        from gateway.reports.outcomes import by_outcome
+
+        return by_outcome(connection, by, since_ns, until_ns, filters, measures)
+    names = names_of(measures)
+    shown = [FORMATS.get(dimension, str) for dimension in by]
     groups: dict[tuple[str, ...], list[int]] = {}
     first, last = -(-since_ns // HOUR_NS), until_ns // HOUR_NS
     if until_ns % HOUR_NS and _nothing_since(connection, until_ns):
@@ -91,16 +96,21 @@ def spend(
         last, until_ns = last + 1, (last + 1) * HOUR_NS
     if first < last:
         for period, since, until in _periods(connection, by, first, last, filters):
-            _add(groups, _sums(connection, by, period, since, until, filters, names), shown)
+            add_up(groups, _sums(connection, by, period, since, until, filters, names), shown)
         edges = [(since_ns, first * HOUR_NS), (last * HOUR_NS, until_ns)]
     else:
         edges = [(since_ns, until_ns)]
     for start, end in edges:
         if start < end:
-            _add(groups, _records(connection, by, start, end, filters, names), shown)
-    for row in _adjustments(connection, by, since_ns, until_ns, filters):
+            add_up(groups, _records(connection, by, start, end, filters, names), shown)
+    for row in adjustments(connection, by, since_ns, until_ns, filters):
         key = tuple(show(value) for show, value in zip(shown, row, strict=False))
         groups.setdefault(key, [0] * len(names))[-1] += row[-1]
+    return rows_of(groups, names)
+
+
+def rows_of(groups: Mapping[tuple[str, ...], Sequence[int]], names: Sequence[str]) -> list[SpendRow]:
+    """Groups with their sums as rows, the dearest first."""
     rows = []
     for key, sums in groups.items():
         counts = dict.fromkeys(SUMS, 0) | dict(zip(names, sums, strict=True))
@@ -111,7 +121,7 @@ def spend(
     return sorted(rows, key=lambda row: (-row.cost_nanousd, row.group))
 
 
-def _names(measures: Sequence[str]) -> tuple[str, ...]:
+def names_of(measures: Sequence[str]) -> tuple[str, ...]:
     """The sums that the wanted fields of a row are made of, in the order of ``SUMS``."""
     wanted = {f"{name}_total" if f"{name}_total" in USAGE_FIELDS else name for name in (*measures, *ALWAYS)}
     return tuple(name for name in SUMS if name in wanted) if measures else SUMS
@@ -131,7 +141,7 @@ def _day(number: int) -> date:
     return date(1970, 1, 1) + timedelta(days=number)
 
 
-_FORMATS: dict[str, Callable[[int], str]] = {
+FORMATS: dict[str, Callable[[int], str]] = {
     "hour": _hour,
     "day": lambda number: _day(number).isoformat(),
     "week": lambda number: (_day(number) - timedelta(days=_day(number).weekday())).isoformat(),
@@ -140,7 +150,9 @@ _FORMATS: dict[str, Callable[[int], str]] = {
 """Hours and days since 1970 as text. A week is called by its Monday."""
 
 
-def _add(groups: dict[tuple[str, ...], list[int]], rows: sqlite3.Cursor, shown: Sequence[Callable[[Any], str]]) -> None:
+def add_up(
+    groups: dict[tuple[str, ...], list[int]], rows: sqlite3.Cursor, shown: Sequence[Callable[[Any], str]]
+) -> None:
     size = len(shown)
     for row in rows:
         key = tuple(show(value) for show, value in zip(shown, row, strict=False))
@@ -154,19 +166,20 @@ def _add(groups: dict[tuple[str, ...], list[int]], rows: sqlite3.Cursor, shown: 
 def column_of(dimension: str) -> str:
     """SQL of a dimension that is no time, over the views ``requests`` and ``rollups``. Raises
     ``UnknownDimensionError``."""
-    if dimension in _FORMATS:
-        raise UnknownDimensionError(f"{dimension} is a time: use team, workflow, key, provider, model or tag.NAME")
-    return _expression(dimension, "0")
+    if dimension in FORMATS or dimension == OUTCOME:
+        what = "a time" if dimension in FORMATS else "no part of the sums"
+        raise UnknownDimensionError(f"{dimension} is {what}: use team, workflow, key, provider, model or tag.NAME")
+    return expression(dimension, "0")
 
 
-def _expression(dimension: str, hour: str) -> str:
+def expression(dimension: str, hour: str) -> str:
     """SQL of a dimension; ``hour`` is the SQL of the hour in which the call began."""
     if dimension.startswith("tag.") and 4 < len(dimension) <= MAX_TAG:
         name = dimension[4:].replace('"', "").replace("'", "''").replace("\\", "")
         return f"coalesce(json_extract(tags, '$.\"{name}\"'), '')"
     if dimension == "hour":
         return hour
-    if dimension in _FORMATS:
+    if dimension in FORMATS:
         return f"{hour} / 24"
     if dimension in DIMENSIONS:
         return _COLUMNS.get(dimension, dimension)
@@ -180,7 +193,7 @@ def _filter(dimension: str, hour: str) -> str:
         return f"strftime('{formats[dimension]}', {hour} * {_HOUR_S}, 'unixepoch')"
     if dimension == "week":
         raise UnknownDimensionError("week is no filter: use since and until")
-    return _expression(dimension, hour)
+    return expression(dimension, hour)
 
 
 def _conditions(filters: Sequence[tuple[str, str]], hour: str) -> tuple[list[str], list[object]]:
@@ -196,7 +209,7 @@ def _conditions(filters: Sequence[tuple[str, str]], hour: str) -> tuple[list[str
     return conditions, bound
 
 
-def _query(
+def grouped(
     connection: sqlite3.Connection,
     select: Sequence[str],
     sums: Sequence[str],
@@ -234,24 +247,44 @@ def _sums(
 ) -> sqlite3.Cursor:
     """Sums of ``hours`` or ``days``. Where no time is asked for, first of each group, by number; then by the names that
     the groups have."""
-    in_time = [one for one in filters if one[0] in _FORMATS]
-    of_groups, bound = _conditions([one for one in filters if one[0] not in _FORMATS], "")
+    in_time = [one for one in filters if one[0] in FORMATS]
+    of_groups, bound = _conditions([one for one in filters if one[0] not in FORMATS], "")
     where = f"{period}.id >= ? AND {period}.id < ?"
     if of_groups:
         where += f" AND ({period}.id & {GROUP_MASK}) IN (SELECT id FROM groups WHERE {' AND '.join(of_groups)})"  # noqa: S608
     values = (first << GROUP_BITS, last << GROUP_BITS, *bound)
     hour = f"({period}.id >> {GROUP_BITS})" if period == "hours" else f"(({period}.id >> {GROUP_BITS}) * 24)"
-    select = [_expression(dimension, hour) for dimension in by]
+    select = [expression(dimension, hour) for dimension in by]
     sums = [f"coalesce(sum({name}), 0)" for name in names]
-    if in_time or any(dimension in _FORMATS for dimension in by):
+    if in_time or any(dimension in FORMATS for dimension in by):
         source = f"{period} CROSS JOIN groups ON groups.id = ({period}.id & {GROUP_MASK})"
-        return _query(connection, select, sums, source, values, in_time, hour, where)
+        return grouped(connection, select, sums, source, values, in_time, hour, where)
     totals = ", ".join(f"sum({name}) AS {name}" for name in names)
     source = (
         f"(SELECT id & {GROUP_MASK} AS group_id, {totals} FROM {period} WHERE {where} GROUP BY 1) "  # noqa: S608
         "CROSS JOIN groups ON groups.id = group_id"
     )
-    return _query(connection, select, sums, source, values, (), hour)
+    return grouped(connection, select, sums, source, values, (), hour)
+
+
+def sums_of_records(names: Sequence[str]) -> list[str]:
+    """SQL of sums, over records."""
+    counts = {
+        "requests": "count(*)",
+        "rejected": "coalesce(sum(outcome = 'rejected'), 0)",
+        "errors": "coalesce(sum(outcome IN ('upstream_error', 'upstream_timeout')), 0)",
+        "disconnected": "coalesce(sum(outcome = 'client_disconnected'), 0)",
+        "estimated": "coalesce(sum(usage_source = 'estimated'), 0)",
+        "recovered": "coalesce(sum(outcome = 'recovered'), 0)",
+        "unpriced": "coalesce(sum(NOT priced), 0)",
+        "ttft_count": "count(ttft_us)",
+    }
+    return [
+        f"coalesce(sum(json_extract(usage, '$.{name}')), 0)"
+        if name in USAGE_FIELDS
+        else counts.get(name, f"coalesce(sum({name}), 0)")
+        for name in names
+    ]
 
 
 def _records(
@@ -263,34 +296,23 @@ def _records(
     names: Sequence[str],
 ) -> sqlite3.Cursor:
     hour = f"(started_ns / {HOUR_NS})"
-    select = [_expression(dimension, hour) for dimension in by]
-    counts = {
-        "requests": "count(*)",
-        "rejected": "coalesce(sum(outcome = 'rejected'), 0)",
-        "errors": "coalesce(sum(outcome IN ('upstream_error', 'upstream_timeout')), 0)",
-        "disconnected": "coalesce(sum(outcome = 'client_disconnected'), 0)",
-        "estimated": "coalesce(sum(usage_source = 'estimated'), 0)",
-        "recovered": "coalesce(sum(outcome = 'recovered'), 0)",
-        "unpriced": "coalesce(sum(NOT priced), 0)",
-        "ttft_count": "count(ttft_us)",
-    }
-    sums = [
-        f"coalesce(sum(json_extract(usage, '$.{name}')), 0)"
-        if name in USAGE_FIELDS
-        else counts.get(name, f"coalesce(sum({name}), 0)")
-        for name in names
-    ]
+    select = [expression(dimension, hour) for dimension in by]
+    sums = sums_of_records(names)
     where = "request_id >= ? AND request_id < ? AND started_ns >= ? AND started_ns < ?"
     values = (*id_bounds(connection, since_ns, until_ns), since_ns, until_ns)
-    return _query(connection, select, sums, "requests", values, filters, hour, where)
+    return grouped(connection, select, sums, "requests", values, filters, hour, where)
 
 
-def _adjustments(
-    connection: sqlite3.Connection, by: Sequence[str], since_ns: int, until_ns: int, filters: Sequence[tuple[str, str]]
+def adjustments(
+    connection: sqlite3.Connection,
+    by: Sequence[str],
+    since_ns: int,
+    until_ns: int,
+    filters: Sequence[tuple[str, str]],
+    source: str = "adjustments",
 ) -> sqlite3.Cursor:
-    select = [_expression(dimension, "hour") for dimension in by]
+    """What was booked later, by the hours of the calls."""
+    select = [expression(dimension, "hour") for dimension in by]
     where = "hour >= ? AND hour < ?"
     bounds = (since_ns // HOUR_NS, -(-until_ns // HOUR_NS))
-    return _query(
-        connection, select, ["coalesce(sum(delta_nanousd), 0)"], "adjustments", bounds, filters, "hour", where
-    )
+    return grouped(connection, select, ["coalesce(sum(delta_nanousd), 0)"], source, bounds, filters, "hour", where)

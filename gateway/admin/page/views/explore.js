@@ -6,7 +6,7 @@ import { copy, empty, field, fill, h, search, select, table } from "../dom.js";
 import { count, ms, named, percent, short, usd } from "../format.js";
 import { PRESETS, buckets, period } from "../periods.js";
 
-const DIMENSIONS = ["team", "workflow", "key", "provider", "model"];
+const DIMENSIONS = ["team", "workflow", "key", "provider", "model", "outcome"];
 const MEASURES = {
   cost: ["Cost", (row) => row.cost_nanousd, true, "cost_nanousd"],
   requests: ["Requests", (row) => row.requests, false, "requests"],
