@@ -64,8 +64,9 @@ def test_names_that_callers_chose_are_escaped(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian package prometheus) is not installed")
-def test_promtool_makes_blocks_of_it(text: str, tmp_path: Path) -> None:
-    (tmp_path / "past.om").write_text(text)
+def test_promtool_makes_blocks_of_it(quarter: Gateway, tmp_path: Path) -> None:
+    # two days: a block is two hours long
+    quarter.cli("export", "openmetrics", "--since", "2026-10-30", "--until", LAST, "--out", str(tmp_path / "past.om"))
     command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "past.om", "data"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
