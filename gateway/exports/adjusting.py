@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gateway.exports.columns import Row, decimal, moment, usd
+from gateway.exports.columns import Row, moment, usd, whole
 from gateway.exports.scope import GRAINS, Scope, billing, shared
 from gateway.ledger.rows import HOUR_NS
 
@@ -57,7 +57,7 @@ def _row(row: Any, step: int, price_list: Callable[[str], str]) -> Row:
         "ListCost": usd(delta),
         "PricingCurrencyEffectiveCost": usd(delta),
         "x_Model": (model or requested) or None,
-        "x_Calls": decimal(count, 0),
+        "x_Calls": whole(count),
         "x_PriceSource": price or None,
         "x_Reason": reason or kind,
     }

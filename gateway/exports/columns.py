@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
-from fractions import Fraction
 from typing import Literal
 
 from gateway.reports.cells import cell
-from pricing.money import half_even
 
 Kind = Literal["text", "number", "time"]
 Value = str | Decimal | datetime | None
@@ -37,20 +35,19 @@ COLUMNS: dict[str, Kind] = {
 """Name → kind, in the order of the file: those of FOCUS first, then ``x_`` columns of this gateway."""
 
 
-def decimal(value: Fraction | int, places: int = PLACES) -> Decimal:
-    """A number with so many decimal places, rounded half to even; exact where it has no more."""
-    fraction = Fraction(value) * 10**places
-    return _scaled(half_even(fraction.numerator, fraction.denominator), places)
+def scaled(number: int, places: int = PLACES) -> Decimal:
+    """``number`` / 10 ** ``places``, exact."""
+    return Decimal(f"{number}E-{places}")
+
+
+def whole(number: int) -> Decimal:
+    """A whole number."""
+    return Decimal(number)
 
 
 def usd(nanousd: int) -> Decimal:
     """Nanodollars in dollars, exact."""
-    return _scaled(nanousd, 9)
-
-
-def _scaled(number: int, places: int) -> Decimal:
-    """``number`` / 10 ** ``places``, without a context that could round it."""
-    return Decimal(f"{number}E-{places}")
+    return scaled(nanousd, 9)
 
 
 def moment(time_ns: int) -> datetime:

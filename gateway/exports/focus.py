@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from fractions import Fraction
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from gateway.exports.adjusting import adjustment_rows
-from gateway.exports.columns import Row, decimal, moment, usd
+from gateway.exports.columns import PLACES, Row, moment, scaled, usd, whole
 from gateway.exports.names import meter_of
-from gateway.exports.rates import Rates
+from gateway.exports.rates import FREE, Rate, Rates
 from gateway.exports.scope import GRAINS, Scope, billing, shared
 from gateway.ledger.edges import id_bounds
 from gateway.ledger.keeping import horizon_ns
 from gateway.ledger.rows import rfc3339
 from pricing.book import PriceBook
+from pricing.money import half_even
 
 
 class RecordsGoneError(ValueError):
@@ -119,8 +120,8 @@ def _add(sums: dict[_Key, _Sums], rates: Rates, row: Any) -> None:
         return
     contract, public = rates.sheets(provider, (model, requested), tier, region, at_ns)
     for item, quantity, unit, nanousd in billed:
-        rate = Fraction() if not priced else rates.billed(contract, item, quantity, nanousd, input_tokens)
-        listed = rates.public(public, item, input_tokens) if priced else Fraction()
+        rate = rates.billed(contract, item, quantity, nanousd, input_tokens) if priced else FREE
+        listed = rates.public(public, item, input_tokens) if priced else FREE
         key = (team, workflow, key_id, provider, model or requested, tags, tier, region, source, priced, item, unit,
                rate, listed)  # fmt: skip
         known = sums.get(key)
@@ -155,41 +156,49 @@ def _row(key: _Key, sums: _Sums, period: tuple[int, int], billing_ns: int, price
     (team, workflow, key_id, provider, model, tags, tier, region, source, priced, item, unit, rate, listed) = key
     listing = price_list(provider)
     meter = meter_of(item, unit)
-    quantity = decimal(Fraction(sums.quantity, meter.per))
     if rate is None:
-        rate = Fraction(sums.nanousd, sums.quantity) if sums.quantity else Fraction()
-    price = decimal(rate * meter.per / 10**9)
-    public = decimal((rate if listed is None else listed) * meter.per / 10**9)
+        # the mean: never below zero, whatever was corrected
+        rate = (max(0, sums.nanousd), sums.quantity) if sums.quantity > 0 else FREE
+    price, contracted = _priced(rate, sums.quantity, meter.per)
+    public, list_cost = _priced(rate if listed is None else listed, sums.quantity, meter.per)
+    billed = usd(sums.nanousd)
     sku = f"{listing.rpartition(':')[2]}/{model}/{item}"
     details = {"x_Model": model, "x_Meter": item, "x_ServiceTier": tier or "standard"}
     return {
         **shared(team, workflow, key_id, provider, region, tags, listing),
         **billing(billing_ns, period[0]),
-        "BilledCost": usd(sums.nanousd),
+        "BilledCost": billed,
         "ChargeCategory": "Usage",
         "ChargeDescription": f"{meter.name} of {model}" + (f", {tier}" if tier else ""),
         "ChargeFrequency": "Usage-Based",
         "ChargePeriodStart": moment(period[0]),
         "ChargePeriodEnd": moment(period[1]),
-        "ConsumedQuantity": decimal(sums.quantity, 0),
+        "ConsumedQuantity": whole(sums.quantity),
         "ConsumedUnit": meter.unit,
-        "ContractedCost": decimal(Fraction(price) * Fraction(quantity)),
+        "ContractedCost": contracted,
         "ContractedUnitPrice": price,
-        "EffectiveCost": usd(sums.nanousd),
-        "ListCost": decimal(Fraction(public) * Fraction(quantity)),
+        "EffectiveCost": billed,
+        "ListCost": list_cost,
         "ListUnitPrice": public,
         "PricingCategory": "Dynamic" if item == "reported" else "Standard",
         "PricingCurrencyContractedUnitPrice": price,
-        "PricingCurrencyEffectiveCost": usd(sums.nanousd),
+        "PricingCurrencyEffectiveCost": billed,
         "PricingCurrencyListUnitPrice": public,
-        "PricingQuantity": quantity,
+        "PricingQuantity": scaled(sums.quantity * 10**PLACES // meter.per),
         "PricingUnit": meter.pricing_unit,
         "SkuId": sku,
         "SkuMeter": meter.name,
         "SkuPriceDetails": msgspec.json.encode(details).decode(),
         "SkuPriceId": "/".join((sku, tier or "standard", *((region,) if region else ()))),
         "x_Model": model,
-        "x_Calls": decimal(sums.calls, 0),
+        "x_Calls": whole(sums.calls),
         "x_PriceSource": source or None,
         "x_Priced": "true" if priced else "false",
     }
+
+
+def _priced(rate: Rate, quantity: int, per: int) -> tuple[Decimal, Decimal]:
+    """The price of ``per`` units in dollars, rounded, and its product with the quantity."""
+    numerator, denominator = rate
+    price = half_even(numerator * per * 10 ** (PLACES - 9), denominator)
+    return scaled(price), scaled(half_even(price * quantity, per))
