@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 from attacks import AUTH, HOST, REFUSED, Attack, attacks
+from more_attacks import more_attacks
 from raw_client import answers, exchange
 from strict_provider import ANSWER, StrictProvider
 from support.gateway import Gateway
@@ -14,7 +15,7 @@ from support.gateway import Gateway
 NORMAL = b"GET /p/normal HTTP/1.1\r\n" + HOST + AUTH + b"Connection: close\r\n\r\n"
 
 
-@pytest.mark.parametrize("attack", attacks(), ids=lambda attack: attack.name)
+@pytest.mark.parametrize("attack", attacks() + more_attacks(), ids=lambda attack: attack.name)
 def test_an_attack_reaches_the_provider_as_what_it_is_or_not_at_all(
     gateway: Gateway, provider: StrictProvider, attack: Attack
 ) -> None:
