@@ -156,6 +156,7 @@ class App:
 
     def _build(self, loop: asyncio.AbstractEventLoop, path: Path) -> None:
         config, clock = self.config, self.clock
+        self.key_store = SqliteKeyStore(path)
         self.desk = QuotaDesk(self.ledger, clock, self.log, lambda: self.parts.quotas)
         self.webhooks = Webhooks(self.ledger, clock, self.log)
         self.desk.told.append(self.webhooks.wake)
@@ -167,7 +168,7 @@ class App:
         vocabularies = Vocabularies()
         self.parts = Parts(
             router=assembly.router_of(config, self.pool, clock, self.keeper, os.environ),
-            keys=KeyRing(config.keys, SqliteKeyStore(path), monotonic=clock.monotonic, now_ns=clock.now_ns),
+            keys=KeyRing(config.keys, self.key_store, monotonic=clock.monotonic, now_ns=clock.now_ns),
             guard=Guard(assembly.guard_limits_of(config), clock.monotonic),
             attribution=config.attribution,
             quotas=quotas,
@@ -250,7 +251,7 @@ class App:
             self.logs.scrubber.learn(secrets_of(config))
             self.parts = parts
             self.access.renew(config.server)
-            self.plane.limits = assembly.limits_of(config)
+            self.plane.use(assembly.limits_of(config))
             parts.guard.use(assembly.guard_limits_of(config))
             self.config = config
             await self.doors.renew(renewal)
@@ -291,7 +292,7 @@ class App:
         router = assembly.router_of(config, self.pool, self.clock, self.keeper, os.environ)
         keys = KeyRing(
             config.keys,
-            SqliteKeyStore(self.ledger.path),
+            self.key_store,
             monotonic=self.clock.monotonic,
             now_ns=self.clock.now_ns,
         )

@@ -18,6 +18,7 @@ MIN_SECRET = 8
 _NAMES = frozenset(
     (
         "secret",
+        "old_secret",
         "api_key",
         "admin_token",
         "client_secret",

@@ -92,6 +92,12 @@ def _keys(config: Config, providers: frozenset[str]) -> Iterator[Found]:
         if (key.secret is None) == (key.hash is None):
             hint = 'Write secret = "env:NAME" or hash = "sha256:…".'
             yield path, "needs either secret or hash", hint
+        olds = [name for name in ("old_secret", "old_hash") if getattr(key, name) is not None]
+        if len(olds) > 1:
+            yield (*path, "old_hash"), "is a second old secret beside old_secret", "Keep one."
+        if (key.old_expires is None) == bool(olds):
+            message = "needs old_expires: when the old secret ends" if olds else "ends an old secret that is not there"
+            yield (*path, olds[0] if olds else "old_expires"), message, "Write both, or neither."
         if key.id in ids:
             yield (*path, "id"), f'the id "{key.id}" is used twice', "Give each key its own."
         ids.add(key.id)
@@ -110,6 +116,10 @@ def _hashes(key: KeyConfig) -> Iterator[str]:
         yield "sha256:" + hashlib.sha256(key.secret.encode()).hexdigest()
     if key.hash is not None:
         yield key.hash
+    if key.old_secret is not None:
+        yield "sha256:" + hashlib.sha256(key.old_secret.encode()).hexdigest()
+    if key.old_hash is not None:
+        yield key.old_hash
 
 
 def _unknown_names(path: tuple[str | int, ...], globs: Iterable[str], names: Iterable[str]) -> Iterator[Found]:

@@ -174,6 +174,10 @@ class KeyConfig(Table):
     providers: tuple[Glob, ...] = ()
     expires: Expiry | None = None
     """First moment at which the key is refused."""
+    old_secret: str | None = Field(default=None, min_length=8)
+    old_hash: str | None = Field(default=None, pattern=r"^sha256:[0-9a-f]{64}$")
+    old_expires: Expiry | None = None
+    """First moment at which the secret before this one is refused."""
 
 
 class RouteConfig(Table):

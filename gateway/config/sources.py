@@ -12,7 +12,16 @@ from gateway.config.problems import near
 
 _FROM = re.compile(r"(env|file):(.+)", re.DOTALL)
 SECRETS = frozenset(
-    ("admin_token", "api_key", "secret", "access_key_id", "secret_access_key", "session_token", "client_secret")
+    (
+        "admin_token",
+        "api_key",
+        "secret",
+        "old_secret",
+        "access_key_id",
+        "secret_access_key",
+        "session_token",
+        "client_secret",
+    )
 )
 """Keys whose values are never shown, and that commands which call nobody can do without."""
 MAX_FILE = 65_536

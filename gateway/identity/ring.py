@@ -6,7 +6,7 @@ with a secret, so the time it takes says nothing of one, and guessing costs the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from typing import Literal, Protocol
 
@@ -36,6 +36,10 @@ class StoredKey(msgspec.Struct, frozen=True):
 class KeyStore(Protocol):
     """Keys that are made and revoked at run time."""
 
+    def everything(self) -> Iterable[StoredKey]:
+        """All keys."""
+        ...
+
     def changes(self) -> Iterable[StoredKey]:
         """Keys that are new, or newly revoked, since the last call. Cheap where there are none; never raises."""
         ...
@@ -52,14 +56,14 @@ class KeyRing:
         monotonic: Callable[[], float],
         now_ns: Callable[[], int],
     ) -> None:
-        self._configured = {_digest_of(key): _principal(key) for key in keys}
+        self._configured = {digest: principal for key in keys for digest, principal in _secrets_of(key)}
         self._keys = dict(self._configured)
         self._revoked: set[bytes] = set()
         self._store = store
         self._monotonic = monotonic
         self._now_ns = now_ns
-        self._looked = float("-inf")
-        self._refresh()
+        self._looked = monotonic()
+        self._take(store.everything() if store is not None else ())
 
     def identify(self, secret: str) -> Principal | None:
         """The owner of a key; None where it is unknown, expired or revoked."""
@@ -93,7 +97,10 @@ class KeyRing:
         self._looked = self._monotonic()
         if self._store is None:
             return
-        for key in self._store.changes():
+        self._take(self._store.changes())
+
+    def _take(self, keys: Iterable[StoredKey]) -> None:
+        for key in keys:
             if key.digest in self._configured:
                 # what the operator wrote down counts
                 continue
@@ -104,10 +111,20 @@ class KeyRing:
                 self._keys[key.digest] = key.principal
 
 
-def _digest_of(key: KeyConfig) -> bytes:
-    if key.hash is not None:
-        return bytes.fromhex(key.hash.removeprefix("sha256:"))
-    return sha256((key.secret or "").encode()).digest()
+def _secrets_of(key: KeyConfig) -> Iterator[tuple[bytes, Principal]]:
+    """The digest of each secret that a key has, with whom it stands for: the old one ends before the key does."""
+    principal = _principal(key)
+    if key.old_expires is not None and (key.old_secret is not None or key.old_hash is not None):
+        ends = moment_ns(key.old_expires)
+        ends = ends if principal.expires_ns is None else min(ends, principal.expires_ns)
+        yield _digest(key.old_secret, key.old_hash), msgspec.structs.replace(principal, expires_ns=ends)
+    yield _digest(key.secret, key.hash), principal
+
+
+def _digest(secret: str | None, hashed: str | None) -> bytes:
+    if hashed is not None:
+        return bytes.fromhex(hashed.removeprefix("sha256:"))
+    return sha256((secret or "").encode()).digest()
 
 
 def _principal(key: KeyConfig) -> Principal:

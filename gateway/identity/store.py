@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ _REVOKED = f"SELECT rowid, hash, revoked_ns, {_COLUMNS} FROM keys WHERE revoked_
 class SqliteKeyStore:
     """Implements ``gateway.identity.ring.KeyStore``: reads what is new, on a connection of its own.
 
-    A look for changes is two indexed look-ups. Rows are never deleted: a revoked key keeps its row.
+    A look for changes is two indexed look-ups. Rows are never deleted: a revoked key keeps its row. One store serves
+    ring after ring: a connection that nobody closes stands in a circle with its own cache of statements, and stays.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,11 +32,18 @@ class SqliteKeyStore:
         self._newest = 0
         self._revoked = 0
 
+    def everything(self) -> Sequence[StoredKey]:
+        """All keys, also those that ``changes`` told of."""
+        return self._ask(lambda connection: [_stored(row) for row in connection.execute(_NEW, (0,))])
+
     def changes(self) -> Sequence[StoredKey]:
+        return self._ask(self._changes)
+
+    def _ask(self, question: Callable[[sqlite3.Connection], Sequence[StoredKey]]) -> Sequence[StoredKey]:
         try:
             if self._connection is None:
                 self._connection = connect_reader(self._path)
-            return self._changes(self._connection)
+            return question(self._connection)
         except sqlite3.Error:
             # what is known stays; the ledger's own health tells of a file that can't be read
             self.close()

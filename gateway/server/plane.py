@@ -61,6 +61,11 @@ class DataPlane:
 
         return await self.listener.open(host, port, tls=tls, sock=sock, reuse_port=reuse_port)
 
+    def use(self, limits: Limits) -> None:
+        """Other bounds hold from now on. Known heads are forgotten: they hold what was found of them before."""
+        self.limits = limits
+        self.heads = Heads()
+
     async def renew(self, tls: ssl.SSLContext | None) -> None:
         """New connections get this certificate, or none."""
         await self.listener.renew(tls)

@@ -303,6 +303,24 @@ def test_a_virtual_key_may_not_be_a_providers_own_key() -> None:
     assert "sk-12345678" not in str(problem)
 
 
+@pytest.mark.parametrize(
+    ("rest", "key", "message"),
+    [
+        ('old_secret = "sk-old-1234"', "keys[0].old_secret", "needs old_expires: when the old secret ends"),
+        ("old_expires = 2027-01-01", "keys[0].old_expires", "ends an old secret that is not there"),
+        (
+            f'old_secret = "sk-old-1234"\nold_hash = "sha256:{"0" * 64}"\nold_expires = 2027-01-01',
+            "keys[0].old_hash",
+            "is a second old secret beside old_secret",
+        ),
+        ('old_secret = "sk-new-1234"\nold_expires = 2027-01-01', "keys[0].secret", 'is the secret of key "a" too'),
+    ],
+)
+def test_an_old_secret_that_can_not_be_is_told(rest: str, key: str, message: str) -> None:
+    problem = only(KEY.format(id="a", secret='secret = "sk-new-1234"') + rest)
+    assert (problem.key, problem.message) == (key, message)
+
+
 def test_two_quotas_may_not_share_a_name() -> None:
     quota = '[[quotas]]\nname = "q"\nusd = 1.0\nwindow = "{}"\n'
     assert only(quota.format("day") + quota.format("month")).key == "quotas[1].name"

@@ -98,7 +98,7 @@ def test_every_example_in_the_docs_is_a_configuration(path: Path, number: int, t
     } - set(written.get("providers", {}))
     text += "".join(f'\n[providers.{name}]\nkind = "openai"\n' for name in sorted(named))
     base = _with_certificates(written, tmp_path) if "tls" in str(written.get("server")) else ROOT
-    parse(text, f"{path.name} example {number}", dict.fromkeys(names, "a-value-long-enough"), base)
+    parse(text, f"{path.name} example {number}", {name: f"a-value-of-{name}" for name in names}, base)
 
 
 def _with_certificates(written: dict[str, Any], folder: Path) -> Path:

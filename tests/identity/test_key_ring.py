@@ -92,6 +92,28 @@ def test_a_key_ends_at_its_moment_of_expiry() -> None:
     assert keys.why("other") == "unknown"
 
 
+@pytest.mark.parametrize("hashed", [False, True])
+def test_an_old_secret_stands_for_the_same_key_until_its_end(hashed: bool) -> None:
+    time = Time()
+    old = {"old_hash": "sha256:" + sha256(b"sk-old-1234").hexdigest()} if hashed else {"old_secret": "sk-old-1234"}
+    ends = datetime(2026, 11, 24, 12, 0, 10, tzinfo=UTC)
+    keys = ring(key(secret="sk-new-1234", old_expires=ends, **old), time=time)
+    found = [keys.identify(secret) for secret in ("sk-new-1234", "sk-old-1234")]
+    assert [one.key_id for one in found if one is not None] == ["k", "k"]
+    time.seconds = 10.0
+    assert keys.identify("sk-new-1234") is not None
+    assert keys.identify("sk-old-1234") is None
+    assert keys.why("sk-old-1234") == "expired"
+
+
+def test_an_old_secret_ends_no_later_than_its_key() -> None:
+    time = Time()
+    first, later = (datetime(2026, 11, 24, 12, 0, second, tzinfo=UTC) for second in (5, 30))
+    keys = ring(key(secret="sk-new-1234", expires=first, old_secret="sk-old-1234", old_expires=later), time=time)
+    time.seconds = 5.0
+    assert keys.identify("sk-old-1234") is None
+
+
 def test_a_key_made_while_the_gateway_runs_is_known_at_once(ledger: Path) -> None:
     time = Time()
     keys = ring(path=ledger, time=time)
