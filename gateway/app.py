@@ -7,6 +7,7 @@ import gc
 import os
 import secrets
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -48,10 +49,8 @@ from gateway.metrics.process import samples
 from gateway.offload import Offloader
 from gateway.parts import Parts
 from gateway.ports import ClientPort
-from gateway.quota.changes import changed_rules
 from gateway.quota.engine import Quotas
 from gateway.quota.replay import load as load_quotas
-from gateway.quota.replay import new_rules
 from gateway.quota.rule import UNITS
 from gateway.quota.waiting import WaitingLine
 from gateway.quota.windows import FOREVER
@@ -240,7 +239,7 @@ class App:
                 config = await asyncio.to_thread(load, self.config_path, os.environ)
                 renewal = await asyncio.to_thread(self.doors.prepare, config.server)
                 parts = await self._reloaded(config)
-            except (ConfigErrors, CatalogueUnusable, assembly.AssemblyError, OSError) as error:
+            except (ConfigErrors, CatalogueUnusable, assembly.AssemblyError, OSError, sqlite3.Error) as error:
                 self.metrics.reload_failures += 1
                 wrong = str(error).splitlines()
                 for line in wrong:
@@ -288,7 +287,6 @@ class App:
         old = self.parts
         catalogue = await asyncio.to_thread(load_catalogue, config, self.config_path.resolve().parent)
         rules = assembly.rules_of(config)
-        quotas = Quotas(rules, max_counters=config.max_quota_counters, observe=self.desk.note)
         router = assembly.router_of(config, self.pool, self.clock, self.keeper, os.environ)
         keys = KeyRing(
             config.keys,
@@ -298,23 +296,14 @@ class App:
         )
         book = assembly.book_of(config, catalogue)
         models = assembly.models_of(config, catalogue)
-        now_ns = self.clock.now_ns()
-        quotas.succeed(old.quotas, now_ns)
-        new = new_rules(quotas, old.quotas)
-        if new:
-            # on the writer: what was settled before this moment is in the ledger then, what comes after is counted live
-            await self.ledger.execute(lambda _: load_quotas(quotas, self.view, now_ns, new))
-        quotas.on_freed(old.line.pump)
-        self.desk.succeed(quotas)
-        for event in changed_rules(old.quotas.rules, rules, now_ns):
-            self.desk.note(event)
+        # the last thing that is waited for: from the change of the rules to the new parts nothing comes between
+        await self.desk.change_rules(old.quotas, rules, config.max_quota_counters)
         self.catalogue = catalogue
         return msgspec.structs.replace(
             old,
             router=router,
             keys=keys,
             attribution=config.attribution,
-            quotas=quotas,
             book=book,
             models=models,
             on_disconnect=config.on_disconnect,

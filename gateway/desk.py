@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -16,9 +16,12 @@ from gateway.ledger.sqlite import SqliteLedger
 from gateway.ledger.view import SqliteView
 from gateway.ports import Clock
 from gateway.quota import journal
+from gateway.quota.changes import changed_rules
 from gateway.quota.engine import Event, Quotas
 from gateway.quota.grants import Grant, GrantWatch, end_grant, insert_grant, raises_of
+from gateway.quota.reload import RuleChange
 from gateway.quota.replay import Difference, differences, photo
+from gateway.quota.rule import Rule
 
 LOOK_SECONDS = 1.0
 MAX_COUNTS = 10_000
@@ -53,9 +56,22 @@ class QuotaDesk:
         quotas.grant(raises_of(self.grants))
         self._clock.after(LOOK_SECONDS, self._look)
 
-    def succeed(self, quotas: Quotas) -> None:
-        """After a reload: the new rules get the raises that were granted."""
+    async def change_rules(self, quotas: Quotas, rules: Sequence[Rule], max_counters: int) -> None:
+        """Let other rules hold, with all that was used and is held under them; nothing changes where that fails."""
+        now_ns = self._clock.now_ns()
+        events = list(changed_rules(quotas.rules, rules, now_ns))
+        change = RuleChange(quotas, rules, max_counters)
+        try:
+            if change.new:
+                # on the writer: what was settled before this moment is in the ledger then, what comes after is noted
+                await self._ledger.execute(lambda _: change.load(self._view, now_ns))
+        except BaseException:
+            change.abandon()
+            raise
+        change.take_effect(self._clock.now_ns())
         quotas.grant(raises_of(self.grants))
+        for event in events:
+            self.note(event)
 
     def note(self, event: Event) -> None:
         """Write an event down; then tell of it."""
@@ -114,10 +130,8 @@ class QuotaDesk:
         the time it runs, and nothing that is settled later.
         """
         quotas, now_ns = self._quotas(), self._clock.now_ns()
-        live = photo(quotas, now_ns)
-        found: list[Difference] = await self._ledger.execute(
-            lambda _: differences(live, quotas.rules, self._view, now_ns)
-        )
+        live, rules = photo(quotas, now_ns), quotas.rules
+        found: list[Difference] = await self._ledger.execute(lambda _: differences(live, rules, self._view, now_ns))
         return found
 
 

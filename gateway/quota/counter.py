@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 from gateway.quota.rule import CONCURRENT, Rule
 
@@ -74,6 +75,36 @@ class Counter:
                 self.base[position] = 0
             else:
                 self.base[position] = sum(part.used[position] + part.reserved[position] for part in self.parts)
+
+    def span_at(self, at_ns: int) -> Span:
+        """The span to which a call that was reserved at ``at_ns`` is charged. One that is past counts no more."""
+        span = self.current(at_ns)
+        if at_ns >= span.start_ns:
+            return span
+        for part in self.parts:
+            if part.start_ns <= at_ns < part.end_ns:
+                return part
+        past = Span(self, *self.rule.window(at_ns))
+        if span.start_ns - past.end_ns < self.rule.rolling_ns:
+            self.parts.append(past)
+            self.parts = deque(sorted(self.parts, key=lambda part: part.start_ns))
+        return past
+
+    def hold(self, at_ns: int, vector: Sequence[int]) -> Span:
+        """Hold what a call reserved at ``at_ns``, whether there is room or not; answers where."""
+        span = self.span_at(at_ns)
+        for position, unit in enumerate(self.rule.units):
+            (self.span if unit == CONCURRENT else span).reserved[position] += vector[unit]
+        self.recount()
+        return span
+
+    def book(self, at_ns: int, vector: Sequence[int]) -> None:
+        """Count what a call used that was reserved at ``at_ns`` and is settled."""
+        span = self.span_at(at_ns)
+        for position, unit in enumerate(self.rule.units):
+            if unit != CONCURRENT:
+                span.used[position] += vector[unit]
+        self.recount()
 
     def taken(self, position: int) -> int:
         """Used and held in the window that counts now."""

@@ -27,6 +27,7 @@ class Quotas:
         self._plans = self.counters.plans
         self._observe = observe
         self._live: dict[str, Reservation] = {}
+        self._noted: list[tuple[Reservation, Vector]] | None = None
         self._freed: list[Callable[[], None]] = []
         """Who wants to know that something was given back: calls waiting in line."""
         self._exhausted: dict[Counter, tuple[int, int]] = {}
@@ -124,6 +125,8 @@ class Quotas:
                 position += 1
             if counter.parts:
                 counter.recount()
+        if self._noted is not None:
+            self._noted.append((held, used))
         if self._freed:
             for tell in list(self._freed):
                 tell()
@@ -238,27 +241,38 @@ class Quotas:
         for tell in list(self._freed):
             tell()
 
-    # reloads
+    # changes of the rules (see ``gateway.quota.reload``)
 
-    def succeed(self, old: Quotas, now_ns: int) -> None:
-        """At a reload: take over the counters of rules that did not change, and all calls in flight."""
-        self.counters.take_over(old.counters)
-        self._exhausted = {counter: at for counter, at in old._exhausted.items() if self.counters.owns(counter)}
-        self._live = old._live
+    def note_settlements(self) -> None:
+        """Keep note of what is settled, for rules that are made ready meanwhile."""
+        self._noted = []
+
+    def forget_settlements(self) -> None:
+        self._noted = None
+
+    def replace_rules(self, counters: Counters, new: frozenset[str], now_ns: int) -> None:
+        """Put ``counters`` in place of those that hold. The rules that ``new`` names count there what was used before
+        ``note_settlements``; the others keep their counters. Calls in flight move with what they hold."""
+        counters.take_over(self.counters)
+        noted, self._noted = self._noted or (), None
+        for held, used in noted:
+            for counter in counters.plan(held.subject, held.reserved_ns).counters:
+                if counter.rule.name in new:
+                    counter.book(held.reserved_ns, used)
+        self.rules, self.counters, self._plans = counters.rules, counters, counters.plans
+        self._exhausted = {counter: at for counter, at in self._exhausted.items() if counters.owns(counter)}
         for held in self._live.values():
             self._move(held)
+        for counter in counters:
+            counter.current(now_ns)
 
     def _move(self, held: Reservation) -> None:
         """Put a call in flight under the rules that hold for it now, in the windows in which it was reserved."""
-        known = {id(span.counter): span for span in held.spans if self.counters.owns(span.counter)}
+        known = {id(span.counter): span for span in held.spans}
         spans: list[Span] = []
         for counter in self.counters.plan(held.subject, held.reserved_ns).counters:
             span = known.get(id(counter))
-            if span is None:
-                span = counter.current(held.reserved_ns)
-                for position, unit in enumerate(counter.rule.units):
-                    span.reserved[position] += held.vector[unit]
-            spans.append(span)
+            spans.append(counter.hold(held.reserved_ns, held.vector) if span is None else span)
         held.spans = spans
 
     # looking

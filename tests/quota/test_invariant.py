@@ -16,7 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from gateway.config.quotas import QuotaConfig
 from gateway.ledger.view import Spent
 from gateway.quota.engine import Amounts, Quotas, Reservation, Shortage, Subject
-from gateway.quota.replay import differences, load, new_rules, photo
+from gateway.quota.reload import RuleChange
+from gateway.quota.replay import differences, load, photo
 from gateway.quota.rule import CONCURRENT, Raise, Rule, from_config
 
 SECOND = 1_000_000_000
@@ -99,6 +100,7 @@ class Gateway(RuleBasedStateMachine):
         self.open: list[tuple[Reservation, Amounts]] = []
         self.number = 0
         self.loosest: dict[str, int] = {}
+        self.change: tuple[RuleChange, frozenset[str], int] | None = None
 
     @rule(subject=st.sampled_from(SUBJECTS), bound=AMOUNTS)
     def reserve(self, subject: Subject, bound: Amounts) -> None:
@@ -144,12 +146,29 @@ class Gateway(RuleBasedStateMachine):
 
     @rule(names=st.sets(st.sampled_from(sorted(ALL)), min_size=1), factor=st.sampled_from([1, 1, 2]))
     def reload(self, names: set[str], factor: int) -> None:
-        self.names, self.factor = frozenset(names), factor
-        quotas = Quotas(rules(self.names, factor))
-        quotas.succeed(self.quotas, self.now)
-        load(quotas, self.ledger, self.now, new_rules(quotas, self.quotas))
-        self.quotas = quotas
+        """It begins: calls go on under the old rules while the use of new ones is read from the ledger."""
+        if self.change is not None:
+            return
+        self.change = RuleChange(self.quotas, rules(frozenset(names), factor)), frozenset(names), factor
+        written = Ledger()
+        written.rows = list(self.ledger.rows)
+        self.change[0].load(written, self.now)
+
+    @precondition(lambda self: self.change)
+    @rule()
+    def take_effect(self) -> None:
+        assert self.change is not None
+        change, self.names, self.factor = self.change
+        change.take_effect(self.now)
+        self.change = None
         self.accept()
+
+    @precondition(lambda self: self.change)
+    @rule()
+    def abandon(self) -> None:
+        assert self.change is not None
+        self.change[0].abandon()
+        self.change = None
 
     def accept(self) -> None:
         """New rules may find more in use than they allow."""
@@ -171,7 +190,7 @@ class Gateway(RuleBasedStateMachine):
         """What was open is recovered at its whole reservation."""
         for held, bound in self.open:
             self.ledger.rows.append((held.reserved_ns, held.subject, bound))
-        self.open = []
+        self.open, self.change = [], None
         self.quotas = Quotas(rules(self.names, self.factor))
         load(self.quotas, self.ledger, self.now)
         self.accept()
