@@ -211,13 +211,29 @@ HEALTH_PANELS = [
     ),
     P(
         "Hostile or broken clients",
-        "Malformed requests, clients that are too slow, connections beyond a limit.",
+        "Malformed requests, clients that are too slow, connections beyond a limit, failed handshakes, wrong admin tokens.",
         "reqps",
         [
             ("sum(rate(spendgate_malformed_requests_total[$__rate_interval]))", "malformed"),
             ("sum(rate(spendgate_slow_clients_total[$__rate_interval]))", "slow"),
             ("sum(rate(spendgate_refused_connections_total[$__rate_interval]))", "refused"),
+            ("sum(rate(spendgate_tls_handshake_failures_total[$__rate_interval]))", "handshake"),
+            ("sum(rate(spendgate_admin_wrong_tokens_total[$__rate_interval]))", "wrong token"),
         ],
+        TRAFFIC,
+    ),
+    P(
+        "Addresses that try unknown keys",
+        "In the last ten minutes. Past server.limits.unknown_keys_per_minute_per_peer they are held off.",
+        "short",
+        [("sum by (instance) (spendgate_watched_addresses)", "{{instance}}")],
+        TRAFFIC,
+    ),
+    P(
+        "Certificates' time left",
+        "Until the end of the certificate that a port shows. Empty where no port speaks TLS.",
+        "s",
+        [("spendgate_tls_certificate_end_timestamp_seconds - time()", "{{instance}} {{port}}")],
         TRAFFIC,
     ),
     P(

@@ -145,6 +145,8 @@ class Prometheus:
             with urllib.request.urlopen(url, timeout=10) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
+            if error.code == 503:
+                raise ConnectionError("it has not started yet") from error
             raise AssertionError(f"{query}: {error.read().decode()}") from error
 
     def query(self, expression: str) -> list[Any]:

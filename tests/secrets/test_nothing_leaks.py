@@ -25,13 +25,15 @@ ADMIN = "admin-token-Rr44dd66ff"
 TEAM_TOKEN = "team-token-Mm22gg88hh"
 WEBHOOK = "webhook-secret-Vv33jj"
 OTLP = "otlp-token-Bb11xx99"
+OLD = "sk-virtual-old-Kk66ss"
+GUESSED = "guessed-admin-token-Ww00qq"
 PROMPT = "the launch code is tangerine-walrus"
 IMAGE = "data:image/png;base64,c2VjcmV0LXBpY3R1cmU="
 COMPLETION = "certainly: marmalade-penguin"
 PROVIDER_ERROR = "the provider quotes: tangerine-walrus"
 NEEDLES = (
-    KEY, PASSED, WRONG, PROVIDER, AZURE, ADMIN, TEAM_TOKEN, WEBHOOK, OTLP, "tangerine-walrus", "marmalade-penguin",
-    "c2VjcmV0LXBpY3R1cmU",
+    KEY, OLD, GUESSED, PASSED, WRONG, PROVIDER, AZURE, ADMIN, TEAM_TOKEN, WEBHOOK, OTLP, "tangerine-walrus",
+    "marmalade-penguin", "c2VjcmV0LXBpY3R1cmU",
 )  # fmt: skip
 CONFIG = f"""
 [server]
@@ -75,6 +77,8 @@ id = "k"
 secret = "{KEY}"
 team = "search"
 workflow = "ranking"
+old_secret = "{OLD}"
+old_expires = 2099-01-01
 [[quotas]]
 name = "few"
 match = {{ workflow = "short" }}
@@ -138,6 +142,7 @@ class Run:
         for number, (path, key, extra) in enumerate(
             (
                 ("/openai/v1/chat/completions", KEY, ""),
+                ("/openai/v1/chat/completions", OLD, ""),
                 ("/openai/v1/chat/completions", WRONG, ""),
                 ("/openai/v1/chat/completions", KEY, "fail-now"),
                 ("/openai/v1/chat/completions", KEY, "garbage"),
@@ -193,6 +198,8 @@ class Run:
         for path in ("/api/requests", "/api/keys", "/api/quotas", "/api/events", "/api/spend?by=model", "/api/models"):
             self.ask(path, ADMIN)
             self.ask(path, WRONG)
+        for _ in range(70):
+            self.ask("/api/me", GUESSED)
         self.ask("/api/requests?team=search", TEAM_TOKEN)
         self.ask("/api/requests/" + urllib.parse.quote(PROMPT[:4]), ADMIN)
 
@@ -216,7 +223,7 @@ def test_no_secret_and_no_prompt_is_in_anything_that_is_written(tmp_path: Path, 
     assert run.seen == {"/v1/traces", "/hook"}
     assert b"invalid_api_key" in b"".join(written.values())
     log = written["gateway.log"].decode()
-    for word in ("refused", "a call failed", "settled", "not reloaded", "reload refused"):
+    for word in ("refused", "a call failed", "settled", "not reloaded", "reload refused", "wrong token"):
         assert word in log, word
     if style == "json":
         assert all(json.loads(line) for line in log.splitlines() if not line.startswith("spendgate listens"))
