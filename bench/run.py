@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -66,6 +67,8 @@ def main() -> int:
     if not machine.usable():
         print("bench: choosing cores and reading CPU times needs Linux", file=sys.stderr)
         return 1
+    # so that what was started is ended too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.compile:
         builds.refresh()
     print(builds.told(), flush=True)

@@ -96,7 +96,8 @@ def process(command: list[str], port: int, log: Path, core: set[int], **env: str
         _wait(started, port, log)
         yield started.pid
     finally:
-        os.killpg(started.pid, signal.SIGTERM) if started.poll() is None else None
+        if started.poll() is None:
+            os.killpg(started.pid, signal.SIGTERM)
         try:
             started.wait(20)
         except subprocess.TimeoutExpired:
