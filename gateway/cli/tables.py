@@ -28,6 +28,12 @@ def plain(text: str) -> str:
     return text if text.isprintable() else "".join(char if char.isprintable() else "�" for char in text)
 
 
+def encodable(text: str) -> str:
+    """Text that standard output can take: what its encoding lacks is a question mark."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
+
+
 def width(text: str) -> int:
     """Columns of a terminal that a text takes."""
     if text.isascii():
@@ -79,7 +85,7 @@ def text_table(
             space = " " * (widths[column] - width(cell))
             line.append(space + cell if column in right else cell + space)
         lines.append(GAP.join(line).rstrip())
-    return "\n".join(lines)
+    return encodable("\n".join(lines))
 
 
 def _total(kept: Sequence[int], widths: Sequence[int]) -> int:

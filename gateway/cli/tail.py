@@ -63,7 +63,7 @@ def _print(records: list[dict[str, Any]], show: Any) -> None:
 
 def _text(record: dict[str, Any]) -> str:
     """A record as a line: when it was settled, who, what, how it ended, what it used and cost, how long it took."""
-    from gateway.cli.tables import plain
+    from gateway.cli.tables import encodable, plain
 
     usage = record["usage"]
     who = f"{record['team']}/{record['workflow']}"
@@ -83,4 +83,4 @@ def _text(record: dict[str, Any]) -> str:
         f"{record['latency_ms'] / 1000:7.2f}s",
         end,
     )
-    return plain("  ".join(parts).rstrip())
+    return encodable(plain("  ".join(parts).rstrip()))

@@ -110,6 +110,17 @@ def test_names_that_callers_chose_are_text_everywhere(two_months: Gateway) -> No
     assert seen.count("tr") == 4
 
 
+def test_a_terminal_that_knows_no_bars_shows_the_table_all_the_same(two_months: Gateway) -> None:
+    command = [sys.executable, "-m", "gateway.cli.main", "report", "--by", "team", *APRIL, "--trend"]
+    done = subprocess.run(
+        [*command, "--config", str(two_months.path)],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"465.000000" in done.stdout
+
+
 @pytest.mark.parametrize("columns", [40, 60, 80, 200])
 def test_a_table_fits_the_terminal_and_keeps_the_cost(two_months: Gateway, columns: int) -> None:
     words = ["report", "--by", "team,model", *APRIL, "--compare", "previous", "--trend"]
