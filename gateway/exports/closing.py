@@ -72,23 +72,28 @@ class Closing:
 
     def first_ns(self) -> int | None:
         """The start of the first period; None where the ledger has no call yet."""
-        known = self.known()
-        if known:
-            return known[0].start_ns
+        closed = [one for one in self.known() if one.done]
+        if closed:
+            return closed[0].start_ns
         export = self._export
         if export.from_ is not None:
-            return period_at(export.period, moment_ns(export.from_)).start_ns
+            return self._from_ns()
         (first,) = self._connection.execute("SELECT min(id) FROM hours").fetchone()
         return None if first is None else period_at(export.period, (first >> GROUP_BITS) * HOUR_NS).start_ns
+
+    def _from_ns(self) -> int:
+        """Earlier periods are not written: a later start skips what can't be written any more."""
+        start = self._export.from_
+        return period_at(self._export.period, moment_ns(start)).start_ns if start is not None else 0
 
     def due(self, now_ns: int) -> list[Period]:
         """Periods that are to be closed, the earliest first."""
         first = self.first_ns()
         if first is None:
             return []
-        known = self.known()
+        known = [one for one in self.known() if one.done or one.start_ns >= self._from_ns()]
         begun = [Period(one.period, one.start_ns, one.end_ns) for one in known if not one.done]
-        since = known[-1].end_ns if known else first
+        since = max(known[-1].end_ns if known else first, self._from_ns())
         return [*begun, *periods(self._export.period, since, now_ns - round(self._export.after_hours * HOUR_NS))]
 
     def known(self) -> list[Closed]:
@@ -103,7 +108,7 @@ class Closing:
     def close(self, period: Period, now_ns: int) -> Closed:
         """Write the file of a period. All earlier ones must be closed. Raises ``ClashError`` and what writing raises;
         nothing is at the file's place then."""
-        before = [one for one in self.known() if one.start_ns < period.start_ns]
+        before = [one for one in self.known() if one.start_ns < period.start_ns and one.done]
         begun = [one for one in self.known() if one.start_ns == period.start_ns]
         closed = begun[0] if begun else self._decide(period, before, now_ns)
         made = self._made_in / f"export-{self._export.name}-{period.name}.part"

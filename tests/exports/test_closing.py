@@ -226,6 +226,22 @@ def test_an_address_that_fsspec_knows_takes_files_too(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_a_later_start_skips_periods_whose_records_are_gone(tmp_path: Path) -> None:
+    gateway = office(tmp_path, 60, CONFIG + EXPORT)
+    connection = sqlite3.connect(tmp_path / "data" / "ledger.db")
+    connection.execute("INSERT INTO facts (name, value) VALUES ('records_since_ns', ?)", (ns("2026-09-10"),))
+    connection.commit()
+    connection.close()
+    done = gateway.cli("export", "run", check=False)
+    assert done.returncode == 1
+    assert "records from before 2026-09-10T00:00:00.000000Z are no longer kept" in done.stderr
+    gateway.write(gateway.config + "from = 2026-10-01\n")
+    assert gateway.cli("export", "run").stdout.startswith("finance-2026-10.csv: ")
+    assert set(files(gateway)) == {"finance-2026-10"}
+    (only,) = json.loads(gateway.cli("export", "status", "--format", "json").stdout)
+    assert (only["period"], only["done"]) == ("2026-10", True)
+
+
 def test_one_export_that_fails_does_not_hold_up_the_next(tmp_path: Path) -> None:
     pytest.importorskip("fsspec")
     (tmp_path / "no-folder").write_text("a file")
