@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.call_state import State
 from gateway.delivery import Delivery
-from gateway.ledger.record import COMPLETED
+from gateway.ledger.record import COMPLETED, Record
 from gateway.ledger.rows import held_of
 from gateway.quota.engine import Amounts
 from gateway.settlement import Ending, checkpoint_of, merge_estimate, needs_estimate, record_of, within
@@ -88,8 +88,21 @@ class Settling(Delivery):
             if parts.quotas.settle(reservation, Amounts(*held_of(record)), ending.ended_ns):
                 parts.observer.exceeded(call.provider.kind, call.facts.api)
         if record.usage_source == "response" and record.outcome == COMPLETED:
-            parts.estimator.observe(
-                record.provider, record.model_requested, len(call.body), self._seen_bytes, record.usage
-            )
+            self._teach(record)
         parts.observer.settled(record, call.provider.kind)
         parts.ledger.settle(record, self._settled)
+
+    def _teach(self, record: Record) -> None:
+        """A call whose usage was reported teaches the estimates of its model."""
+        call, estimator, meter = self._call, self._parts.estimator, self._meter
+        assert call is not None
+        facts, body, provider, model, usage = call.facts, call.body, record.provider, call.facts.model, record.usage
+        if not estimator.observe(provider, model, usage, len(body), self._seen_bytes, stream=facts.stream):
+            return
+        if meter is not None:
+            seen = Reading(model=record.model, sample=meter.sample(), decoded_bytes=meter.reading().decoded_bytes)
+            self._parts.offload(
+                lambda: estimator.counted(facts, body, seen, model),
+                Usage(),
+                lambda counted: estimator.learn(provider, model, counted, usage),
+            )

@@ -1,78 +1,144 @@
 """Estimates of usage, only where a provider reported none. Every record that rests on one says so.
 
-The answer's text is read from the sample that the meter kept and scaled to the whole answer. OpenAI's models are
-counted with their own vocabulary; for others a ratio of bytes to tokens is learned from settled calls of the same
-model.
+The text of request and answer is counted: with the model's own vocabulary where it is OpenAI's, else by its bytes.
+What lies beside the text (what a provider puts around messages, hidden reasoning, another vocabulary) is learned from
+settled calls of the same model, as a factor between what was counted and what was reported. Text is counted away from
+the event loop and for few of the settled calls. The answer's text is read from the sample that the meter kept and
+scaled to the whole answer.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
+from collections import deque
 
-from gateway.tokens.text import answer_text, request_text
+from gateway.tokens.text import prompt_text, spoken_text
 from gateway.tokens.vocabulary import Vocabularies, encoding_name
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.usage import Reading, Usage
 
 BYTES_PER_TOKEN = 4.0
-"""English prose; used until a model has taught its own ratio."""
+"""English prose; used until a model has taught its own factor."""
 WIRE_BYTES_PER_TOKEN = 40.0
 """Bytes of a streamed answer for each token, framing included; only for checkpoints of unknown models."""
 MAX_MODELS = 2000
-WEIGHT = 0.05
+KEPT = 0.95
+"""How much of what was seen before stays with each further call."""
+LEAST_TOKENS = 16
+"""Fewer teach nothing."""
+FACTORS = (0.1, 20.0)
+LAST_CALLS = 15
+FIRST_CALLS, THEN_EVERY = 8, 128
+"""The first calls of a model are learned from, then one of so many."""
 MAX_TEXT_BYTES = 2 * 1024 * 1024
+AROUND_TOKENS = 7
+"""Around the one message of the shortest request."""
+
+
+class Factor:
+    """What was reported over what was counted: the median of the last calls, so that an odd one changes little."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last: deque[float] = deque(maxlen=LAST_CALLS)
+
+    def add(self, reported: int, counted: int) -> None:
+        self._last.append(min(max(reported / counted, FACTORS[0]), FACTORS[1]))
+
+    def value(self) -> float:
+        return statistics.median(self._last) if self._last else 1.0
 
 
 class Ratio:
-    """Bytes per token of one model, as a moving mean."""
+    """Bytes over tokens: a mean in which later calls weigh more."""
 
-    __slots__ = ("input", "output")
+    __slots__ = ("below", "over")
 
     def __init__(self) -> None:
-        self.input = 0.0
-        self.output = 0.0
+        self.over = self.below = 0.0
 
-    @staticmethod
-    def mixed(old: float, new: float) -> float:
-        return new if not old else old + WEIGHT * (new - old)
+    def add(self, over: float, below: float) -> None:
+        self.over = self.over * KEPT + over
+        self.below = self.below * KEPT + below
+
+    def value(self, unknown: float) -> float:
+        return self.over / self.below if self.below else unknown
+
+
+class Model:
+    """What is known of one model at one provider."""
+
+    __slots__ = ("calls", "input", "output", "wire_in", "wire_out")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.input, self.output = Factor(), Factor()
+        self.wire_in = Ratio()
+        self.wire_out = {False: Ratio(), True: Ratio()}
+        """By whether it was a stream: its framing takes many bytes."""
 
 
 class Estimator:
-    """``estimate`` may run in any thread; ``observe`` and ``quick`` belong to the event loop."""
+    """``estimate`` and ``counted`` may run in any thread; all else belongs to the event loop."""
 
     def __init__(self, vocabularies: Vocabularies) -> None:
         self._vocabularies = vocabularies
-        self._ratios: dict[tuple[str, str], Ratio] = {}
+        self._models: dict[tuple[str, str], Model] = {}
 
-    def observe(self, provider: str, model: str, bytes_in: int, bytes_out: int, usage: Usage) -> None:
-        """Learn from a call whose usage was reported."""
-        key = (provider, model)
-        ratio = self._ratios.get(key)
-        if ratio is None:
-            if len(self._ratios) >= MAX_MODELS:
-                del self._ratios[next(iter(self._ratios))]
-            ratio = self._ratios[key] = Ratio()
-        if usage.input_tokens_total >= 16:
-            ratio.input = Ratio.mixed(ratio.input, bytes_in / usage.input_tokens_total)
-        if usage.output_tokens_total >= 16:
-            ratio.output = Ratio.mixed(ratio.output, bytes_out / usage.output_tokens_total)
+    def observe(self, provider: str, model: str, usage: Usage, bytes_in: int, bytes_out: int, *, stream: bool) -> bool:
+        """See a call whose usage was reported. True where its text should be counted, for ``learn``."""
+        known = self._models.get((provider, model))
+        if known is None:
+            if len(self._models) >= MAX_MODELS:
+                del self._models[next(iter(self._models))]
+            known = self._models[provider, model] = Model()
+        if usage.input_tokens_total >= LEAST_TOKENS:
+            known.wire_in.add(bytes_in, usage.input_tokens_total)
+        if usage.output_tokens_total >= LEAST_TOKENS:
+            known.wire_out[stream].add(bytes_out, usage.output_tokens_total)
+        known.calls += 1
+        return known.calls <= FIRST_CALLS or known.calls % THEN_EVERY == 0
+
+    def learn(self, provider: str, model: str, counted: Usage, reported: Usage) -> None:
+        """Learn from a call's text (``counted``) and what its provider said of it."""
+        known = self._models.get((provider, model))
+        if known is None:
+            return
+        for factor, told, found in (
+            (known.input, reported.input_tokens_total, counted.input_tokens_total),
+            (known.output, reported.output_tokens_total, counted.output_tokens_total),
+        ):
+            if told >= LEAST_TOKENS and found >= LEAST_TOKENS:
+                factor.add(told, found)
+
+    def counted(self, facts: Facts, body: bytes, reading: Reading, model: str) -> Usage:
+        """Tokens of the text of a request and its answer. A part that is 0 can't be counted."""
+        usage = Usage(output_tokens_total=0 if facts.output_free else self._answered(reading, model))
+        if not facts.input_open and len(body) <= MAX_TEXT_BYTES:
+            usage.input_tokens_total = self._asked(body, model)
+        return usage
 
     def estimate(self, facts: Facts, body: bytes, reading: Reading, provider: str, model: str) -> Usage:
         """The usage that the request's text and the answer's text suggest."""
+        known = self._models.get((provider, model))
         reported = reading.usage
         usage = Usage()
         if reported is None or not reported.input_tokens_total:
-            usage.input_tokens_total = self._input(facts, body, provider, model)
+            asked = self._asked(body[:MAX_TEXT_BYTES], model)
+            usage.input_tokens_total = round(asked * (known.input.value() if known else 1.0))
         if not facts.output_free:
-            usage.output_tokens_total = self._output(facts, reading, provider, model)
+            answered = self._answered(reading, model)
+            usage.output_tokens_total = _limited(facts, round(answered * (known.output.value() if known else 1.0)))
         return usage
 
     def quick(self, facts: Facts, body: bytes, reading: Reading, provider: str, model: str) -> Usage:
         """A rough count without reading any text, for checkpoints: what was reported, else bytes by ratio."""
         reported = reading.usage
-        ratio = self._ratios.get((provider, model))
-        per_in = (ratio.input if ratio else 0.0) or BYTES_PER_TOKEN
-        per_out = (ratio.output if ratio else 0.0) or WIRE_BYTES_PER_TOKEN
+        known = self._models.get((provider, model))
+        per_in = known.wire_in.value(BYTES_PER_TOKEN) if known else BYTES_PER_TOKEN
+        per_out = known.wire_out[facts.stream].value(WIRE_BYTES_PER_TOKEN) if known else WIRE_BYTES_PER_TOKEN
         usage = Usage(
             input_tokens_total=math.ceil(len(body) / per_in),
             output_tokens_total=0 if facts.output_free else _limited(facts, math.ceil(reading.decoded_bytes / per_out)),
@@ -84,27 +150,18 @@ class Estimator:
             usage.cache_write_tokens = reported.cache_write_tokens
         return usage
 
-    def _input(self, facts: Facts, body: bytes, provider: str, model: str) -> int:
-        name = encoding_name(model)
-        if name is None:
-            ratio = self._ratios.get((provider, model))
-            if ratio is not None and ratio.input:
-                return math.ceil(len(body) / ratio.input)
-        text = request_text(body[:MAX_TEXT_BYTES])
-        return self._tokens(name, text) + (7 if text else 0)
+    def _asked(self, body: bytes, model: str) -> int:
+        text = prompt_text(body)
+        return self._tokens(encoding_name(model), text) + AROUND_TOKENS if text else 0
 
-    def _output(self, facts: Facts, reading: Reading, provider: str, model: str) -> int:
+    def _answered(self, reading: Reading, model: str) -> int:
         sample = reading.sample
         if not sample:
             return 0
-        name = encoding_name(reading.model or model)
-        ratio = self._ratios.get((provider, model))
-        if name is None and ratio is not None and ratio.output:
-            return _limited(facts, math.ceil(reading.decoded_bytes / ratio.output))
-        tokens = self._tokens(name, answer_text(sample))
+        tokens = self._tokens(encoding_name(reading.model or model), spoken_text(sample))
         if reading.decoded_bytes > len(sample):
             tokens = math.ceil(tokens * reading.decoded_bytes / len(sample))
-        return _limited(facts, tokens)
+        return tokens
 
     def _tokens(self, name: str | None, text: str) -> int:
         if name is not None:

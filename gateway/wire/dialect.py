@@ -79,6 +79,10 @@ class Meter(Protocol):
         """What is known so far; final after ``flush``."""
         ...
 
+    def sample(self) -> bytes:
+        """The first decoded bytes, of an answer that reported its usage too: what estimates are learned from."""
+        ...
+
 
 class Dialect(Protocol):
     """One provider's ways."""

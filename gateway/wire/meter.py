@@ -86,8 +86,11 @@ class Base:
         reading.decoded_bytes = self._decoded
         reading.frames = self._frames
         if reading.usage is None or not reading.complete:
-            reading.sample = b"".join(self._sample)
+            reading.sample = self.sample()
         return reading
+
+    def sample(self) -> bytes:
+        return b"".join(self._sample)
 
     def _count(self, data: bytes) -> None:
         self._decoded += len(data)

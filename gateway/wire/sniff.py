@@ -50,6 +50,9 @@ class Sniffed:
             self._choose(b"").feed(self._blank)
         return self._chosen.flush() if self._chosen is not None else b""
 
+    def sample(self) -> bytes:
+        return b"" if self._chosen is None else self._chosen.sample()
+
     def reading(self) -> Reading:
         return Reading() if self._chosen is None else self._chosen.reading()
 

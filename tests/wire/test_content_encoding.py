@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from pathlib import Path
 
 import brotli
 import pytest
@@ -115,3 +116,22 @@ def test_garbage_behind_a_gzip_member_is_not_kept() -> None:
     for _ in range(1000):
         decoder.feed(b"\x1f" * 1000, out.append)
     assert b"".join(out) == b"all"
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"deflate", b"br", b"zstd", b"gzip, br"])
+def test_what_decoded_an_answer_is_freed_with_it(coding: bytes) -> None:
+    body = b'data: {"a":1}\n\n' * 200
+    raw = body
+    for name in coding.split(b", "):
+        raw = ENCODERS[name](raw)
+
+    def decoded(times: int) -> int:
+        """Pages of memory that the process has afterwards."""
+        for _ in range(times):
+            decoder = decoder_for(coding)
+            assert decoder is not None
+            decoder.feed(raw, lambda _: None)
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    before = decoded(100)
+    assert decoded(2000) - before < 1024

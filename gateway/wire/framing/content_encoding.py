@@ -98,24 +98,36 @@ class _Brotli:
             take(decoder.process(b"", output_buffer_limit=PIECE_BYTES))
 
 
+class _Sink:
+    """Where zstandard's writer puts what it decoded. It refers to nobody: a writer in a ring is never freed."""
+
+    __slots__ = ("take",)
+
+    def __init__(self) -> None:
+        self.take: Take | None = None
+
+    def write(self, piece: bytes) -> int:
+        if self.take is not None:
+            self.take(piece)
+        return len(piece)
+
+
 class _Zstd:
     """One or several frames."""
 
     def __init__(self) -> None:
-        self._take: Take | None = None
         decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW)
+        self._sink = _Sink()
         # the writer calls write() for each buffer it fills, so that no frame comes out in one piece
-        sink = cast(IO[bytes], self)
+        sink = cast(IO[bytes], self._sink)
         self._writer = decompressor.stream_writer(sink, write_size=PIECE_BYTES, closefd=False)
 
     def feed(self, data: bytes, take: Take) -> None:
-        self._take = take
-        self._writer.write(data)
-
-    def write(self, piece: bytes) -> int:
-        if self._take is not None:
-            self._take(piece)
-        return len(piece)
+        self._sink.take = take
+        try:
+            self._writer.write(data)
+        finally:
+            self._sink.take = None
 
 
 def _coding(name: bytes) -> Coding | None:
