@@ -21,7 +21,7 @@ from gateway.delivery import HELD_SECONDS
 from gateway.extension import Extension, framing_of
 from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, UPSTREAM_TIMEOUT
 from gateway.ledger.store import LedgerFull, LedgerUnavailable
-from gateway.near import Near
+from gateway.near import Near, behind_others
 from gateway.parts import Parts
 from gateway.ports import CredentialUnavailable, Failure, Header, RequestHead, UpstreamPort
 from gateway.session import Session
@@ -95,7 +95,7 @@ class Exchange(Settling):
             self._refuse(call, None)
             return
         self._call = call
-        shortage = reserve(parts, call)
+        shortage = behind_others(parts, call) or reserve(parts, call)
         if shortage is None:
             self._open()
             return

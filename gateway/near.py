@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from gateway.admission import Admitted, amounts_of, reserve
 from gateway.extension import extendable, first_bound
 from gateway.parts import Parts
+from gateway.quota.counter import Counter
 from gateway.quota.engine import Shortage
-from gateway.quota.rule import UNITS
+from gateway.quota.rule import CONCURRENT, UNITS
 from gateway.tokens.bounds import Bound
 from gateway.wire.dialect import Refusal
 from gateway.wire.facts import UNLIMITED
@@ -18,6 +19,8 @@ from pricing.money import NANO
 MIN_OUTPUT_TOKENS = 16
 """A clamp below this would only buy an answer that is of no use; OpenAI's responses API takes no less."""
 COUNTED = ("usd", "tokens", "input_tokens")
+IN_FLIGHT_RETRY_MS = 1000
+"""When to try again where only calls in flight are in the way: they give back what they don't use."""
 
 Done = Callable[["Refusal | None", str], None]
 
@@ -31,10 +34,15 @@ class Near:
         self._shortage = shortage
         self._done = done
         self._cancelled = False
+        self._since = 0.0
+        """When it began to wait; 0: it has not."""
         self._leave: Callable[[], None] | None = None
 
     def start(self) -> None:
         call = self._call
+        if self._shortage.behind:
+            self._wait()
+            return
         if self._shortage.unit in COUNTED and call.facts.billable and not call.facts.input_open:
             counter, model, facts, body = self._parts.counter, call.facts.model, call.facts, call.body
             self._parts.offload(lambda: counter.count(model, facts, body), None, self._counted)
@@ -59,6 +67,8 @@ class Near:
         self._clamp()
 
     def _try(self) -> bool:
+        # for the ledger a call begins when room was found for it: so it is charged to the windows that hold it
+        self._call.entry.started_ns = self._parts.clock.now_ns()
         shortage = reserve(self._parts, self._call)
         if shortage is None:
             self._done(None, "")
@@ -127,24 +137,70 @@ class Near:
         return self._try()
 
     def _wait(self) -> None:
-        rule = self._shortage.rule
-        if rule.queue_seconds and not self._shortage.hopeless and self._shortage.unit != "usd":
+        short, now = self._shortage, self._parts.clock.monotonic()
+        self._since = self._since or now
+        left = short.rule.queue_seconds - (now - self._since)
+        if left > 0 and not short.hopeless and short.unit != "usd":
+            place = (short.quota, short.bucket)
             self._leave = self._parts.line.enter(
-                rule, self._call.subject.key, rule.queue_seconds, self._turn, self._refuse
+                short.rule, short.bucket, self._call.subject.key, left, lambda: self._turn(place), self._refuse
             )
             if self._leave is not None:
                 return
         self._refuse()
 
-    def _turn(self) -> bool:
-        """It may be this call's turn: True where it took the room (or wants it no more)."""
-        return True if self._cancelled else self._try()
+    def _turn(self, place: tuple[str, str]) -> bool:
+        """It may be this call's turn. True: it leaves this line, with the room, or because it is another quota that
+        has none; those behind it need not wait for that."""
+        if self._cancelled:
+            return True
+        self._call.entry.request_id = self._parts.new_id()
+        if self._try():
+            return True
+        if (self._shortage.quota, self._shortage.bucket) == place:
+            return False
+        self._clamp()
+        return True
 
     def _refuse(self) -> None:
         if not self._cancelled:
             now_ns = self._parts.clock.now_ns()
             self._parts.quotas.refused(self._shortage, now_ns)
             self._done(refusal_of(self._shortage, now_ns), self._shortage.quota)
+
+
+def behind_others(parts: Parts, call: Admitted) -> Shortage | None:
+    """The quota for whose room others stand in line already; None: the call may try at once."""
+    line = parts.line
+    if not line.busy:
+        return None
+    for counter in parts.quotas.counters.plan(call.subject, call.entry.started_ns).counters:
+        rule = counter.rule
+        if rule.blocking and rule.queue_seconds and line.waited_for(rule.name, counter.bucket):
+            return _behind(counter, call)
+    return None
+
+
+def _behind(counter: Counter, call: Admitted) -> Shortage:
+    rule = counter.rule
+    units = [(position, unit) for position, unit in enumerate(rule.units) if UNITS[unit] != "usd"]
+    position, unit = units[-1]
+    now_ns = call.entry.started_ns
+    return Shortage(
+        quota=rule.name,
+        bucket=counter.bucket,
+        unit=UNITS[unit],
+        limit=rule.limit(position, now_ns),
+        used=counter.used(position),
+        reserved=counter.reserved(position),
+        wanted=call.amounts.vector()[unit],
+        resets_ns=None if unit == CONCURRENT else counter.reopens_ns(now_ns),
+        hopeless=False,
+        clamp=False,
+        extend=False,
+        rule=rule,
+        behind=True,
+    )
 
 
 def refusal_of(short: Shortage, now_ns: int) -> Refusal:
@@ -157,28 +213,28 @@ def refusal_of(short: Shortage, now_ns: int) -> Refusal:
     ]
     retry_ms = None
     limits = {"limit": str(short.limit), "remaining": str(max(0, short.limit - short.used - short.reserved))}
-    limits["unit"] = "requests" if short.unit in ("requests", "concurrent") else "tokens"
-    if short.unit == "usd":
-        limits = {}
+    limits["unit"] = "requests" if short.unit == "concurrent" else short.unit
+    if short.resets_ns is not None:
+        reset = datetime.fromtimestamp(short.resets_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        until_ms = max(1, (short.resets_ns - now_ns) // 1_000_000)
+        limits |= {"reset": reset, "reset_seconds": str(-(-until_ms // 1000))}
     if short.hopeless:
         parts.append("The call alone is larger than the limit: lower its output limit or send less input.")
+    elif short.used + short.wanted <= short.limit:
+        retry_ms = IN_FLIGHT_RETRY_MS
+        parts.append("Try again when some of the calls in flight have ended.")
     elif short.resets_ns is not None:
-        retry_ms = max(1, (short.resets_ns - now_ns) // 1_000_000)
-        reset = datetime.fromtimestamp(short.resets_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        retry_ms = until_ms
+    if short.resets_ns is not None:
         parts.append(f"It resets at {reset}.")
-        limits["reset"] = reset
-        limits["reset_seconds"] = str(-(-retry_ms // 1000))
-    elif short.unit == "concurrent":
-        retry_ms = 1000
-        parts.append("Try again when one of them has ended.")
-    else:
+    elif short.unit != "concurrent":
         parts.append("It never resets: ask your platform team for a raise.")
     return Refusal(
         status=429,
         code="quota_exceeded",
         message=" ".join(parts),
         retry_after_ms=retry_ms,
-        limits=limits if "limit" in limits else {},
+        limits={} if short.unit == "usd" else limits,
     )
 
 

@@ -61,6 +61,8 @@ class Shortage(msgspec.Struct, frozen=True, kw_only=True):
     extend: bool
     """Every rule that is short allows a reservation that grows with the answer."""
     rule: Rule
+    behind: bool = False
+    """There may be room, but others stand in line for it."""
 
 
 class Room(msgspec.Struct, kw_only=True):

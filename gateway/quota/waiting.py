@@ -12,12 +12,18 @@ PUMP_SECONDS = 0.25
 """How often the line is looked at for windows that reopened by themselves."""
 
 
+Place = tuple[str, str]
+"""A counter: the rule's name and the bucket."""
+
+
 class Waiter:
-    """One call in line. ``turn`` tries to take room and says whether it did; ``late`` gives up."""
+    """One call in line. ``turn`` tries to take room and says whether it leaves the line; ``late`` gives up."""
 
-    __slots__ = ("gone", "late", "timer", "turn")
+    __slots__ = ("gone", "key", "late", "place", "timer", "turn")
 
-    def __init__(self, turn: Callable[[], bool], late: Callable[[], None]) -> None:
+    def __init__(self, place: Place, key: str, turn: Callable[[], bool], late: Callable[[], None]) -> None:
+        self.place = place
+        self.key = key
         self.turn = turn
         self.late = late
         self.gone = False
@@ -25,85 +31,97 @@ class Waiter:
 
 
 class WaitingLine:
-    """One line a rule. Keys take turns; within a key, first come first served."""
+    """One line a counter, so that none waits for another's room. Keys take turns; within a key, first come first
+    served."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lines: dict[str, OrderedDict[str, deque[Waiter]]] = {}
+        self._lines: dict[Place, OrderedDict[str, deque[Waiter]]] = {}
+        """Nobody in it is gone, no deque and no line is empty."""
         self._lengths: dict[str, int] = {}
+        """Of all lines of a rule together, which is what ``queue_length`` bounds."""
         self._pumping = False
         self._armed = False
 
     def enter(
-        self, rule: Rule, key: str, seconds: float, turn: Callable[[], bool], late: Callable[[], None]
+        self, rule: Rule, bucket: str, key: str, seconds: float, turn: Callable[[], bool], late: Callable[[], None]
     ) -> Callable[[], None] | None:
         """Stand in line; answers how to leave it. None: the line is full."""
         length = self._lengths.get(rule.name, 0)
         if length >= rule.queue_length:
             return None
-        waiter = Waiter(turn, late)
-        self._lines.setdefault(rule.name, OrderedDict()).setdefault(key, deque()).append(waiter)
+        waiter = Waiter((rule.name, bucket), key, turn, late)
+        self._lines.setdefault(waiter.place, OrderedDict()).setdefault(key, deque()).append(waiter)
         self._lengths[rule.name] = length + 1
-        waiter.timer = self._clock.after(seconds, lambda: self._late(rule.name, waiter))
+        waiter.timer = self._clock.after(seconds, lambda: self._late(waiter))
         if not self._armed:
             self._armed = True
             self._clock.after(PUMP_SECONDS, self._tick)
-        return lambda: self._drop(rule.name, waiter)
+        return lambda: self._leave(waiter)
 
     @property
     def length(self) -> int:
         return sum(self._lengths.values())
 
+    @property
+    def busy(self) -> bool:
+        """Somebody waits."""
+        return bool(self._lines)
+
+    def waited_for(self, quota: str, bucket: str) -> bool:
+        """True while calls stand in line for this counter: who comes later stands behind them."""
+        return (quota, bucket) in self._lines
+
     def pump(self) -> None:
         """Something was given back: let those who fit go on."""
-        if self._pumping or not self._lengths:
+        if self._pumping or not self._lines:
             return
         self._pumping = True
         try:
-            for name in list(self._lines):
-                self._pump(name)
+            for place in list(self._lines):
+                self._pump(place)
         finally:
             self._pumping = False
 
-    def _pump(self, name: str) -> None:
-        line = self._lines.get(name)
-        while line:
+    def _pump(self, place: Place) -> None:
+        while line := self._lines.get(place):
             key, waiters = next(iter(line.items()))
-            while waiters and waiters[0].gone:
-                waiters.popleft()
-            if not waiters:
-                del line[key]
-                continue
             waiter = waiters[0]
             if not waiter.turn():
                 return
-            waiters.popleft()
-            line.move_to_end(key)
-            self._leave(name, waiter)
-        self._lines.pop(name, None)
+            self._leave(waiter)
+            if key in line:
+                line.move_to_end(key)
 
     def _tick(self) -> None:
         self._armed = False
         self.pump()
-        if self._lengths:
+        if self._lines:
             self._armed = True
             self._clock.after(PUMP_SECONDS, self._tick)
 
-    def _late(self, name: str, waiter: Waiter) -> None:
+    def _late(self, waiter: Waiter) -> None:
         if not waiter.gone:
-            self._leave(name, waiter)
+            self._leave(waiter)
             waiter.late()
 
-    def _drop(self, name: str, waiter: Waiter) -> None:
-        if not waiter.gone:
-            self._leave(name, waiter)
-
-    def _leave(self, name: str, waiter: Waiter) -> None:
+    def _leave(self, waiter: Waiter) -> None:
+        """Out of the line, once."""
+        if waiter.gone:
+            return
         waiter.gone = True
         if waiter.timer is not None:
             waiter.timer.cancel()
-        left = self._lengths.get(name, 1) - 1
-        if left > 0:
+        line = self._lines[waiter.place]
+        waiters = line[waiter.key]
+        waiters.remove(waiter)
+        if not waiters:
+            del line[waiter.key]
+        if not line:
+            del self._lines[waiter.place]
+        name = waiter.place[0]
+        left = self._lengths[name] - 1
+        if left:
             self._lengths[name] = left
         else:
-            self._lengths.pop(name, None)
+            del self._lengths[name]

@@ -198,10 +198,10 @@ def refuse(refusal: Refusal) -> Reply:
     if refusal.retry_after_ms is not None:
         headers.append((b"retry-after", b"%d" % max(1, -(-refusal.retry_after_ms // 1000))))
         headers.append((b"retry-after-ms", b"%d" % max(1, refusal.retry_after_ms)))
-    elif refusal.status in (403, 429):
+    if not refusal.retry_helps and refusal.status in (403, 429):
         headers.append((b"x-should-retry", b"false"))
-    unit = refusal.limits.get("unit")
-    if unit in ("requests", "tokens"):
+    unit = refusal.limits.get("unit", "").replace("_", "-")
+    if unit:
         known = [key for key in ("limit", "remaining", "reset") if key in refusal.limits]
         headers += [(f"anthropic-ratelimit-{unit}-{key}".encode(), refusal.limits[key].encode()) for key in known]
     kind = ERROR_TYPES.get(refusal.status, "invalid_request_error")

@@ -14,6 +14,7 @@ import msgspec
 from gateway.wire.facts import Facts
 from gateway.wire.usage import Reading
 
+LONGEST_RETRY_MS = 60_000
 Header = tuple[bytes, bytes]
 """Name as it came (case kept) and value."""
 
@@ -40,7 +41,13 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """A window that will reopen; None: a retry can't help."""
     limits: dict[str, str] = msgspec.field(default_factory=dict)
     """Rate-limit facts for the dialect's own headers: ``limit``, ``remaining``, ``reset`` (RFC 3339),
-    ``reset_seconds``, ``unit`` (requests or tokens)."""
+    ``reset_seconds``, ``unit`` (requests, tokens, input_tokens or output_tokens)."""
+
+    @property
+    def retry_helps(self) -> bool:
+        """An SDK that waits and tries again by itself may get through. Some sleep as long as they are told, days and
+        weeks too; most do so up to a minute."""
+        return self.retry_after_ms is not None and self.retry_after_ms <= LONGEST_RETRY_MS
 
 
 class Reply(msgspec.Struct, frozen=True):

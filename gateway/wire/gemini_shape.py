@@ -292,7 +292,7 @@ def refuse(refusal: Refusal) -> Reply:
         seconds = max(1, -(-refusal.retry_after_ms // 1000))
         headers.append((b"retry-after", b"%d" % seconds))
         details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{seconds}s"})
-    elif refusal.status in (403, 429):
+    if not refusal.retry_helps and refusal.status in (403, 429):
         headers.append((b"x-should-retry", b"false"))
     error = {
         "code": refusal.status,

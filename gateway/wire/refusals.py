@@ -28,10 +28,10 @@ def retry_headers(refusal: Refusal) -> list[Header]:
     if refusal.retry_after_ms is not None:
         headers.append((b"retry-after", b"%d" % max(1, -(-refusal.retry_after_ms // 1000))))
         headers.append((b"retry-after-ms", b"%d" % max(1, refusal.retry_after_ms)))
-    else:
+    if not refusal.retry_helps:
         headers.append((b"x-should-retry", b"false"))
     limits = refusal.limits
-    unit = limits.get("unit")
+    unit = limits.get("unit", "").rpartition("_")[2]
     if unit in ("requests", "tokens"):
         for name, key in (("limit", "limit"), ("remaining", "remaining"), ("reset", "reset_seconds")):
             if key in limits:
@@ -47,7 +47,7 @@ def error_type(refusal: Refusal) -> tuple[str, str]:
     if refusal.status == 429:
         if refusal.retry_after_ms is None:
             return "insufficient_quota", "insufficient_quota"
-        unit = refusal.limits.get("unit")
+        unit = refusal.limits.get("unit", "").rpartition("_")[2]
         return (unit if unit in ("tokens", "requests") else "rate_limit_error"), "rate_limit_exceeded"
     return _TYPES.get(refusal.status, "invalid_request_error"), _CODES.get(refusal.code, refusal.code)
 

@@ -308,7 +308,7 @@ class Bedrock:
         headers: list[Header] = [(b"content-type", b"application/json"), (b"x-amzn-errortype", kind.encode())]
         if refusal.retry_after_ms is not None:
             headers.append((b"retry-after", b"%d" % max(1, -(-refusal.retry_after_ms // 1000))))
-        elif refusal.status in (403, 429):
+        if not refusal.retry_helps and refusal.status in (403, 429):
             headers.append((b"x-should-retry", b"false"))
         # an exhausted quota is 400 here: boto3 would retry a 429, and waiting does not help
         status = 400 if kind == "ServiceQuotaExceededException" else refusal.status
