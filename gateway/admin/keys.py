@@ -24,6 +24,7 @@ from gateway.ledger.rows import rfc3339
 
 MAX_GLOBS = 100
 MAX_TAGS = 32
+MAX_LIMIT = 10_000
 FIELDS = ("team", "workflow", "tags", "name", "models", "providers", "expires")
 
 
@@ -44,7 +45,10 @@ async def all_keys(request: web.Request) -> web.Response:
     made = await services.read(list_keys)
     keys = [*_configured(services.config(), now_ns), *[_made(row, now_ns) for row in made]]
     wanted = {team} if team is not None else set(request.query.getall("team", []))
-    return answer({"keys": [key for key in keys if not wanted or key["team"] in wanted]})
+    limit = query.number(request, "limit", MAX_LIMIT, 1, MAX_LIMIT)
+    offset = query.offset_of(request.query.get("cursor"))
+    shown, cursor = query.paged([key for key in keys if not wanted or key["team"] in wanted], offset, limit)
+    return answer({"keys": shown, "cursor": cursor})
 
 
 async def create(request: web.Request) -> web.Response:

@@ -73,7 +73,7 @@ SCHEMAS: dict[str, Any] = {
         configured=FLAG, state={"enum": ["active", "expired", "revoked"]},
         **_each("created_at", "expires_at", "revoked_at", type="string"),
     ),
-    "Keys": _object(keys=_list(_ref("Key"))),
+    "Keys": _object(keys=_list(_ref("Key")), cursor=_TEXT_OR_NULL),
     "NewKey": _object(
         "tags", "name", "models", "providers", "expires",
         team=TEXT, workflow=TEXT, tags=_TEXTS, name=TEXT, models=_list(TEXT), providers=_list(TEXT), expires=TEXT,

@@ -185,6 +185,20 @@ def test_a_key_is_made_used_rotated_and_revoked(open_caller: Caller) -> None:
     assert "sha256" not in listed
 
 
+def test_keys_page_by_cursor_without_loss_or_repetition(open_caller: Caller) -> None:
+    for number in range(3):
+        assert open_caller("POST", "/api/keys", {"team": "search", "workflow": f"p{number}"}).status == 201
+    whole = [key["id"] for key in open_caller.get("/api/keys")["keys"]]
+    ids: list[str] = []
+    cursor = ""
+    while cursor is not None:
+        page = open_caller.get("/api/keys?limit=2" + (f"&cursor={cursor}" if cursor else ""))
+        assert len(page["keys"]) <= 2
+        ids += [key["id"] for key in page["keys"]]
+        cursor = page["cursor"]
+    assert ids == whole
+
+
 @pytest.mark.parametrize(
     ("body", "told"),
     [

@@ -18,6 +18,7 @@ export async function keys(view) {
     h("div", { class: "head" }, h("h1", { tabindex: "-1" }, "Keys"),
       may && h("button", { type: "button", class: "primary", onclick: () => create(reload) }, "New key")),
     news,
+    answer.cursor && h("p", { class: "muted" }, "The first 10,000 keys are shown; the API has all."),
     h("section", { class: "panel", "aria-label": "Keys" }, table({
       caption: "Virtual keys", rows: answer.keys, sorted: 1,
       none: empty("There are no keys.", may ? "Make one: an application sends it instead of the provider's key." : "Ask an operator for one."),
