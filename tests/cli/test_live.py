@@ -94,7 +94,8 @@ class Terminal:
     def end(self, number: int) -> int:
         """Send a signal; answers the exit code."""
         self.process.send_signal(number)
-        while self._read():
+        deadline = time.monotonic() + 20
+        while self._read() and time.monotonic() < deadline:
             pass
         os.close(self._leader)
         return self.process.wait(20)
