@@ -57,6 +57,8 @@ class Call:
         read = meter.reading()
         self.reported: Usage = read.usage or Usage()
         self.model = read.model or self.facts.model
+        self.prose = not self.reported.reasoning_tokens and b"tool" not in case.request_body + case.response_body
+        """Neither tools nor reasoning: all that was said is in the answer's text."""
         self.blind = Reading(model=read.model, sample=self.sample, decoded_bytes=read.decoded_bytes)
 
 
@@ -94,6 +96,10 @@ def main() -> None:
                     rows[family(model), "input"][way].append((found.input_tokens_total, told.input_tokens_total))
                 if told.output_tokens_total >= SMALLEST:
                     rows[family(model), "output"][way].append((found.output_tokens_total, told.output_tokens_total))
+                    if call.prose:
+                        rows["all, plain prose", "output"][way].append(
+                            (found.output_tokens_total, told.output_tokens_total)
+                        )
     print(f"{len(calls)} recorded calls of {len(by_model)} models\n")
     print("| models | tokens | calls | at once: one call | all calls | learned: calls | one call | all calls |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")

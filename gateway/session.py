@@ -24,17 +24,14 @@ from gateway.quota.engine import Amounts, Subject
 from gateway.settlement import Ending, record_of
 from gateway.tokens.bounds import Bound
 from gateway.wire.dialect import Refusal
-from gateway.wire.dialects.openai import DIALECT as OPENAI
 from gateway.wire.facts import Facts
-from gateway.wire.framing.websocket import Messages, close_frame
+from gateway.wire.framing.websocket import close_frame
 from gateway.wire.http_heads import request_head_bytes
-from gateway.wire.openai_shape import OpenAIReader
-from gateway.wire.sockets import ENDS, STARTS, handshake_headers, socket_model
+from gateway.wire.sockets import SAMPLE_BYTES, Ended, Talk, ends_something, handshake_headers, socket_model
 from gateway.wire.usage import Reading
 from pricing.book import Price
 
 POLICY_VIOLATION = 1008
-SAMPLE_BYTES = 32_768
 MAX_HELD_BYTES = 32 * 1024 * 1024
 
 
@@ -51,7 +48,7 @@ class Session:
         self._api = api
         self._call: Admitted | None = None
         self._upstream: UpstreamPort | None = None
-        self._messages = Messages()
+        self._talk: Talk | None = None
         self._switched = False
         self._over = False
         self._gone = False
@@ -61,9 +58,6 @@ class Session:
         self._held_bytes = 0
         self._early: list[bytes] = []
         """What the client sent before the provider agreed."""
-        self._sample: list[bytes] | None = None
-        """Messages of the response in progress, for an estimate; None: no response is in progress."""
-        self._began_ns = 0
         self._why = ""
         """Why the session must close once what is held has been sent."""
         self._failure = "reset"
@@ -89,6 +83,7 @@ class Session:
             return
         limits = parts.models.facts(provider.price_as, model)
         facts = Facts(api=self._api, model=model, stream=True, billable=True, input_open=True)
+        self._talk = Talk(facts)
         bound = Bound(limits.context_window, limits.max_output, {})
         principal = caller.principal
         entry = OpenEntry(
@@ -205,30 +200,20 @@ class Session:
             if not self._gone:
                 self._client.write(data)
             return
-        finished = [message for message in self._messages.feed(data) if self._message(message)]
-        self._forward(data)
-        for message in finished:
-            self._response(message)
+        assert self._talk is not None
+        ended = self._talk.feed(data, self._parts.clock.now_ns())
+        self._forward(data, self._talk.at_boundary)
+        for one in ended:
+            self._response(one)
 
-    def _message(self, message: bytes) -> bool:
-        """True for the end of a response."""
-        if any(mark in message for mark in STARTS):
-            self._sample = []
-            self._began_ns = self._parts.clock.now_ns()
-        elif any(mark in message for mark in ENDS):
-            return True
-        elif self._sample is not None and sum(map(len, self._sample)) < SAMPLE_BYTES:
-            self._sample.append(message)
-        return False
-
-    def _forward(self, data: bytes) -> None:
-        ends = any(mark in data for mark in ENDS)
+    def _forward(self, data: bytes, at_boundary: bool) -> None:
+        ends = ends_something(data)
         if self._holding or ends:
             self._held.append(data)
             self._held_bytes += len(data)
             if self._held_bytes > MAX_HELD_BYTES:
                 self._close(POLICY_VIOLATION, "too much arrived while the ledger was busy")
-            elif not self._holding and not self._messages.at_boundary:
+            elif not self._holding and not at_boundary:
                 # the event that ends a response is not whole yet: nothing to wait for
                 self._flush()
         elif not self._gone:
@@ -239,31 +224,26 @@ class Session:
         if held and not self._gone and not self._over:
             self._client.write(b"".join(held))
 
-    def _response(self, message: bytes) -> None:
-        """One response is done: book it, hold room for the next."""
+    def _response(self, ended: Ended) -> None:
+        """One response is done, or something was heard: book it, hold room for the next."""
         call, parts = self._call, self._parts
         assert call is not None
-        reader = OpenAIReader(OPENAI, call.facts, 200)
-        reader.frame(message)
         self._holding += 1
-        parts.ledger.settle(self._booked(reader.reading, COMPLETED), self._recorded)
+        parts.ledger.settle(self._booked(ended, COMPLETED), self._recorded)
         shortage = reserve(parts, call)
         if shortage is not None:
             self._why = refusal_of(shortage, parts.clock.now_ns()).message
 
-    def _booked(self, reading: Reading, outcome: str) -> Record:
+    def _booked(self, ended: Ended, outcome: str) -> Record:
         """The record of one response; quotas and metrics take the same numbers."""
         call, parts = self._call, self._parts
         assert call is not None
-        estimated = None
-        if reading.usage is None and self._sample:
-            sample = b"\n".join(self._sample)
-            seen = Reading(sample=sample, decoded_bytes=len(sample))
-            estimated = parts.estimator.estimate(call.facts, b"", seen, call.provider.name, call.facts.model)
-        self._sample = None
+        reading, estimated = ended.reading, None
+        if reading.usage is None and reading.sample:
+            estimated = parts.estimator.estimate(call.facts, b"", reading, call.provider.name, call.facts.model)
         now_ns = parts.clock.now_ns()
         entry = msgspec.structs.replace(
-            call.entry, request_id=parts.new_id(), api=self._api, started_ns=min(self._began_ns or now_ns, now_ns)
+            call.entry, request_id=parts.new_id(), api=self._api, started_ns=min(ended.began_ns or now_ns, now_ns)
         )
         record = record_of(
             msgspec.structs.replace(call, entry=entry), reading, self._ending(outcome, entry.started_ns), estimated
@@ -364,8 +344,9 @@ class Session:
         self._over = True
         call, parts = self._call, self._parts
         assert call is not None
-        if self._sample is not None:
-            parts.ledger.settle(self._booked(Reading(), outcome))
+        unfinished = self._talk.unfinished() if self._talk is not None else None
+        if unfinished is not None:
+            parts.ledger.settle(self._booked(unfinished, outcome))
         self._release()
         session = msgspec.structs.replace(call, facts=Facts(api=call.entry.api, model=call.facts.model, stream=True))
         record = record_of(session, Reading(), self._ending(outcome, call.entry.started_ns), None)

@@ -1,6 +1,7 @@
 """WebSockets that are metered: OpenAI's realtime API and its responses over WebSocket.
 
-Sources: OpenAI API reference (Realtime: WebSocket; server events response.created, response.done), guide "WebSocket
+Sources: OpenAI API reference (Realtime: WebSocket; server events session.created, response.created,
+response.done, conversation.item.input_audio_transcription.completed), guide "WebSocket
 mode" of the Responses API.
 """
 
@@ -9,14 +10,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import unquote_plus
 
-from gateway.wire.dialect import Dialect, Header
-from gateway.wire.meter import header
-from gateway.wire.numbers import text
-from gateway.wire.openai_shape import OpenAIShape
-from gateway.wire.paths import plain_path, query_value
+import msgspec
 
+from gateway.wire.dialect import Dialect, Header
+from gateway.wire.dialects.openai import DIALECT as OPENAI
+from gateway.wire.facts import Facts
+from gateway.wire.framing.websocket import Messages
+from gateway.wire.json_read import parse
+from gateway.wire.meter import header
+from gateway.wire.numbers import table, text
+from gateway.wire.openai_shape import OpenAIReader, OpenAIShape
+from gateway.wire.paths import plain_path, query_value
+from gateway.wire.usage import Reading
+
+SAMPLE_BYTES = 32_768
 STARTS = (b'"response.created"',)
 ENDS = (b'"response.done"', b'"response.completed"', b'"response.incomplete"', b'"response.failed"')
+HEARD = b'"conversation.item.input_audio_transcription.completed"'
+"""What the client said has been written down, by a model of its own that is billed apart from the responses."""
+SESSIONS = (b'"session.created"', b'"session.updated"', b'"transcription_session.created"',
+            b'"transcription_session.updated"')  # fmt: skip
 _KEPT = frozenset((b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-protocol"))
 
 
@@ -40,3 +53,84 @@ def handshake_headers(headers: Sequence[Header]) -> list[Header]:
     """What the provider needs to answer the client's own handshake; extensions are left out, so that none is agreed."""
     kept = [item for item in headers if item[0].lower() in _KEPT]
     return [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"), *kept]
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """A response that is done, or a piece of what the client said that has been written down."""
+
+    reading: Reading
+    began_ns: int
+
+
+class Talk:
+    """Reads what a provider says in one session. State is bounded: one message and a sample of the response in
+    progress."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._messages = Messages()
+        self._sample: list[bytes] | None = None
+        """Messages of the response in progress; None: no response is in progress."""
+        self._began_ns = 0
+        self._model = self._heard_by = ""
+        """Models that the session's own events name."""
+
+    @property
+    def at_boundary(self) -> bool:
+        """True where no message is begun."""
+        return self._messages.at_boundary
+
+    def feed(self, data: bytes, now_ns: int) -> list[Ended]:
+        """What these bytes end."""
+        return [ended for message in self._messages.feed(data) if (ended := self._message(message, now_ns))]
+
+    def unfinished(self) -> Ended | None:
+        """The response in progress, as far as it came; afterwards none is in progress."""
+        sample, self._sample = self._sample, None
+        return None if sample is None else Ended(_unreported(sample), self._began_ns)
+
+    def _message(self, message: bytes, now_ns: int) -> Ended | None:
+        if any(mark in message for mark in STARTS):
+            self._sample, self._began_ns = [], now_ns
+        elif any(mark in message for mark in ENDS):
+            reading = self._read(message)
+            reading.model = reading.model or self._model
+            sample, self._sample = self._sample, None
+            if reading.usage is None and sample:
+                unreported = _unreported(sample)
+                reading.sample, reading.decoded_bytes = unreported.sample, unreported.decoded_bytes
+            return Ended(reading, self._began_ns)
+        elif HEARD in message:
+            reading = self._read(message)
+            reading.model = self._heard_by
+            return Ended(reading, now_ns) if reading.usage is not None else None
+        elif any(mark in message for mark in SESSIONS):
+            model, heard_by = session_models(message)
+            self._model, self._heard_by = model or self._model, heard_by or self._heard_by
+        elif self._sample is not None and sum(map(len, self._sample)) < SAMPLE_BYTES:
+            self._sample.append(message)
+        return None
+
+    def _read(self, message: bytes) -> Reading:
+        reader = OpenAIReader(OPENAI, self._facts, 200)
+        reader.frame(message)
+        return reader.reading
+
+
+def ends_something(data: bytes) -> bool:
+    """True where these bytes may hold the end of something that is to be written down."""
+    return HEARD in data or any(mark in data for mark in ENDS)
+
+
+def _unreported(sample: list[bytes]) -> Reading:
+    joined = b"\n".join(sample)
+    return Reading(sample=joined, decoded_bytes=len(joined))
+
+
+def session_models(message: bytes) -> tuple[str, str]:
+    """The models that a session's event names: who answers, and who writes down what is said. Empty where none is."""
+    event = table(parse(message))
+    session = table(event.get("session"))
+    heard = table(table(table(session.get("audio")).get("input")).get("transcription"))
+    heard = heard or table(session.get("input_audio_transcription"))
+    return text(session.get("model")), text(heard.get("model"))

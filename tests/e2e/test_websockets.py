@@ -67,14 +67,19 @@ USAGE = {
     "input_token_details": {"text_tokens": 119, "audio_tokens": 13, "cached_tokens": 64},
     "output_token_details": {"text_tokens": 30, "audio_tokens": 91},
 }
+HEARD = "conversation.item.input_audio_transcription.completed"
+HEARD_USAGE = {"type": "tokens", "total_tokens": 35, "input_tokens": 26, "output_tokens": 9,
+               "input_token_details": {"text_tokens": 0, "audio_tokens": 26}}  # fmt: skip
+TEXT_USAGE = {"input_tokens": 36, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 87,
+              "output_tokens_details": {"reasoning_tokens": 9}, "total_tokens": 123}  # fmt: skip
 seen: list[dict[str, str]] = []
 
 
 def converse(connection: ServerConnection) -> None:
     assert connection.request is not None
     seen.append({name.lower(): value for name, value in connection.request.headers.raw_items()})
-    model = "gpt-realtime"
-    connection.send(json.dumps({"type": "session.created", "session": {"model": model}}))
+    heard_by = {"audio": {"input": {"transcription": {"model": "gpt-4o-mini-transcribe"}}}}
+    connection.send(json.dumps({"type": "session.created", "session": {"model": "gpt-realtime", **heard_by}}))
     for message in connection:
         event = json.loads(message)
         if event["type"] == "echo":
@@ -82,7 +87,16 @@ def converse(connection: ServerConnection) -> None:
         if event["type"] == "hang":
             connection.send(json.dumps({"type": "response.created", "response": {"id": "r"}}))
             connection.send(json.dumps({"type": "response.output_text.delta", "delta": "one two three four"}))
-        if event["type"] == "response.create":
+        if event["type"] == "talk over":
+            connection.send(json.dumps({"type": "response.created", "response": {"id": "r"}}))
+            connection.send(json.dumps({"type": HEARD, "item_id": "i", "transcript": "hi", "usage": HEARD_USAGE}))
+            connection.send(json.dumps({"type": "response.output_text.delta", "delta": "one two three four"}))
+        if event["type"] == "response.create" and connection.request.path.startswith("/v1/responses"):
+            done = {"id": "r", "model": "gpt-4o-mini", "status": "completed", "usage": TEXT_USAGE}
+            connection.send(json.dumps({"type": "response.created", "response": {"id": "r"}}))
+            connection.send(json.dumps({"type": "response.output_text.delta", "delta": "so it goes"}))
+            connection.send(json.dumps({"type": "response.completed", "response": done}))
+        elif event["type"] == "response.create":
             connection.send(json.dumps({"type": "response.created", "response": {"id": "r"}}))
             connection.send(json.dumps({"type": "response.output_audio.delta", "delta": "A" * 100_000}))
             done = {"id": "r", "object": "realtime.response", "status": "completed", "output": [], "usage": USAGE}
@@ -176,6 +190,62 @@ def test_a_client_that_leaves_in_the_middle_of_a_response_is_estimated(gateway: 
     assert len(found) == before + 1
     assert found[0]["usage_source"] == "estimated"
     assert found[0]["usage"]["output_tokens_total"] >= 4
+
+
+def test_what_the_client_said_is_billed_by_the_model_that_wrote_it_down(gateway: Gateway) -> None:
+    before = len(records(gateway, "t", "realtime", 0))
+    with connect(url(gateway), additional_headers={"Authorization": f"Bearer {KEY}"}) as connection:
+        connection.recv()
+        connection.send(json.dumps({"type": "talk over"}))
+        assert [json.loads(connection.recv())["type"] for _ in range(3)][1] == HEARD
+        # durable before the client hears of it
+        heard = records(gateway, "t", "realtime", before + 1)[0]
+    assert (heard["model"], heard["usage_source"], heard["outcome"]) == (
+        "gpt-4o-mini-transcribe",
+        "response",
+        "completed",
+    )
+    assert heard["usage"] == {"input_tokens_total": 26, "input_audio_tokens": 26, "output_tokens_total": 9}
+    assert heard["priced"]
+    assert heard["cost_nanousd"] > 0
+    # the response in whose middle it came was not lost over it
+    rest = records(gateway, "t", "realtime", before + 2)
+    assert len(rest) == before + 2
+    assert rest[0]["usage_source"] == "estimated"
+
+
+def test_a_session_that_names_its_model_itself_is_priced(gateway: Gateway) -> None:
+    before = len(records(gateway, "t", "realtime", 0))
+    unnamed = url(gateway).replace("?model=gpt-realtime", "?call_id=rtc_1")
+    with connect(unnamed, additional_headers={"Authorization": f"Bearer {KEY}"}) as connection:
+        connection.recv()
+        connection.send(json.dumps({"type": "response.create"}))
+        while json.loads(connection.recv())["type"] != "response.done":
+            pass
+        found = records(gateway, "t", "realtime", before + 1)[0]
+    assert (found["model_requested"], found["model"], found["priced"]) == ("", "gpt-realtime", True)
+    assert found["cost_nanousd"] > 0
+
+
+def test_responses_over_a_websocket_are_records_too(gateway: Gateway) -> None:
+    address = f"ws://127.0.0.1:{gateway.port}/openai/v1/responses"
+    with connect(address, additional_headers={"Authorization": f"Bearer {KEY}"}) as connection:
+        connection.recv()
+        for _ in range(2):
+            connection.send(json.dumps({"type": "response.create", "model": "gpt-4o-mini", "input": "hi"}))
+            while json.loads(connection.recv())["type"] != "response.completed":
+                pass
+    found = records(gateway, "t", "responses", 2)
+    assert len(found) == 2
+    for record in found:
+        assert (record["model"], record["usage_source"]) == ("gpt-4o-mini", "response")
+        assert record["usage"] == {
+            "input_tokens_total": 36,
+            "cache_read_tokens": 4,
+            "output_tokens_total": 87,
+            "reasoning_tokens": 9,
+        }
+        assert record["cost_nanousd"] == 32 * 150 + 4 * 75 + 87 * 600
 
 
 def test_a_session_ends_when_the_quota_has_no_room_for_another_response(gateway: Gateway) -> None:
