@@ -6,7 +6,7 @@ GenerateContentResponse.UsageMetadata.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +16,7 @@ import msgspec
 from gateway.wire.dialect import Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.json_array import Elements
-from gateway.wire.json_edit import set_value
+from gateway.wire.json_edit import set_inner
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, form_of, header
 from gateway.wire.numbers import count, part, table, text
@@ -31,6 +31,9 @@ OUTSIDE = (b'"inlineData"', b'"inline_data"', b'"fileData"', b'"file_data"', b'"
            b'"googleSearch', b'"google_search', b'"urlContext"', b'"url_context"', b'"codeExecution"',
            b'"code_execution"', b'"fileSearch', b'"file_search', b'"googleMaps', b'"google_maps')  # fmt: skip
 _outside = mentions(*OUTSIDE)
+CONFIGS = ("generationConfig", "generation_config")
+LIMITS = ("maxOutputTokens", "max_output_tokens")
+CHOICES = ("candidateCount", "candidate_count")
 OVERHEAD_TOKENS = 64
 _MODALITIES: dict[str | int, str] = {"AUDIO": "AUDIO", "IMAGE": "IMAGE", 4: "AUDIO", 2: "IMAGE"}
 """Numbers where the client asked for them (``enum-encoding=int``): google.cloud.aiplatform Modality."""
@@ -78,9 +81,9 @@ def read_generate(operation: str, model: str, body: bytes) -> Facts:
     fields = read_fields(_BODY, body)
     if isinstance(fields, str):
         return Facts(api=api, malformed=fields)
-    config = table(fields.generationConfig) or table(fields.generation_config)
-    limit = count(config.get("maxOutputTokens", config.get("max_output_tokens")))
-    choices = count(config.get("candidateCount", config.get("candidate_count"))) or 1
+    configs = (table(fields.generationConfig), table(fields.generation_config))
+    limit = _largest(configs, LIMITS)
+    choices = _largest(configs, CHOICES) or 1
     units = {}
     if api == "predict":
         units = {"output_images": count(table(fields.parameters).get("sampleCount")) or 4}
@@ -98,6 +101,13 @@ def read_generate(operation: str, model: str, body: bytes) -> Facts:
         output_free=api in ("gemini_embed", "predict"),
         units_bound=units,
         service_tier=text(tier, 40),
+    )
+
+
+def _largest(configs: Iterable[dict[str, Any]], names: Sequence[str]) -> int | None:
+    """The largest number under any spelling of a name: Google takes both, and bounds must hold for either."""
+    return max(
+        (value for one in configs for name in names if (value := count(one.get(name))) is not None), default=None
     )
 
 
@@ -259,9 +269,11 @@ def clamp(facts: Facts, body: bytes, max_output: int) -> bytes | None:
     if facts.api != "generate_content":
         return None
     document = table(parse(body))
-    key = "generation_config" if "generation_config" in document else "generationConfig"
-    config = {k: v for k, v in table(document.get(key)).items() if k not in ("maxOutputTokens", "max_output_tokens")}
-    return set_value(body, key.encode(), msgspec.json.encode({**config, "maxOutputTokens": max_output}))
+    for key in [name for name in CONFIGS if name in document] or CONFIGS[:1]:
+        config = table(document.get(key))
+        for name in [name for name in LIMITS if name in config] or LIMITS[:1]:
+            body = set_inner(body, key.encode(), name.encode(), b"%d" % max_output)
+    return body
 
 
 def rename(target: bytes, model: str) -> bytes:

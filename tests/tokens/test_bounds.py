@@ -143,6 +143,16 @@ def test_searches_that_are_charged_by_the_piece_are_held_too(
     assert bound_of(kind, facts_of(*asked)).units.get("web_search_requests", 0) == searches
 
 
+def test_a_limit_that_is_said_in_two_spellings_is_held_at_the_larger_and_clamped_in_both() -> None:
+    body = gemini(generationConfig={"maxOutputTokens": 1}, generation_config={"max_output_tokens": 8000})[2]
+    raw = json.dumps(body).encode()
+    dialect = dialects.get("gemini")
+    facts = dialect.read(b"POST", GEMINI.encode(), b"application/json", raw)
+    assert bound_of("gemini", facts).output_tokens == 8000
+    clamped = dialect.clamp(facts, raw, 20)
+    assert clamped == raw.replace(b": 8000", b": 20").replace(b": 1}", b": 20}")
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),

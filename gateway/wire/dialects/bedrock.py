@@ -19,7 +19,7 @@ from gateway.wire.anthropic_tools import NONE, Reach, reach
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.aws_eventstream import EventStream, Message, encode
-from gateway.wire.json_edit import set_value
+from gateway.wire.json_edit import set_inner, set_value
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import Base, JsonMeter, SilentMeter, form_of, header
 from gateway.wire.numbers import count, part, table, text
@@ -268,8 +268,7 @@ class Bedrock:
 
     def clamp(self, facts: Facts, body: bytes, max_output: int) -> bytes | None:
         if facts.api == "converse":
-            config = table(table(parse(body)).get("inferenceConfig"))
-            return set_value(body, b"inferenceConfig", msgspec.json.encode({**config, "maxTokens": max_output}))
+            return set_inner(body, b"inferenceConfig", b"maxTokens", b"%d" % max_output)
         if facts.api == "invoke":
             document = table(parse(body))
             for name in LIMITS:

@@ -10,7 +10,7 @@ import msgspec
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.ndjson import Lines
-from gateway.wire.json_edit import set_value
+from gateway.wire.json_edit import set_inner, set_value
 from gateway.wire.json_read import parse, read_fields
 from gateway.wire.meter import FrameMeter, SilentMeter, form_of
 from gateway.wire.numbers import count, table, text
@@ -122,8 +122,7 @@ class Ollama:
             return OPENAI.clamp(facts, body, max_output)
         if facts.output_free:
             return None
-        options = table(table(parse(body)).get("options"))
-        return set_value(body, b"options", msgspec.json.encode({**options, "num_predict": max_output}))
+        return set_inner(body, b"options", b"num_predict", b"%d" % max_output)
 
     def rename_model(self, facts: Facts, target: bytes, body: bytes, model: str) -> tuple[bytes, bytes]:
         return target, set_value(body, b"model", msgspec.json.encode(model))
