@@ -83,7 +83,7 @@ class Session:
             return
         limits = parts.models.facts(provider.price_as, model)
         facts = Facts(api=self._api, model=model, stream=True, billable=True, input_open=True)
-        self._talk = Talk(facts)
+        self._talk = Talk(facts, provider.dialect)
         bound = Bound(limits.context_window, limits.max_output, {})
         principal = caller.principal
         entry = OpenEntry(

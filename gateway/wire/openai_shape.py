@@ -95,6 +95,9 @@ class OpenAIReader:
             reading.failed = True
         inner = document.get("response")
         if isinstance(inner, dict):
+            if not inner.get("usage") and document.get("usage"):
+                # xAI's realtime API reports beside the response
+                inner = {**inner, "usage": document["usage"]}
             document = inner
             if document.get("error"):
                 reading.failed = True

@@ -66,8 +66,9 @@ class Talk:
     """Reads what a provider says in one session. State is bounded: one message and a sample of the response in
     progress."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: Facts, dialect: Dialect) -> None:
         self._facts = facts
+        self._dialect = dialect if isinstance(dialect, OpenAIShape) else OPENAI
         self._messages = Messages()
         self._sample: list[bytes] | None = None
         """Messages of the response in progress; None: no response is in progress."""
@@ -112,7 +113,7 @@ class Talk:
         return None
 
     def _read(self, message: bytes) -> Reading:
-        reader = OpenAIReader(OPENAI, self._facts, 200)
+        reader = OpenAIReader(self._dialect, self._facts, 200)
         reader.frame(message)
         return reader.reading
 

@@ -1,7 +1,8 @@
 """xAI. Reasoning is billed as output but stands beside ``completion_tokens``; every chunk carries the usage so far.
 
 Sources: https://docs.x.ai/docs/guides/reasoning; Google Cloud, "Reasoning for Grok models" (``reasoning_tokens`` is
-separate from ``completion_tokens``); https://docs.x.ai/docs/guides/live-search (billed by the source).
+separate from ``completion_tokens``); https://docs.x.ai/docs/guides/live-search (billed by the source);
+recorded sessions of the realtime API (usage beside the response, with the seconds that are billed).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from gateway.wire.facts import Facts
 from gateway.wire.numbers import count, part
 from gateway.wire.openai_shape import OpenAIShape, read_usage
+from gateway.wire.openai_usage import milliseconds
 from gateway.wire.usage import Reading, Usage
 
 TICKS_PER_NANOUSD = 10
@@ -40,6 +42,9 @@ class XAI(OpenAIShape):
         ticks = count(usage.get("cost_in_usd_ticks"))
         if ticks is not None:
             reading.reported_cost_nanousd = round(Decimal(ticks) / TICKS_PER_NANOUSD)
+        seconds = milliseconds(usage.get("billable_audio_seconds"))
+        if seconds is not None:
+            into.audio_milliseconds = seconds
         sources = count(usage.get("num_sources_used"))
         if sources is not None:
             into.web_search_requests = sources
