@@ -47,7 +47,7 @@ class Answers(Ends):
         """The answer is written: go on to the next request, or close."""
         self._end()
         incoming.answered = True
-        if not incoming.keep_alive or self._plane.draining:
+        if not incoming.keep_alive:
             self._close_after(incoming)
         elif incoming.complete:
             self._next()

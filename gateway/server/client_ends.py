@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gateway.server.plane import DataPlane
 
 LINGER_SECONDS = 2.0
+IDLE_GRACE_SECONDS = 0.5
+"""While the gateway drains, so long a connection stays open for the next request."""
 LINGER_BYTES = 33_554_432
 
 
@@ -76,7 +78,8 @@ class Ends(asyncio.Protocol):
         if current is not None and (incoming is not current or current.complete or self._stopped):
             self.deadline = math.inf
         elif incoming is None:
-            self.deadline = plane.now() + limits.idle_seconds
+            # a client that was not told to close may send its next request now: it is answered, and told then
+            self.deadline = plane.now() + (IDLE_GRACE_SECONDS if plane.draining else limits.idle_seconds)
         elif not incoming.seen_head:
             self.deadline = incoming.began_at + limits.head_seconds
         else:
@@ -123,8 +126,9 @@ class Ends(asyncio.Protocol):
     # closing
 
     def drain(self) -> None:
-        """Shutting down: an idle connection closes now, a busy one after its answer."""
-        if self._current is None and self._incoming is None and not self._queue and not self._held:
+        """Shutting down: a connection that has been idle for a while closes now, a busy one after its answer."""
+        idle = self._current is None and self._incoming is None and not self._queue and not self._held
+        if idle and self.deadline > self._plane.now() + IDLE_GRACE_SECONDS:
             self._shut()
 
     def break_off(self) -> None:

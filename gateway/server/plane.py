@@ -9,13 +9,13 @@ import ssl
 from collections import Counter
 
 from gateway.ports import Clock, ExchangeFactory
+from gateway.server.client_ends import IDLE_GRACE_SECONDS
 from gateway.server.client_side import ClientConnection
 from gateway.server.heads import Heads
 from gateway.server.limits import Limits
 from gateway.server.listener import Listener
 
 SWEEP_SECONDS = 0.5
-IDLE_GRACE_SECONDS = 0.5
 TOLD = 1000
 """So many connections beyond the limit are told why before they are closed; the others are closed at once."""
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import trustme
 
 KEY = "sk-takeover-test-key"
 LAUNCH = """
@@ -30,14 +32,22 @@ os.execv(sys.executable, [sys.executable, "-m", "gateway.cli.main", "serve", "--
 class Supervisor:
     """Holds the sockets; starts and ends gateways on them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, secure: bool) -> None:
+        self.trust: ssl.SSLContext | None = None
+        if secure:
+            authority, self.trust = trustme.CA(), ssl.create_default_context()
+            authority.configure_trust(self.trust)
+            issued = authority.issue_cert("127.0.0.1")
+            issued.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
         self.sockets = []
         for _ in range(2):
             one = socket.socket()
             one.bind(("127.0.0.1", 0))
             one.listen(4096)
             self.sockets.append(one)
-        self.url, self.admin = (f"http://127.0.0.1:{one.getsockname()[1]}" for one in self.sockets)
+        scheme = "https" if secure else "http"
+        self.url, self.admin = (f"{scheme}://127.0.0.1:{one.getsockname()[1]}" for one in self.sockets)
+        files = '{ cert = "server.pem", key = "server.pem" }'
         self.log = folder / "log"
         self.config = folder / "config.toml"
         self.config.write_text(
@@ -46,6 +56,8 @@ class Supervisor:
 listen = "127.0.0.1:{self.sockets[0].getsockname()[1]}"
 admin_listen = "127.0.0.1:{self.sockets[1].getsockname()[1]}"
 data_dir = "{folder / "data"}"
+{f"tls = {files}" if secure else ""}
+{f"admin_tls = {files}" if secure else ""}
 [providers.simulated]
 kind = "simulated"
 first_token_seconds = 0.05
@@ -78,14 +90,14 @@ window = "total"
         return process
 
     def get(self, path: str) -> dict[str, object]:
-        with urllib.request.urlopen(self.admin + path, timeout=30) as answer:
+        with urllib.request.urlopen(self.admin + path, timeout=30, context=self.trust) as answer:
             told: dict[str, object] = json.load(answer)
             return told
 
 
 @pytest.fixture
-def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
-    made = Supervisor(tmp_path)
+def supervisor(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Supervisor]:
+    made = Supervisor(tmp_path, secure=getattr(request, "param", False))
     yield made
     for process in made.processes:
         if process.poll() is None:
@@ -96,9 +108,16 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("keep", [True, False], ids=["kept connections", "a connection each"])
+@pytest.mark.parametrize(
+    ("supervisor", "keep"),
+    [(False, True), (False, False), (True, False)],
+    ids=["kept connections", "a connection each", "a handshake each"],
+    indirect=["supervisor"],
+)
 def test_takeovers_under_load_fail_no_call_and_lose_no_record(supervisor: Supervisor, prove: bool, keep: bool) -> None:
     rate, seconds, turns = (500.0, 12.0, 4) if prove else (100.0, 4.0, 1)
+    if supervisor.trust is not None:
+        rate /= 5  # a handshake costs both sides a hundred times what a call does
     current = supervisor.start()
     assert supervisor.get("/readyz") == {"status": "ready"}
 
@@ -106,7 +125,7 @@ def test_takeovers_under_load_fail_no_call_and_lose_no_record(supervisor: Superv
         url = f"{supervisor.url}/simulated/v1/chat/completions"
         body = {"model": "gpt-4o", "max_tokens": 3, "messages": [{"role": "user", "content": "hello"}]}
         loop = asyncio.get_running_loop()
-        connector = aiohttp.TCPConnector(limit=0, force_close=not keep)
+        connector = aiohttp.TCPConnector(limit=0, force_close=not keep, ssl=supervisor.trust or True)
         headers = {"Authorization": f"Bearer {KEY}"}
         async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
 

@@ -332,6 +332,33 @@ async def test_draining_lets_answers_finish_says_close_and_leaves_idle_clients()
 
 
 @both_loops
+async def test_a_client_whose_answer_began_before_the_drain_is_answered_once_more_and_told_then() -> None:
+    go = asyncio.Event()
+
+    async def script(provider: Provider, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(provider.requests) > 1:
+            writer.write(OK)
+            return
+        writer.write(HEAD + b"12")
+        await go.wait()
+        writer.write(b"34567890")
+
+    async with Play(script) as play:
+        client, silent = await play.connect(), await play.connect()
+        client.send(post())
+        await play.until(lambda: bool(play.calls) and "upstream_head" in play.calls[0].events)
+        drained = asyncio.ensure_future(play.plane.drain(10))
+        assert await silent.rest() == b"", "by now whoever was idle before is gone"
+        go.set()
+        first = await client.answer()
+        assert (first.body, first.get(b"connection")) == (b"1234567890", None)
+        client.send(post())
+        second = await client.answer()
+        assert (second.body, second.get(b"connection")) == (b"ok", b"close")
+        assert await drained
+
+
+@both_loops
 async def test_what_does_not_finish_in_the_drain_time_is_broken_off() -> None:
     async with Play(then_hang(HEAD + b"12")) as play:
         client = await play.connect()
