@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import random
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -80,13 +83,14 @@ def cancelling(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> 
         yield running
 
 
-def start(gateway: Gateway, play: str) -> socket.socket:
+def start(gateway: Gateway, play: str, number: int = 0) -> socket.socket:
     body = {"model": "gpt-4o-mini", "stream": True, "stream_options": {"include_usage": True}, "max_tokens": 5000,
             "messages": [{"role": "user", "content": "What will the weather be like?"}]}  # fmt: skip
     data = json.dumps(body).encode()
     client = socket.create_connection(("127.0.0.1", gateway.port), 10)
     head = (
         f"POST /openai/v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nX-Play: {play}\r\n"
+        f"X-Number: {number}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
     )
     client.sendall(head.encode() + data)
@@ -170,3 +174,38 @@ def test_a_client_that_leaves_after_the_last_byte_has_a_completed_call(cancellin
     client.close()
     record = last_record(cancelling, before)
     assert (record["outcome"], record["usage_source"], used(record)) == ("completed", "response", (100, 50))
+
+
+async def left_and_closed(tmp_path: Path, upstream: Upstream, clients: int) -> list[float]:
+    """Seconds from each client's hang-up to the provider's seeing its own connection closed."""
+    rng = random.Random(5)
+    with gateway_of(tmp_path, upstream, 'policy = "cancel"') as gateway:
+        left: dict[str, float] = {}
+        first = len(upstream.seen)
+
+        async def one(number: int) -> None:
+            client = await asyncio.to_thread(start, gateway, "endless", number)
+            await asyncio.sleep(rng.uniform(0.3, 2.0))
+            left[str(number)] = time.monotonic()
+            client.close()
+
+        for batch in range(0, clients, 50):
+            await asyncio.gather(*(one(number) for number in range(batch, min(batch + 50, clients))))
+        seen = upstream.seen[first:]
+        await asyncio.to_thread(wait_for, lambda: all(call.closed_early for call in seen))
+        records = await asyncio.to_thread(gateway.records)
+    assert len(seen) == len(records) == clients
+    assert {record["outcome"] for record in records} == {"client_disconnected"}
+    return sorted(call.closed_at - left[call.header("x-number") or ""] for call in seen)
+
+
+async def test_a_cancelled_stream_is_closed_upstream_for_each_client(tmp_path: Path, upstream: Upstream) -> None:
+    assert len(await left_and_closed(tmp_path, upstream, 20)) == 20
+
+
+@pytest.mark.prove
+@pytest.mark.skipif(not os.environ.get("PROVE"), reason="runs in make prove")
+async def test_upstream_is_closed_within_a_second_for_500_clients(tmp_path: Path, upstream: Upstream) -> None:
+    took = await left_and_closed(tmp_path, upstream, 500)
+    print(f"closed upstream after {took[250] * 1000:.0f} ms (median), {took[-1] * 1000:.0f} ms (longest)")
+    assert took[-1] < 1.0

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Self
@@ -30,6 +31,8 @@ class Seen:
     """The whole script was played to a client that still listened."""
     closed_early: bool = False
     """The client closed before the script was over."""
+    closed_at: float = 0.0
+    """When that was noticed, by the monotonic clock."""
 
     def header(self, name: str) -> str | None:
         return next((v for k, v in self.headers if k.lower() == name.lower()), None)
@@ -103,7 +106,7 @@ class Upstream:
                     raise
             elif isinstance(step, float | int):
                 if await self._gone_within(reader, step):
-                    seen.closed_early = True
+                    seen.closed_early, seen.closed_at = True, time.monotonic()
                     return False
             else:
                 if step == RESET:
