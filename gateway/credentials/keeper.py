@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Protocol
 
 from gateway.config.schema import ProviderConfig
 from gateway.credentials.bearer import BearerToken
@@ -15,12 +16,23 @@ START_SECONDS = 5.0
 """How long a start waits for the first tokens."""
 
 
+class Renewed(Credential, Protocol):
+    """A credential that ends, and is renewed in the background."""
+
+    first: asyncio.Event
+    """Set once there has been one, or a first failure."""
+
+    async def run(self) -> None:
+        """Keep it fresh until cancelled."""
+        ...
+
+
 class Keeper:
     """``credential`` makes or finds one; ``start`` begins to refresh new ones and ends those no longer used."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
-        self._known: dict[str, tuple[object, BearerToken]] = {}
+        self._known: dict[str, tuple[object, Renewed]] = {}
         self._wanted: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -31,25 +43,23 @@ class Keeper:
         """
         if config.api_key is not None:
             return StaticKey(auth.header, auth.prefix, config.api_key)
-        if config.aws is not None:
-            from gateway.credentials.sigv4 import SigV4
-
-            signer = SigV4(config.aws)
-            signer.prepare()
-            return signer
-        source = config.google or config.azure
+        source = config.aws or config.google or config.azure
         if source is None:
             return None
         known = self._known.get(name)
         self._wanted.add(name)
         if known is None or known[0] != source:
-            known = self._known[name] = (source, self._token(name, config))
+            known = self._known[name] = (source, self._make(name, config))
             task = self._tasks.pop(name, None)
             if task is not None:
                 task.cancel()
         return known[1]
 
-    def _token(self, name: str, config: ProviderConfig) -> BearerToken:
+    def _make(self, name: str, config: ProviderConfig) -> Renewed:
+        if config.aws is not None:
+            from gateway.credentials.sigv4 import SigV4
+
+            return SigV4(config.aws, name, self._log)
         if config.google is not None:
             from gateway.credentials.google import google_tokens
 
@@ -60,7 +70,7 @@ class Keeper:
         return BearerToken(name, azure_tokens(config.azure), self._log)
 
     async def start(self) -> None:
-        """Refresh what the newest configuration uses; wait a little for first tokens."""
+        """Refresh what the newest configuration uses; wait a little for the first ones."""
         for name in [name for name in self._known if name not in self._wanted]:
             del self._known[name]
             task = self._tasks.pop(name, None)
@@ -68,10 +78,10 @@ class Keeper:
                 task.cancel()
         self._wanted.clear()
         new = []
-        for name, (_, token) in self._known.items():
+        for name, (_, renewed) in self._known.items():
             if name not in self._tasks:
-                self._tasks[name] = asyncio.create_task(token.run())
-                new.append(token.first.wait())
+                self._tasks[name] = asyncio.create_task(renewed.run())
+                new.append(renewed.first.wait())
         if new:
             await asyncio.wait([asyncio.ensure_future(waiting) for waiting in new], timeout=START_SECONDS)
 
