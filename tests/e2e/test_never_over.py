@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -41,6 +42,7 @@ usd = 0.006
 window = "total"
 clamp = {clamp}
 extend = {extend}
+warn_at = [{warn}]
 
 [[quotas]]
 name = "{extra}"
@@ -66,8 +68,12 @@ class Provider:
         limit = body.get("max_completion_tokens", body.get("max_tokens", 0))
         used = self.rng.randint(1, limit)
         tokens_in = max(1, len(body["messages"][0]["content"]) // 4)
-        if self.rng.random() < 0.05:
+        luck = self.rng.random()
+        if luck < 0.05:
             yield RESET
+            return
+        if luck < 0.08:
+            yield answer(b'{"error": {"message": "overloaded"}}', status=503)
             return
         self.charged += tokens_in * INPUT + used * OUTPUT
         usage = {"prompt_tokens": tokens_in, "completion_tokens": used, "total_tokens": tokens_in + used}
@@ -125,18 +131,29 @@ def gauge(gateway: Gateway, name: str) -> float:
     return float(line.rsplit(" ", 1)[1])
 
 
+def show(what: str, calls: int, taken: int, charged: int, used: int) -> None:
+    """The figures of a round, for those who ran it."""
+    spent, counted = charged / BUDGET_NANOUSD, used / BUDGET_NANOUSD
+    sys.stderr.write(
+        f"\n{what}: {calls:,} calls, {taken:,} of them sent; spent {spent:.1%} of the limit, counted {counted:.1%}; "
+        f"overspend {max(0, charged - BUDGET_NANOUSD)}"
+    )
+
+
 async def one_round(tmp_path: Path, seed: int, calls: int, *, clamp: bool, kill: bool) -> None:
     rng, provider = random.Random(seed), Provider(seed)
     with Upstream(provider.script) as upstream:
         text = CONFIG.replace("{url}", upstream.url).replace("{clamp}", "true" if clamp else "false")
         text = text.replace("{extend}", "false")
         text = text.replace("{{", "{").replace("}}", "}")
-        gateway = Gateway(tmp_path, text.replace("{extra}", "first")).start()
+        gateway = Gateway(tmp_path, text.replace("{extra}", "first").replace("{warn}", "0.9")).start()
         rushing = asyncio.create_task(rush(gateway, calls, rng))
         statuses: list[int] = []
-        await asyncio.sleep(0.3)
-        gateway.write(text.replace("{extra}", "second"))
-        gateway.reload()
+        for number in range(3):
+            # each time another rule is new, and the budget's own is changed
+            await asyncio.sleep(0.15)
+            gateway.write(text.replace("{extra}", f"other-{number}").replace("{warn}", f"0.{number + 3}"))
+            gateway.reload()
         if kill:
             await asyncio.sleep(0.2)
             gateway.kill()
@@ -159,6 +176,8 @@ async def one_round(tmp_path: Path, seed: int, calls: int, *, clamp: bool, kill:
         assert used <= BUDGET_NANOUSD
         if clamp and not kill:
             assert used >= BUDGET_NANOUSD * 0.98
+        assert gateway.post("/api/quotas/verify")["differences"] == []
+        show(f"rush {seed}: clamp {clamp}, kill -9 {kill}", len(statuses), len(upstream.seen), provider.charged, used)
         gateway.stop()
         # after a restart the counters are the ledger's again
         gateway.start()
@@ -176,7 +195,7 @@ async def long_streams(tmp_path: Path, seed: int, calls: int) -> None:
     rng, provider = random.Random(seed), Provider(seed, paced=True)
     with Upstream(provider.script) as upstream:
         text = CONFIG.replace("{url}", upstream.url).replace("{clamp}", "false").replace("{extend}", "true")
-        text = text.replace("{{", "{").replace("}}", "}").replace("{extra}", "first")
+        text = text.replace("{{", "{").replace("}}", "}").replace("{extra}", "first").replace("{warn}", "0.9")
         with Gateway(tmp_path, text) as gateway:
             statuses = await rush(gateway, calls, rng, long=True)
             assert provider.charged <= BUDGET_NANOUSD
@@ -192,6 +211,7 @@ async def long_streams(tmp_path: Path, seed: int, calls: int) -> None:
             used = round(gauge(gateway, "spendgate_quota_used") * 1e9)
             assert BUDGET_NANOUSD * 0.98 <= used <= BUDGET_NANOUSD
             assert gateway.post("/api/quotas/verify")["differences"] == []
+            show(f"long streams {seed}", len(statuses), len(upstream.seen), provider.charged, used)
 
 
 async def test_streams_that_grow_never_pass_the_budget_and_use_it_up(tmp_path: Path) -> None:
