@@ -44,10 +44,13 @@ def test_a_stream_is_told_by_its_first_byte_where_the_content_type_does_not_say_
         assert numbers(reading_of(kind, facts, before + body, content_type)) == COUNTED
 
 
-def test_a_bedrock_stream_without_a_content_type_is_an_event_stream() -> None:
+@pytest.mark.parametrize("content_type", ["", JSON])
+def test_a_bedrock_stream_is_told_by_its_first_byte_too(content_type: str) -> None:
     facts = ask("bedrock", "/model/amazon.nova-lite-v1:0/converse-stream", {"messages": []})
     body = aws(("metadata", {"usage": {"inputTokens": 11, "outputTokens": 22}}))
-    assert numbers(reading_of("bedrock", facts, body, "")) == COUNTED
+    assert numbers(reading_of("bedrock", facts, body, content_type)) == COUNTED
+    error = {"message": "no"}
+    assert reading_of("bedrock", facts, error, content_type, status=400).usage is None
 
 
 @pytest.mark.parametrize("kind", ["openai", "anthropic", "gemini", "cohere"])

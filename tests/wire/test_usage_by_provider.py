@@ -13,9 +13,9 @@ PLAIN = {"prompt_tokens": 100, "completion_tokens": 40, "total_tokens": 140}
 PLAIN_READ = {"input_tokens_total": 100, "output_tokens_total": 40}
 SPEAKERS = [
     ("openai", CHAT), ("azure", "/openai/deployments/d/chat/completions?api-version=2024-10-21"),
-    ("azure", "/openai/v1/chat/completions"), ("cerebras", CHAT), ("crusoe", CHAT), ("deepseek", CHAT),
-    ("fireworks", "/inference/v1/chat/completions"), ("groq", "/openai/v1/chat/completions"), ("huggingface", CHAT),
-    ("mistral", CHAT), ("mistral", "/v1/fim/completions"), ("ollama", CHAT), ("openai-compatible", CHAT),
+    ("azure", "/openai/v1/chat/completions"), ("anthropic", CHAT), ("cerebras", CHAT), ("crusoe", CHAT),
+    ("deepseek", CHAT), ("fireworks", "/inference/v1/chat/completions"), ("groq", "/openai/v1/chat/completions"),
+    ("huggingface", CHAT), ("mistral", CHAT), ("mistral", "/v1/fim/completions"), ("ollama", CHAT), ("openai-compatible", CHAT),
     ("openrouter", "/api/v1/chat/completions"), ("perplexity", "/chat/completions"),
     ("snowflake", "/api/v2/cortex/v1/chat/completions"), ("together", CHAT), ("writer", "/v1/chat"), ("xai", CHAT),
     ("zai", "/api/paas/v4/chat/completions"), ("cohere", "/compatibility/v1/chat/completions"),

@@ -1,4 +1,4 @@
-"""Anthropic. Source: https://docs.anthropic.com/en/api"""
+"""Anthropic. Sources: https://docs.anthropic.com/en/api, https://docs.anthropic.com/en/api/openai-sdk"""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from gateway.wire.json_edit import set_value
 from gateway.wire.json_read import parse
 from gateway.wire.meter import FrameMeter
 from gateway.wire.numbers import table
+from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.paths import plain_path
 from gateway.wire.usage import Reading, Usage
 
@@ -55,6 +56,17 @@ class BatchReader:
         self.reading.complete = self.reading.usage is not None
 
 
+class AnthropicOpenAI(OpenAIShape):
+    """The OpenAI-compatible path. Its ``prompt_tokens`` are all input."""
+
+    kind = "anthropic"
+    price_as = "anthropic"
+    operations: ClassVar[dict[str, str]] = {"/chat/completions": "chat"}
+
+
+OPENAI = AnthropicOpenAI()
+
+
 class Anthropic:
     kind: ClassVar[str] = "anthropic"
     price_as: ClassVar[str] = "anthropic"
@@ -63,6 +75,8 @@ class Anthropic:
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         path = plain_path(target)
+        if path.endswith("/chat/completions"):
+            return OPENAI.read(method, target, content_type, body)
         if method == b"POST":
             if path.endswith("/messages"):
                 return read_message("messages", "", body)
@@ -75,9 +89,11 @@ class Anthropic:
         return Facts()
 
     def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:
-        return body
+        return OPENAI.prepare(facts, target, body) if facts.api == "chat" else body
 
     def clamp(self, facts: Facts, body: bytes, max_output: int) -> bytes | None:
+        if facts.api == "chat":
+            return OPENAI.clamp(facts, body, max_output)
         if facts.api != "messages":
             return None
         return set_value(body, b"max_tokens", b"%d" % max_output)
@@ -86,14 +102,18 @@ class Anthropic:
         return target, set_value(body, b"model", msgspec.json.encode(model))
 
     def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
+        if facts.api == "chat":
+            return OPENAI.meter(facts, status, headers)
         if facts.api == "batch_results" and status < 300:
             return FrameMeter(BatchReader(facts), headers, Lines(BATCH_KEYS), (b'"result"',))
         return meter(facts, headers)
 
     def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
-        return refuse(refusal)
+        return OPENAI.refuse(refusal, facts) if facts.api == "chat" else refuse(refusal)
 
     def cut(self, facts: Facts, last: bytes) -> bytes | None:
+        if facts.api == "chat":
+            return OPENAI.cut(facts, last)
         return cut(last) if facts.api == "messages" else None
 
 

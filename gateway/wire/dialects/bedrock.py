@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ from gateway.wire.meter import Base, JsonMeter, SilentMeter, form_of, header
 from gateway.wire.numbers import count, part, table, text
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.paths import plain_path
+from gateway.wire.sniff import Sniffed, doubtful
 from gateway.wire.usage import Reading, Usage
 
 _PATH = re.compile(r"/model/(.+)/(converse|converse-stream|invoke|invoke-with-response-stream|count-tokens)$")
@@ -288,12 +290,13 @@ class Bedrock:
         if facts.api in OPENAI_APIS:
             return OPENAI.meter(facts, status, headers)
         reader = BedrockReader(facts, status, headers if facts.api == "invoke" else ())
-        content_type = header(headers, b"content-type")
-        if b"eventstream" in content_type or (facts.stream and status < 300 and not content_type):
-            return EventStreamMeter(reader, headers)
-        if form_of(headers, facts) == "json" and facts.api != "count_tokens":
-            return JsonMeter(reader, headers, DOCUMENT_KEYS)
-        return SilentMeter(reader, headers)
+        events = partial(EventStreamMeter, reader, headers)
+        if b"eventstream" in header(headers, b"content-type"):
+            return events()
+        if not form_of(headers, facts) or facts.api == "count_tokens":
+            return SilentMeter(reader, headers)
+        document = partial(JsonMeter, reader, headers, DOCUMENT_KEYS)
+        return Sniffed(document, events) if doubtful(headers, facts) else document()
 
     def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
         if facts.api in OPENAI_APIS:
