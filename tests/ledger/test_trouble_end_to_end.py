@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -180,6 +181,36 @@ def test_a_damaged_file_stops_the_start_in_one_line_and_verify_says_where(gatewa
     assert "damaged" in verified.stdout + verified.stderr
     path.write_bytes(whole)
     assert gateway.cli("ledger", "verify").returncode == 0
+
+
+def test_a_file_that_is_damaged_while_it_serves_refuses_calls_and_says_why(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    for number in range(1, 40):
+        call(gateway, number)
+    gateway.stop()
+    gateway.start()
+    path = gateway.directory / "data" / "ledger.db"
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+    # the first may be written yet, but not settled: its answer waits for its record, and at a start it is recovered
+
+    def caught() -> None:
+        with contextlib.suppress(OSError):
+            call(gateway, 100)
+
+    threading.Thread(target=caught, daemon=True).start()
+    assert "malformed" in until_ready(gateway, wanted=False)
+    asked = len(upstream.seen)
+    assert call(gateway, 101) == (503, "ledger_unavailable")
+    assert len(upstream.seen) == asked
+    for command in (("ledger", "verify"), ("report",)):
+        done = gateway.cli(*command, check=False)
+        (line,) = done.stderr.splitlines()
+        assert (done.returncode, "damaged" in line) == (1, True)
+    gateway.kill()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
