@@ -7,7 +7,7 @@ images, completions).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar, TypedDict, cast
 
@@ -304,6 +304,10 @@ class OpenAIShape:
     def needles(self, facts: Facts) -> tuple[bytes, ...]:
         return RESPONSE_NEEDLES if facts.api == "responses" else NEEDLES
 
+    def strip(self, facts: Facts) -> Callable[[bytes], bytes]:
+        """What an event keeps once the additions of ``prepare`` are taken out; empty: the whole event is one."""
+        return strip_usage
+
     def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
         if facts.api == "messages":
             return anthropic_shape.meter(facts, headers)
@@ -311,7 +315,7 @@ class OpenAIShape:
         form = form_of(headers, facts)
         if form == "sse":
             if not facts.asks_usage and status < 300:
-                return StrippingSseMeter(reader, headers, self.needles(facts), strip_usage)
+                return StrippingSseMeter(reader, headers, self.needles(facts), self.strip(facts))
             return SseMeter(reader, headers, self.needles(facts))
         if form == "json" and (facts.api not in SOUND or b"json" in header(headers, b"content-type")):
             document = partial(JsonMeter, reader, headers, (*DOCUMENT_KEYS, *self.document_keys))

@@ -88,3 +88,27 @@ def test_a_router_is_asked_for_usage_where_the_provider_behind_it_does_not_repor
     null = b'data: {"choices":[{"delta":{"content":"a"}}],"usage":null}\n\n'
     meter = dialects.get("huggingface").meter(facts, 200, [(b"content-type", b"text/event-stream")])
     assert (meter.feed(null) + meter.flush() == null) is not added
+
+
+VLLM = b'data: {"id":"c","choices":[{"index":0,"text":"a","logprobs":null,"stop_reason":null}],"usage":null}\n\n'
+PLAIN = b'data: {"id":"c","choices":[{"index":0,"text":"a","logprobs":null}],"usage":null}\n\n'
+REPORT = b'data: {"id":"c","choices":[],"usage":{"prompt_tokens":11,"completion_tokens":22}}\n\n'
+END = b"data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize("size", [1, 50, 10_000])
+@pytest.mark.parametrize(
+    ("stream", "left"),
+    [
+        (VLLM * 30 + REPORT + END, VLLM * 30 + END),
+        (PLAIN * 30 + REPORT + END, PLAIN.replace(b',"usage":null', b"") * 30 + END),
+    ],
+    ids=["a server that always holds a null", "a server that holds one where asked"],
+)
+def test_of_a_completion_what_the_server_says_anyway_stays(stream: bytes, left: bytes, size: int) -> None:
+    facts = ask("openai-compatible", "/v1/completions", {"model": "m", "stream": True, "prompt": "Hi"})
+    assert not facts.asks_usage
+    meter = dialects.get("openai-compatible").meter(facts, 200, [(b"content-type", b"text/event-stream")])
+    pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+    assert b"".join([*(meter.feed(piece) for piece in pieces), meter.flush()]) == left
+    assert numbers(meter.reading()) == COUNTED

@@ -1,16 +1,23 @@
 """Any server that speaks OpenAI's API: vLLM, llama.cpp, LM Studio, TGI, SGLang and others.
 
 Source for ``timings``: llama.cpp, tools/server/README.md (``cache_n`` + ``prompt_n`` is the prompt, ``predicted_n`` the
-answer).
+answer). Source for completions: recorded streams of vLLM.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gateway.wire.facts import Facts
 from gateway.wire.numbers import count
 from gateway.wire.openai_shape import OpenAIShape
+from gateway.wire.openai_strip import strip_usage
+
+
+def strip_completion(block: bytes) -> bytes:
+    """vLLM's completions (their choices have a ``stop_reason``) hold a null report in every chunk, asked or not."""
+    return block if b'"stop_reason"' in block else strip_usage(block)
 
 
 class OpenAICompatible(OpenAIShape):
@@ -20,6 +27,9 @@ class OpenAICompatible(OpenAIShape):
 
     def needles(self, facts: Facts) -> tuple[bytes, ...]:
         return (*super().needles(facts), b'"timings"')
+
+    def strip(self, facts: Facts) -> Callable[[bytes], bytes]:
+        return strip_completion if facts.api == "completions" else strip_usage
 
     def usage_of(self, document: dict[str, Any]) -> Any:
         usage, timings = super().usage_of(document), document.get("timings")
