@@ -333,7 +333,7 @@ class App:
                 "spendgate_log_lines_dropped_total": lambda: self.logs.dropped,
                 "spendgate_recovered_requests_total": lambda: self.recovered,
                 "spendgate_malformed_requests_total": lambda: self.plane.malformed,
-                "spendgate_refused_connections_total": lambda: self.plane.refused,
+                "spendgate_refused_connections_total": lambda: self.doors.refused,
                 "spendgate_tls_handshake_failures_total": lambda: self.doors.failed_handshakes,
                 "spendgate_watched_addresses": lambda: len(self.parts.guard.watched),
                 "spendgate_admin_wrong_tokens_total": lambda: self.access.wrong,

@@ -14,11 +14,13 @@ from gateway.admin.services import Services
 from gateway.config.certificates import ends_at, fingerprint
 from gateway.config.schema import ServerConfig, TlsConfig
 from gateway.config.values import split_address
-from gateway.server.listener import Listener
+from gateway.server.listener import Crowd, Listener
 from gateway.server.plane import DataPlane
 from gateway.server.tls import server_context
 
 PORTS = ("tls", "admin_tls")
+ADMIN_CONNECTIONS, ADMIN_CONNECTIONS_OF_ONE = 1024, 256
+"""The admin port's: what it holds open must leave descriptors to calls."""
 Material = dict[str, bytes]
 
 
@@ -40,7 +42,9 @@ class Doors:
         runner = self._runner = web.AppRunner(make_app(services), access_log=None, max_line_size=MAX_LINE)
         await runner.setup()
         assert runner.server is not None
-        self._admin = Listener(asyncio.get_running_loop(), runner.server, server.limits.head_seconds)
+        crowd = Crowd(ADMIN_CONNECTIONS, ADMIN_CONNECTIONS_OF_ONE)
+        loop = asyncio.get_running_loop()
+        self._admin = Listener(loop, runner.server, server.limits.head_seconds, crowd=crowd)
         host, port = split_address(server.admin_listen)
         await self._admin.open(host, port, tls=context_of(server.admin_tls), sock=sockets.get("admin"))
         # last: whoever is answered here finds all of it up
@@ -69,6 +73,11 @@ class Doors:
     def failed_handshakes(self) -> int:
         admin = self._admin.failed_handshakes if self._admin is not None else 0
         return self.plane.listener.failed_handshakes + admin
+
+    @property
+    def refused(self) -> int:
+        """Connections beyond a limit, on both ports."""
+        return self.plane.refused + (self._admin.refused if self._admin is not None else 0)
 
     async def close(self) -> None:
         """Close the admin port; the data plane drains by itself."""

@@ -1,8 +1,8 @@
 """One listening port: who connects is let in, over TLS where the port has a certificate, and given a protocol.
 
-Without TLS the loop accepts. With it, connections are accepted here, so that one which has not yet shown itself by a
-handshake is bounded in number and time like any other. The certificate can be changed while the port is served: the
-sockets stay open, so that nobody who connects meanwhile is refused.
+Without TLS the loop accepts. With it, and where connections are counted here, they are accepted here, so that one which
+has not yet shown itself by a handshake is bounded in number and time like any other. The certificate can be changed
+while the port is served: the sockets stay open, so that nobody who connects meanwhile is refused.
 """
 
 from __future__ import annotations
@@ -24,9 +24,41 @@ SHUTDOWN_SECONDS = 5.0
 """How long a connection that was closed waits for its client's part of TLS's end."""
 
 
+class Standing:
+    """One connection of a crowd, from the moment it was accepted."""
+
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
+        self.transport: asyncio.BaseTransport | None = None
+        self.gone = False
+
+    def stands(self) -> bool:
+        return not self.gone and (self.transport is None or not self.transport.is_closing())
+
+
+class Crowd:
+    """Counts connections for protocols that do not: at most so many in all, and of one address."""
+
+    def __init__(self, most: int, most_of_one: int) -> None:
+        self._most = most
+        self._most_of_one = most_of_one
+        self._standing: list[Standing] = []
+
+    def room(self, peer: str) -> bool:
+        """Whether one more may be had."""
+        standing = self._standing = [one for one in self._standing if one.stands()]
+        return len(standing) < self._most and sum(one.peer == peer for one in standing) < self._most_of_one
+
+    def enter(self, peer: str) -> Standing:
+        """Count one more."""
+        one = Standing(peer)
+        self._standing.append(one)
+        return one
+
+
 class Listener:
     """Serves one address. ``make`` gives each connection its protocol; ``room`` is asked, before a handshake, whether
-    one more connection of an address may be had."""
+    one more connection of an address may be had; with ``crowd``, that is asked instead, without TLS too."""
 
     def __init__(
         self,
@@ -34,6 +66,7 @@ class Listener:
         make: Callable[[], asyncio.Protocol],
         handshake_seconds: float,
         room: Callable[[str], bool] = lambda peer: True,
+        crowd: Crowd | None = None,
     ) -> None:
         self.loop = loop
         self.handshake_seconds = handshake_seconds
@@ -42,7 +75,8 @@ class Listener:
         """Connections closed before their handshake, because there were too many."""
         self.handshakes: set[asyncio.Task[None]] = set()
         self._make = make
-        self._room = room
+        self._crowd = crowd
+        self._room = crowd.room if crowd is not None else room
         self._sockets: list[socket.socket] = []
         self._serving: list[Callable[[], None]] = []
         """What ends each serving."""
@@ -70,7 +104,7 @@ class Listener:
             # the same socket under a second descriptor: its queue never closes
             again = socket.socket(fileno=os.dup(listening.fileno()))
             again.setblocking(False)
-            if tls is None:
+            if tls is None and self._crowd is None:
                 now.append((await self.loop.create_server(self._make, sock=again, backlog=BACKLOG)).close)
             else:
                 now.append(_Acceptor(self, again, tls).close)
@@ -86,35 +120,37 @@ class Listener:
             listening.close()
         self._serving, self._sockets = [], []
 
-    def accepted(self, connection: socket.socket, peer: str, tls: ssl.SSLContext) -> None:
-        """A connection came that has to show itself."""
+    def accepted(self, connection: socket.socket, peer: str, tls: ssl.SSLContext | None) -> None:
+        """A connection came: it is let in once it has shown itself."""
         if len(self.handshakes) >= MAX_HANDSHAKES or not self._room(peer):
             self.refused += 1
             connection.close()
             return
-        task = self.loop.create_task(self._shake(connection, tls))
+        standing = self._crowd.enter(peer) if self._crowd is not None else Standing(peer)
+        task = self.loop.create_task(self._enter(connection, standing, tls))
         self.handshakes.add(task)
         task.add_done_callback(self.handshakes.discard)
 
-    async def _shake(self, connection: socket.socket, tls: ssl.SSLContext) -> None:
+    async def _enter(self, connection: socket.socket, standing: Standing, tls: ssl.SSLContext | None) -> None:
         try:
-            await self.loop.connect_accepted_socket(
+            standing.transport, _ = await self.loop.connect_accepted_socket(
                 self._make,
                 connection,
                 ssl=tls,
-                ssl_handshake_timeout=self.handshake_seconds,
-                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
+                ssl_handshake_timeout=self.handshake_seconds if tls is not None else None,
+                ssl_shutdown_timeout=SHUTDOWN_SECONDS if tls is not None else None,
             )
         except OSError:
             # ssl.SSLError, a time-out and a client that left are among them
             self.failed_handshakes += 1
+            standing.gone = True
             connection.close()
 
 
 class _Acceptor:
     """Accepts on one socket while it is not closed."""
 
-    def __init__(self, listener: Listener, listening: socket.socket, tls: ssl.SSLContext) -> None:
+    def __init__(self, listener: Listener, listening: socket.socket, tls: ssl.SSLContext | None) -> None:
         self._listener = listener
         self._listening = listening
         self._tls = tls
