@@ -169,10 +169,12 @@ class Vitals:
     def take(self) -> tuple[int, int, int, int]:
         """Bytes of memory, descriptors that are no connection, threads, tasks."""
         told = self.gateway.metrics()
-        pages = int((self.proc / "statm").read_text().split()[1])
+        # the process's own: pages of the ledger's file that are mapped are the kernel's to keep or drop
+        own = re.search(r"^RssAnon:\s+(\d+) kB$", (self.proc / "status").read_text(), re.MULTILINE)
+        assert own is not None
         connections = _value(told, "client_connections") + _value(told, "upstream_connections")
         sample = (
-            pages * os.sysconf("SC_PAGE_SIZE"),
+            int(own[1]) * 1024,
             len(list((self.proc / "fd").iterdir())) - connections,
             len(list((self.proc / "task").iterdir())),
             _value(told, "event_loop_tasks"),
