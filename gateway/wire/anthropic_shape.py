@@ -18,7 +18,7 @@ from gateway.wire.dialect import Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import JsonMeter, SilentMeter, SseMeter, form_of
-from gateway.wire.numbers import count, part, text
+from gateway.wire.numbers import count, part, text, total
 from gateway.wire.sniff import Sniffed, doubtful
 from gateway.wire.usage import Reading, Usage
 
@@ -87,12 +87,12 @@ def take_usage(usage: dict[str, Any], into: Usage, raw: dict[str, int]) -> None:
     compacted = _compactions(usage.get("iterations"))
     if compacted is not None:
         raw.update({"compaction " + name: value for name, value in compacted.items()})
-    total = {name: raw.get(name, 0) + raw.get("compaction " + name, 0) for name in (*_COUNTS, _HOUR)}
-    into.cache_write_1h_tokens = total[_HOUR]
-    into.cache_read_tokens = total["cache_read_input_tokens"]
-    into.cache_write_tokens = total["cache_creation_input_tokens"]
-    into.input_tokens_total = total["input_tokens"] + into.cache_read_tokens + into.cache_write_tokens
-    into.output_tokens_total = total["output_tokens"]
+    used = {name: total(raw.get(name, 0), raw.get("compaction " + name, 0)) for name in (*_COUNTS, _HOUR)}
+    into.cache_write_1h_tokens = used[_HOUR]
+    into.cache_read_tokens = used["cache_read_input_tokens"]
+    into.cache_write_tokens = used["cache_creation_input_tokens"]
+    into.input_tokens_total = used["input_tokens"] + into.cache_read_tokens + into.cache_write_tokens
+    into.output_tokens_total = used["output_tokens"]
     thinking = part(usage, "output_tokens_details", "thinking_tokens")
     if thinking is not None:
         into.reasoning_tokens = thinking
@@ -112,8 +112,8 @@ def _compactions(iterations: Any) -> dict[str, int] | None:
     for one in iterations[:MAX_ITERATIONS]:
         if isinstance(one, dict) and one.get("type") == "compaction":
             for name in _COUNTS:
-                found[name] += count(one.get(name)) or 0
-            found[_HOUR] += part(one, "cache_creation", _HOUR) or 0
+                found[name] = total(found[name], count(one.get(name)) or 0)
+            found[_HOUR] = total(found[_HOUR], part(one, "cache_creation", _HOUR) or 0)
     return found
 
 

@@ -19,7 +19,7 @@ from gateway.wire.framing.json_array import Elements
 from gateway.wire.json_edit import set_inner
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, form_of, header
-from gateway.wire.numbers import count, part, table, text
+from gateway.wire.numbers import count, part, table, text, total
 from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.openai_usage import read_usage as openai_usage
 from gateway.wire.sniff import Sniffed, doubtful
@@ -233,7 +233,7 @@ class GeminiReader:
         tokens = [part(item, "embeddings", "statistics", "token_count") for item in predictions]
         known = [number for number in tokens if number is not None]
         if known:
-            self.reading.usage = Usage(input_tokens_total=sum(known))
+            self.reading.usage = Usage(input_tokens_total=total(*known))
         elif any("embeddings" in item or "textEmbedding" in item for item in predictions if isinstance(item, dict)):
             return
         else:

@@ -6,20 +6,27 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-LARGEST = 1 << 53
-"""No provider counts beyond what a JSON number holds exactly."""
+LARGEST = 1 << 32
+"""No call uses so much of anything: some hundred times the largest context. What it would cost still fits a ledger."""
+EXACT = 1 << 53
+"""Up to here a JSON number is exact everywhere."""
 
 
-def count(value: object) -> int | None:
+def count(value: object, largest: int = LARGEST) -> int | None:
     """A count of units: a non-negative integer, also as ``12.0`` or ``"12"``; anything else is as if absent."""
     if type(value) is int:
-        return value if 0 <= value < LARGEST else None
+        return value if 0 <= value < largest else None
     if type(value) is float:
-        return int(value) if value.is_integer() and 0 <= value < LARGEST else None
+        return int(value) if value.is_integer() and 0 <= value < largest else None
     if type(value) is str and value.isdecimal() and value.isascii() and len(value) <= 16:
         number = int(value)
-        return number if number < LARGEST else None
+        return number if number < largest else None
     return None
+
+
+def total(*counts: int) -> int:
+    """The sum of counts, which is a count again."""
+    return min(sum(counts), LARGEST - 1)
 
 
 def part(table: object, *names: str) -> int | None:

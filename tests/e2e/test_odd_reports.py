@@ -123,6 +123,17 @@ WHOLE: dict[str, tuple[str, bytes, dict[str, int]]] = {
 }  # fmt: skip
 """Play → who plays it, the whole stream, what the ledger says of it: each is a report of the provider's."""
 
+HUGE = 2**32 - 1
+MOST: dict[str, tuple[str, bytes, dict[str, int]]] = {
+    "the most": ("openai", reports({"prompt_tokens": HUGE, "completion_tokens": HUGE}), read(HUGE, HUGE)),
+    "the most of anthropic's": ("anthropic", sse(begins(input_tokens=HUGE, cache_read_input_tokens=HUGE,
+                                                        cache_creation_input_tokens=HUGE, output_tokens=HUGE),
+                                                 ends(output_tokens=HUGE), STOP),
+                                read(3 * HUGE, HUGE, cache_read_tokens=HUGE, cache_write_tokens=HUGE)),
+}  # fmt: skip
+"""What is just taken still has its price, and its place in the ledger and in all sums."""
+WHOLE.update(MOST)
+
 ESTIMATED: dict[str, tuple[str, bytes, int]] = {
     "negative": ("openai", reports({"prompt_tokens": -1, "completion_tokens": -50}), 0),
     "absurd": ("openai", reports({"prompt_tokens": 10**30, "completion_tokens": 1e300}), 0),
@@ -232,3 +243,12 @@ def test_what_breaks_off_is_what_was_reported_and_an_estimate_of_the_rest(gatewa
     assert (record["outcome"], record["usage_source"]) == ("upstream_error", "estimated")
     assert record["usage"]["input_tokens_total"] >= max(1, told.get("input_tokens_total", 0))
     assert record["usage"]["output_tokens_total"] >= max(1, told.get("output_tokens_total", 0))
+
+
+@pytest.mark.parametrize("play", MOST)
+def test_what_is_just_taken_is_summed_like_any_other(gateway: Gateway, play: str) -> None:
+    for _ in range(3):
+        record = ask(gateway, play, MOST[play][0])[2]
+        assert record["cost_nanousd"] == sum(line["nanousd"] for line in record["cost_lines"]) > 0
+    assert gateway.cli("report", "--by", "model").returncode == 0
+    assert "Traceback" not in gateway.log()

@@ -199,7 +199,24 @@ def test_later_reports_replace_earlier_ones_field_by_field() -> None:
     assert (usage.input_tokens_total, usage.output_tokens_total, usage.cache_read_tokens) == (5, 9, 0)
 
 
-ABSURD = [-1, "x", 1.5, 1e300, 2**53, 2**200, None, True, [], {}, [1], {"prompt_tokens": 3}, "-3", "1e3", "\ud800"]
+ABSURD = [
+    -1,
+    "x",
+    1.5,
+    1e300,
+    2**32,
+    2**53,
+    2**200,
+    None,
+    True,
+    [],
+    {},
+    [1],
+    {"prompt_tokens": 3},
+    "-3",
+    "1e3",
+    "\ud800",
+]
 
 
 @pytest.mark.parametrize("value", ABSURD, ids=repr)

@@ -21,6 +21,7 @@ from gateway.wire.json_edit import set_value
 from gateway.wire.json_read import parse
 from gateway.wire.meter import FrameMeter
 from gateway.wire.numbers import table
+from gateway.wire.numbers import total as sum_of
 from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.paths import plain_path
 from gateway.wire.usage import Reading, Usage
@@ -50,7 +51,7 @@ class BatchReader:
             total.usage, total.source = Usage(), "response"
         if found.usage is not None:
             for name in Usage.__struct_fields__:
-                setattr(total.usage, name, getattr(total.usage, name) + getattr(found.usage, name))
+                setattr(total.usage, name, sum_of(getattr(total.usage, name), getattr(found.usage, name)))
 
     def done(self) -> None:
         self.reading.complete = self.reading.usage is not None

@@ -23,7 +23,7 @@ from gateway.wire.framing.aws_eventstream import EventStream, Message, encode
 from gateway.wire.json_edit import set_inner, set_value
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import Base, JsonMeter, SilentMeter, form_of, header
-from gateway.wire.numbers import count, part, table, text
+from gateway.wire.numbers import count, part, table, text, total
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.paths import plain_path
 from gateway.wire.sniff import Sniffed, doubtful
@@ -167,7 +167,7 @@ class BedrockReader:
         if tokens_out is None and isinstance(results, list):
             counts = [part(result, "tokenCount") for result in results]
             known = [number for number in counts if number is not None]
-            tokens_out = sum(known) if known else None
+            tokens_out = total(*known) if known else None
         if tokens_in is None and tokens_out is None:
             billed = table(table(document.get("meta")).get("billed_units"))
             tokens_in, tokens_out = count(billed.get("input_tokens")), count(billed.get("output_tokens"))
@@ -382,8 +382,10 @@ def _header_usage(headers: Sequence[Header]) -> Usage | None:
     found: dict[str, int] = {}
     for name, value in headers:
         lower = name.lower()
-        if lower.startswith(b"x-amzn-bedrock-") and lower.endswith(b"-token-count") and value.isdigit():
-            found[lower[15:-12].decode("latin-1")] = int(value[:15])
+        if lower.startswith(b"x-amzn-bedrock-") and lower.endswith(b"-token-count"):
+            number = count(value.decode("latin-1"))
+            if number is not None:
+                found[lower[15:-12].decode("latin-1")] = number
     if "input" not in found and "output" not in found:
         return None
     read, write = found.get("cache-read-input", 0), found.get("cache-write-input", 0)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from gateway.wire.facts import Facts
-from gateway.wire.numbers import count, part
+from gateway.wire.numbers import EXACT, count, part
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.openai_usage import milliseconds
 from gateway.wire.usage import Reading, Usage
@@ -39,7 +39,7 @@ class XAI(OpenAIShape):
         reasoning = part(usage, "completion_tokens_details", "reasoning_tokens")
         if said is not None and reasoning and not self._inside(usage, said, into):
             into.output_tokens_total = said + reasoning
-        ticks = count(usage.get("cost_in_usd_ticks"))
+        ticks = count(usage.get("cost_in_usd_ticks"), EXACT)
         if ticks is not None:
             reading.reported_cost_nanousd = round(Decimal(ticks) / TICKS_PER_NANOUSD)
         seconds = milliseconds(usage.get("billable_audio_seconds"))
