@@ -230,7 +230,9 @@ class Session:
         assert call is not None
         self._holding += 1
         parts.ledger.settle(self._booked(ended, COMPLETED), self._recorded)
+        began_ns, call.entry.started_ns = call.entry.started_ns, parts.clock.now_ns()
         shortage = reserve(parts, call)
+        call.entry.started_ns = began_ns
         if shortage is not None:
             self._why = refusal_of(shortage, parts.clock.now_ns()).message
 
@@ -251,6 +253,8 @@ class Session:
         record.opened = False
         if call.reservation is not None:
             actual = Amounts(*held_of(record))
+            # room was held when the response before it ended, which may be hours ago
+            parts.quotas.began(call.reservation, record.started_ns)
             if parts.quotas.settle(call.reservation, actual, now_ns):
                 parts.observer.exceeded(call.provider.kind, self._api)
             call.reservation = None

@@ -98,6 +98,16 @@ class Counter:
         self.recount()
         return span
 
+    def rehold(self, span: Span, at_ns: int, vector: Sequence[int]) -> Span:
+        """Hold at ``at_ns`` what is held in ``span``; answers where."""
+        moved = self.span_at(at_ns)
+        for position, unit in enumerate(self.rule.units):
+            if unit != CONCURRENT:
+                span.reserved[position] -= vector[unit]
+                moved.reserved[position] += vector[unit]
+        self.recount()
+        return moved
+
     def book(self, at_ns: int, vector: Sequence[int]) -> None:
         """Count what a call used that was reserved at ``at_ns`` and is settled."""
         span = self.span_at(at_ns)

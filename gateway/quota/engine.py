@@ -108,6 +108,14 @@ class Quotas:
         held.vector = (a + vector[0], b + vector[1], c + vector[2], d + vector[3], e, f)
         return None
 
+    def began(self, held: Reservation, at_ns: int) -> None:
+        """What was held before it was known when it would begin does so now: it is charged to the windows of ``at_ns``,
+        whether they have room or not."""
+        for place, span in enumerate(held.spans):
+            if not span.start_ns <= at_ns < span.end_ns:
+                held.spans[place] = span.counter.rehold(span, at_ns, held.vector)
+        held.reserved_ns = at_ns
+
     def _return(self, held: Reservation, used: Vector) -> None:
         """Turn what is held into what was used."""
         if self._live.pop(held.call_id, None) is None:

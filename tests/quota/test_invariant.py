@@ -132,6 +132,15 @@ class Gateway(RuleBasedStateMachine):
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
+    def begin_later(self, data: st.DataObject) -> None:
+        """A session's answer begins long after room was held for it: it counts in the windows of then."""
+        held, bound = self.pick(data)
+        self.quotas.began(held, self.now)
+        self.open.append((held, bound))
+        self.accept()
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
         held, _ = self.pick(data)
         self.quotas.release(held, self.now)
