@@ -320,6 +320,7 @@ class App:
             {
                 "spendgate_ledger_queue_length": lambda: ledger.queue_length,
                 "spendgate_ledger_open_requests": lambda: max(0, ledger.open_count),
+                "spendgate_ledger_rows_unfit_total": lambda: ledger.rows_unfit,
                 "spendgate_ledger_healthy": lambda: 0 if ledger.reason else 1,
                 "spendgate_client_connections": lambda: len(self.plane.connections),
                 "spendgate_known_heads": lambda: len(self.plane.heads),

@@ -31,6 +31,8 @@ BUSY_SECONDS = 2.0
 BUSY_PAUSE_SECONDS = 0.01
 STOPPING_TRIES = 40
 """At a stop with a disk that fails: what is not written by then is recovered at the next start."""
+UNFIT = (ValueError, TypeError, OverflowError, sqlite3.DataError)
+"""What is raised for a row that SQLite can't take, whatever the disk does."""
 _encode = msgspec.json.encode
 
 
@@ -64,6 +66,8 @@ class SqliteLedger:
         """Calls that are open now."""
         self.refusals_dropped = 0
         """Refusals that were answered but not recorded, because the queue was full."""
+        self.rows_unfit = 0
+        """Rows that can't be written as they are. A call that was sent stays open: the next start recovers it."""
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
 
     # the event loop's side
@@ -165,7 +169,7 @@ class SqliteLedger:
             return False
         try:
             transactions.prepare(batch, doubtful=False)
-        except (sqlite3.Error, OSError):
+        except (OSError, *UNFIT, sqlite3.Error):
             return False
         return True
 
@@ -186,12 +190,15 @@ class SqliteLedger:
         self._busy = False
         if self._committed is not None:
             self._committed(took)
-        for item in batch:
+        self._tell(batch)
+        if self._queue or self._transactions.checkpoints:
+            self._soon()
+
+    def _tell(self, written: list[Item]) -> None:
+        for item in written:
             done = item[3]
             if done is not None:
                 done(None)
-        if self._queue or self._transactions.checkpoints:
-            self._soon()
 
     def _unwritten(self, done: list[Done], error: Exception) -> None:
         for callback in done:
@@ -215,16 +222,13 @@ class SqliteLedger:
         while True:
             began = time.perf_counter()
             try:
-                if not prepared:
-                    self._prepare(batch)
-                if not (batch and batch[0][0] == TASK):
-                    self._transactions.commit()
+                written = self._write(batch, prepared)
             except (sqlite3.Error, OSError) as error:
                 batch = self._failed(batch, error)
                 prepared = False
             else:
                 self._reason = ""
-                self._call(self._written, batch, time.perf_counter() - began)
+                self._call(self._written, written, time.perf_counter() - began)
                 return True
             if self._stopping:
                 tries_left -= 1
@@ -261,6 +265,43 @@ class SqliteLedger:
             self._call(done, None, error)
         else:
             self._call(done, result, None)
+
+    def _write(self, batch: list[Item], prepared: bool) -> list[Item]:
+        """Write a batch in one transaction; answers what was written. A row that can't be holds up no other."""
+        try:
+            if not prepared:
+                self._prepare(batch)
+            if not (batch and batch[0][0] == TASK):
+                self._transactions.commit()
+        except UNFIT:
+            return self._one_by_one(batch)
+        return batch
+
+    def _one_by_one(self, batch: list[Item]) -> list[Item]:
+        """Each row in a transaction of its own. ``batch`` keeps what is not written yet, should the disk fail."""
+        written = []
+        while batch:
+            item = batch[0]
+            try:
+                self._prepare([item])
+                self._transactions.commit()
+            except UNFIT as error:
+                self.rows_unfit += 1
+                self._unfit(item, LedgerUnavailable(f"the ledger can't take what is to be written: {error}"))
+            except (sqlite3.Error, OSError):
+                self._call(self._tell, written)
+                raise
+            else:
+                written.append(item)
+            del batch[0]
+        return written
+
+    def _unfit(self, item: Item, error: Exception) -> None:
+        kind, _, _, done = item
+        if done is not None and kind == OPEN:
+            self._call(self._unwritten, [done], error)
+        elif done is not None:
+            self._call(done, error)
 
     def _failed(self, batch: list[Item], error: Exception) -> list[Item]:
         """Nothing of the batch is written: opens are told, settlements are kept for the next try."""

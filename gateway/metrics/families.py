@@ -120,6 +120,7 @@ CERTIFICATE = Family(
 VITALS = (
     Family("spendgate_ledger_queue_length", "gauge", "Rows that wait for the ledger's disk."),
     Family("spendgate_ledger_open_requests", "gauge", "Calls that are open in the ledger."),
+    Family("spendgate_ledger_rows_unfit", "counter", "Rows that the ledger can't take as they are."),
     Family("spendgate_ledger_healthy", "gauge", "1 while the ledger can be written."),
     Family("spendgate_client_connections", "gauge", "Open client connections."),
     Family("spendgate_known_heads", "gauge", "Request heads that need not be parsed again."),

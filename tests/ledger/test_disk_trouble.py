@@ -147,3 +147,30 @@ def test_a_second_gateway_on_the_directory_is_refused_and_told_who_has_it(tmp_pa
     lock = DirectoryLock(tmp_path)
     lock.acquire()
     lock.release()
+
+
+async def test_a_row_that_sqlite_can_not_take_holds_up_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    migrate(path)
+    ledger = SqliteLedger(path, asyncio.get_running_loop())
+    ledger.start()
+    for number in (1, 2, 3):
+        assert await opened(ledger, number) is None
+    huge = book.record(2)
+    huge.cost_nanousd = 1 << 70
+    loop = asyncio.get_running_loop()
+    answers = [loop.create_future() for _ in range(3)]
+    for record, answer in zip((book.record(1), huge, book.record(3)), answers, strict=True):
+        ledger.settle(record, answer.set_result)
+    first, bad, third = await asyncio.wait_for(asyncio.gather(*answers), 20)
+    assert (first, third) == (None, None)
+    assert "can't take" in str(bad)
+    assert await opened(ledger, 4) is None
+    assert await settled(ledger, 4) is None
+    assert (ledger.rows_unfit, ledger.reason) == (1, "")
+    ledger.close()
+    with sqlite3.connect(path) as connection:
+        written = {row[0] for row in connection.execute("SELECT request_id FROM records")}
+        assert written == {book.record(number).request_id for number in (1, 3, 4)}
+        # it is not lost: the next start recovers it
+        assert connection.execute("SELECT count(*) FROM open_requests").fetchone()[0] == 1
