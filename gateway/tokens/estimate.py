@@ -32,6 +32,8 @@ LAST_CALLS = 15
 FIRST_CALLS, THEN_EVERY = 8, 128
 """The first calls of a model are learned from, then one of so many."""
 MAX_TEXT_BYTES = 2 * 1024 * 1024
+TAUGHT_BYTES = 64 * 1024
+"""Of a longer request nothing is learned: counting it takes too long for what it teaches."""
 AROUND_TOKENS = 7
 """Around the one message of the shortest request."""
 
@@ -116,7 +118,7 @@ class Estimator:
     def counted(self, facts: Facts, body: bytes, reading: Reading, model: str) -> Usage:
         """Tokens of the text of a request and its answer. A part that is 0 can't be counted."""
         usage = Usage(output_tokens_total=0 if facts.output_free else self._answered(reading, model))
-        if not facts.input_open and len(body) <= MAX_TEXT_BYTES:
+        if not facts.input_open and len(body) <= TAUGHT_BYTES:
             usage.input_tokens_total = self._asked(body, model)
         return usage
 
