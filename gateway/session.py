@@ -151,6 +151,8 @@ class Session:
         if self._gone:
             self._end(CLIENT_DISCONNECTED)
             return
+        # should a response break off, its estimate must not wait for a vocabulary
+        parts.offload(lambda: parts.counter.prepare(call.facts.model), None, lambda _: None)
         provider, caller = call.provider, call.caller
         target = provider.base_path + caller.target
         headers: Sequence[Header] = [*caller.headers, *caller.passthrough]
