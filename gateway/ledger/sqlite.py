@@ -279,7 +279,7 @@ class SqliteLedger:
 
     def _one_by_one(self, batch: list[Item]) -> list[Item]:
         """Each row in a transaction of its own. ``batch`` keeps what is not written yet, should the disk fail."""
-        written = []
+        written: list[Item] = []
         while batch:
             item = batch[0]
             try:
