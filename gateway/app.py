@@ -316,6 +316,8 @@ class App:
         metrics, ledger, loop = self.metrics, self.ledger, asyncio.get_running_loop()
         metrics.quota_samples = self._quota_samples
         metrics.certificates = lambda: self.doors.ends
+        metrics.quota_events = lambda: self.desk.counts
+        metrics.webhook_deliveries = lambda: self.webhooks.counts
         metrics.bind(
             {
                 "spendgate_ledger_queue_length": lambda: ledger.queue_length,

@@ -92,6 +92,10 @@ class Metrics(Collector):
         self.quota_samples: Callable[[], Iterable[QuotaSample]] = tuple
         self.certificates: Callable[[], dict[str, float]] = dict
         """Port → when its certificate ends."""
+        self.quota_events: Callable[[], dict[tuple[str, str], int]] = dict
+        """Quota and kind → how many."""
+        self.webhook_deliveries: Callable[[], dict[tuple[str, str], int]] = dict
+        """Host and result → how many."""
         self._vitals: dict[str, Callable[[], float]] = {}
 
     def bind(self, values: dict[str, Callable[[], float]]) -> None:
@@ -244,6 +248,8 @@ class Metrics(Collector):
         yield _gauge(names.INFLIGHT, self._inflight.items())
         for family, counts in (
             (names.QUOTA_REFUSALS, self._quota_refusals),
+            (names.QUOTA_EVENTS, self.quota_events()),
+            (names.WEBHOOKS, self.webhook_deliveries()),
             (names.REFUSALS, self._refusals),
             (names.EXCEEDED, self._exceeded),
             (names.FAILURES, self._failures),

@@ -95,6 +95,18 @@ QUOTA_REFUSALS = Family(
     "Calls refused by a quota, or whose answer one cut short (reason cut).",
     ("quota", "reason"),
 )
+QUOTA_EVENTS = Family(
+    "spendgate_quota_events",
+    "counter",
+    "What happened to quotas: threshold, exhausted, reopened, rule_changed, granted. Each once, as in the ledger.",
+    ("quota", "kind"),
+)
+WEBHOOKS = Family(
+    "spendgate_webhook_deliveries",
+    "counter",
+    "Events sent to webhooks, by what became of each try: delivered, failed, given_up.",
+    ("host", "result"),
+)
 REFUSALS = Family("spendgate_refusals", "counter", "Calls refused for a reason other than a quota.", ("reason",))
 EXCEEDED = Family(
     "spendgate_reservation_exceeded", "counter", "Calls that used more than their bound.", ("dialect", "api")
@@ -169,6 +181,6 @@ VITALS = (
 
 FAMILIES = (
     REQUESTS, TOKENS, COST, DURATION, FIRST_TOKEN, OVERHEAD, INFLIGHT, QUOTA_LIMIT, QUOTA_USED, QUOTA_RESERVED,
-    QUOTA_RESETS, QUOTA_REFUSALS, REFUSALS, ESTIMATED, UNPRICED, EXCEEDED, RESPONSES, FAILURES, COMMIT, LAG,
-    CERTIFICATE, *VITALS,
+    QUOTA_RESETS, QUOTA_REFUSALS, QUOTA_EVENTS, WEBHOOKS, REFUSALS, ESTIMATED, UNPRICED, EXCEEDED, RESPONSES, FAILURES,
+    COMMIT, LAG, CERTIFICATE, *VITALS,
 )  # fmt: skip

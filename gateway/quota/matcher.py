@@ -67,5 +67,9 @@ def failing(rule: Rule, subject: Subject) -> str:
 
 
 def bucket_of(rule: Rule, subject: Subject) -> str:
-    """The name of the subject's counter within a rule: its values of ``per``, joined; empty without ``per``."""
-    return "|".join(dimension(subject, name) for name in rule.per)
+    """The name of the subject's counter within a rule: its values of ``per``, joined; empty without ``per``. Callers
+    choose some of them: a bar within a value is written ``%7C``, so that no spelling shares another's counter."""
+    per = rule.per
+    if len(per) == 1:
+        return dimension(subject, per[0])
+    return "|".join(dimension(subject, name).replace("%", "%25").replace("|", "%7C") for name in per)

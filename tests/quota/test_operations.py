@@ -107,6 +107,17 @@ def test_events_are_told_once_each_to_the_ledger_the_log_and_the_webhooks(tmp_pa
                 with pytest.raises(openai.RateLimitError):
                     call(gateway, 3)
             until(lambda: len(world.events()) >= 3)
+            metrics = gateway.metrics()
+            for kind, count in (("threshold", 2), ("exhausted", 1)):
+                assert f'spendgate_quota_events_total{{kind="{kind}",quota="month"}} {count}.0' in metrics
+            until(
+                lambda: 'spendgate_webhook_deliveries_total{host="127.0.0.1",result="failed"} 1.0' in gateway.metrics()
+            )
+            until(
+                lambda: (
+                    'spendgate_webhook_deliveries_total{host="127.0.0.1",result="delivered"} 4.0' in gateway.metrics()
+                )
+            )
         with Gateway(tmp_path, text) as gateway:
             with pytest.raises(openai.RateLimitError):
                 call(gateway, 3)
