@@ -3,44 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from told import PROVIDER, only, problems_of
 
 from gateway.config.check_quotas import quota_remarks
 from gateway.config.load import load, load_all, parse
-from gateway.config.problems import ConfigErrors, Problem
+from gateway.config.problems import ConfigErrors
 
-
-def problems_of(text: str, environ: dict[str, str] | None = None, base: Path = Path(".")) -> list[Problem]:
-    with pytest.raises(ConfigErrors) as caught:
-        parse(dedent(text), "config.toml", environ or {}, base)
-    return caught.value.problems
-
-
-def only(text: str, environ: dict[str, str] | None = None) -> Problem:
-    found = problems_of(text, environ)
-    assert len(found) == 1, [str(problem) for problem in found]
-    return found[0]
-
-
-def outcome(text: str) -> list[Problem]:
-    """What is wrong; empty: nothing."""
-    try:
-        parse(text, "c", {}, Path("."))
-    except ConfigErrors as error:
-        return error.problems
-    return []
-
-
-PROVIDER = """
-[providers.openai]
-kind = "openai"
-"""
 QUOTA = """
 [[quotas]]
 name = "q"
@@ -231,54 +204,6 @@ def test_bad_toml_is_told_with_its_line() -> None:
     assert only('x = """abc\n').line == 2
 
 
-def test_a_missing_environment_variable_is_an_error_that_names_it() -> None:
-    problem = only('[server]\nadmin_token = "env:ADMIN_TOKN"\n', {"ADMIN_TOKEN": "x"})
-    assert problem.message == "the environment variable ADMIN_TOKN is not set"
-    assert problem.hint == 'Did you mean "ADMIN_TOKEN"?'
-    assert only('[server]\nadmin_token = "env:T"\n', {"T": ""}).message == "the environment variable T is empty"
-
-
-def test_a_missing_variable_in_place_of_a_table_is_told_too() -> None:
-    assert {problem.key for problem in problems_of('providers = "env:X"\nkeys = ["env:Y"]\n')} == {
-        "providers",
-        "keys[0]",
-    }
-
-
-def test_a_value_may_stand_in_a_file_beside_the_configuration(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("s3cret\n")
-    config = parse('[server]\nadmin_token = "file:token"\n', "c", {}, tmp_path)
-    assert config.server.admin_token == "s3cret"
-    problem = problems_of('[server]\nadmin_token = "file:nowhere"\n', {}, tmp_path)[0]
-    assert problem.message == "the file nowhere can't be read: No such file or directory"
-    (tmp_path / "empty").write_text("\n")
-    assert problems_of('[server]\nadmin_token = "file:empty"\n', {}, tmp_path)[0].message == "the file empty is empty"
-
-
-def test_files_that_providers_name_start_at_the_configurations_folder_and_must_be_there(tmp_path: Path) -> None:
-    text = PROVIDER + 'ca_file = "ca.pem"\n'
-    problem = problems_of(text, {}, tmp_path)[0]
-    assert (problem.key, problem.line) == ("providers.openai.ca_file", 4)
-    assert problem.message == "the file ca.pem can't be read: No such file or directory"
-    (tmp_path / "ca.pem").write_text("")
-    assert parse(text, "c", {}, tmp_path).providers["openai"].ca_file == str(tmp_path / "ca.pem")
-
-
-def test_a_file_that_is_absent_or_no_text_is_one_clear_problem(tmp_path: Path) -> None:
-    with pytest.raises(ConfigErrors, match="can't be read: No such file or directory"):
-        load(tmp_path / "none.toml", {})
-    with pytest.raises(ConfigErrors, match="can't be read: Is a directory"):
-        load(tmp_path, {})
-    (tmp_path / "latin.toml").write_bytes(b"[server]\n# \xe9\n")
-    with pytest.raises(ConfigErrors, match=r"latin\.toml:2: is not UTF-8 text"):
-        load(tmp_path / "latin.toml", {})
-
-
-def test_windows_line_ends_and_a_byte_order_mark_are_taken(tmp_path: Path) -> None:
-    (tmp_path / "c.toml").write_bytes(b'\xef\xbb\xbf[server]\r\nlisten = "127.0.0.1:9"\r\n')
-    assert load(tmp_path / "c.toml", {}).server.listen == "127.0.0.1:9"
-
-
 KEY = '[[keys]]\nid = "{id}"\n{secret}\nteam = "t"\nworkflow = "w"\n'
 
 
@@ -438,52 +363,3 @@ def test_no_problem_ever_shows_a_secret(secret: str) -> None:
     """
     for problem in problems_of(text, environ):
         assert secret not in str(problem)
-
-
-@given(st.text(max_size=300))
-def test_any_text_gives_a_configuration_or_problems_never_another_error(text: str) -> None:
-    assert all(problem.message for problem in outcome(text))
-
-
-WORDS = st.sampled_from(
-    [
-        "server",
-        "providers",
-        "openai",
-        "keys",
-        "quotas",
-        "prices",
-        "routes",
-        "models",
-        "match",
-        "kind",
-        "usd",
-        "x",
-        "tiers",
-    ]
-)
-VALUES = st.recursive(
-    st.sampled_from([1, -1, 2.5, True, "openai", "env:X", "", "*"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
-    max_leaves=12,
-)
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return f'"{value}"'
-    if isinstance(value, list):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
-    return str(value)
-
-
-@given(st.dictionaries(WORDS, VALUES, max_size=4))
-def test_any_well_formed_toml_gives_a_configuration_or_problems_with_keys(data: dict[str, object]) -> None:
-    text = "\n".join(f"{key} = {_toml(value)}" for key, value in data.items())
-    for problem in outcome(text):
-        assert problem.line is not None, str(problem)
-        assert re.match(r"[a-z]", problem.key), str(problem)
