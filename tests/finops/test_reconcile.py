@@ -18,7 +18,6 @@ from support.gateway import Gateway
 
 from gateway.finops.reconcile import Cell, Side, explain
 from gateway.ledger.ids import first_id_at
-from gateway.statements.charge import model_key
 from gateway.wire.usage import Usage
 from pricing.money import Line
 
@@ -389,20 +388,3 @@ def test_causes_always_sum_to_the_difference(found: list[Any]) -> None:
         assert abs(cell.causes.get("rounding", 0)) <= cell.tolerance
         assert cell.causes.get("bypassed", 0) >= 0 >= cell.causes.get("unbilled", 0)
     assert sum(cell.causes.get("midnight", 0) for cell in cells) == 0
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        ("claude-3-5-haiku-20241022", "Claude Haiku 3.5", "claude-3-5-haiku-latest"),
-        ("claude-sonnet-4-5-20250929", "Claude Sonnet 4.5", "anthropic/claude-sonnet-4.5"),
-        ("gpt-4o-2024-08-06", "gpt-4o"),
-    ],
-)
-def test_names_of_one_model_are_one(names: tuple[str, ...]) -> None:
-    assert len({model_key(name) for name in names}) == 1
-
-
-def test_names_of_different_models_differ() -> None:
-    names = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "o1", "o3", "o3-mini", "claude-sonnet-4", "claude-3-5")
-    assert len({model_key(name) for name in names}) == len(names)
