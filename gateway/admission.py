@@ -160,7 +160,7 @@ def upstream_head(call: Admitted, own: Sequence[Header]) -> bytes:
 
 def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Refusal:
     """Read the body's facts, apply policy, bound the cost. Reserves nothing yet."""
-    provider, target = caller.provider, caller.target
+    provider, target, received = caller.provider, caller.target, body
     if provider is None:
         routed = _route_by_model(parts, caller, body)
         if isinstance(routed, Refusal):
@@ -215,6 +215,7 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
         request_bytes=size,
         trace_id=caller.trace_id,
         span=caller.span,
+        prompt_hash=parts.prompt_hash(received) if facts.billable and parts.prompt_hash is not None else 0,
     )
     return Admitted(
         caller=caller,

@@ -34,9 +34,7 @@ from gateway.exporting import Exports
 from gateway.identity.guard import Guard
 from gateway.identity.ring import KeyRing
 from gateway.identity.store import SqliteKeyStore
-from gateway.ledger.days import close_day
 from gateway.ledger.ids import Ids
-from gateway.ledger.keeping import forget
 from gateway.ledger.reader import LedgerReader
 from gateway.ledger.recovery import recover
 from gateway.ledger.schema import migrate
@@ -62,13 +60,12 @@ from gateway.tokens.counter import Counter
 from gateway.tokens.estimate import Estimator
 from gateway.tokens.vocabulary import Vocabularies
 from gateway.tracing import Beginner
+from gateway.upkeep import Upkeep
 from gateway.watch import Watch
 from gateway.webhooks import Webhooks
 from pricing.money import NANO
 
 SETTLE_SECONDS = 5.0
-FORGET_SECONDS = 60.0
-FORGET_SLICE_SECONDS = 0.2
 LAG_SECONDS = 0.1
 GC_THRESHOLDS = (50_000, 20, 20)
 """Calls make no reference cycles, so young objects are looked at seldom."""
@@ -133,8 +130,7 @@ class App:
             self._signals(loop)
             await self._listen()
             self._measure_lag(loop)
-            self._forget_old()
-            self._close_days()
+            Upkeep(self.ledger, self.clock, lambda: self.config.ledger.keep_days).start()
             gc.collect()
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLDS)
@@ -183,6 +179,7 @@ class App:
             new_id=Ids(clock.now_ns, secrets.randbits),
             on_disconnect=config.on_disconnect,
             ready=self.not_ready,
+            prompt_hash=assembly.prompt_hash_of(config, path),
             trace=Beginner(config.tracing.sample, secrets.randbits) if self.spans is not None else None,
         )
 
@@ -262,26 +259,6 @@ class App:
             await self.exports.start(config.exports)
             self.audit(who, "reloaded", changed=changed, needs_restart=needs_restart(changed))
             return [], changed
-
-    def _forget_old(self) -> None:
-        """Delete records past ``ledger.keep_days``, a slice at a time, so that no call waits long."""
-        days = self.config.ledger.keep_days
-        if days is None:
-            self.clock.after(FORGET_SECONDS, self._forget_old)
-            return
-
-        def done(count: int | None, error: Exception | None) -> None:
-            self.clock.after(FORGET_SLICE_SECONDS if count else FORGET_SECONDS, self._forget_old)
-
-        self.ledger.run(lambda connection: forget(connection, days, self.clock.now_ns()), done)
-
-    def _close_days(self) -> None:
-        """Add up days that are over, one at a time, so that reports over months stay quick."""
-
-        def done(more: bool | None, error: Exception | None) -> None:
-            self.clock.after(FORGET_SLICE_SECONDS if more else FORGET_SECONDS, self._close_days)
-
-        self.ledger.run(lambda connection: close_day(connection, self.clock.now_ns()), done)
 
     async def _reloaded(self, config: Config) -> Parts:
         old = self.parts

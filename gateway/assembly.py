@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from gateway.config.schema import Config, ProviderConfig, ServerConfig
 from gateway.config.values import DIRECT, is_loopback, split_address
 from gateway.credentials.keeper import Keeper
 from gateway.identity.guard import GuardLimits
+from gateway.ledger.prompts import key_of, prompt_hasher
 from gateway.ports import Clock, Credential, Endpoint, Upstreams
 from gateway.quota.rule import Rule, from_config
 from gateway.routing import ModelRoute, Provider, Router
@@ -44,6 +45,16 @@ def ledger_path(config: Config, base: Path) -> Path:
     if not url.startswith(SQLITE):
         raise AssemblyError(f'ledger.url must be {SQLITE}PATH, not "{url.split(":", 1)[0]}:…"')
     return base / url.removeprefix(SQLITE)
+
+
+def prompt_hash_of(config: Config, ledger: Path) -> Callable[[bytes], int] | None:
+    """What tells that a prompt was sent before; None: nothing is to. Raises ``AssemblyError``, ``OSError``."""
+    if not config.ledger.prompt_hash:
+        return None
+    try:
+        return prompt_hasher(key_of(ledger))
+    except ValueError as error:
+        raise AssemblyError(str(error)) from error
 
 
 def router_of(config: Config, upstreams: Upstreams, clock: Clock, keeper: Keeper, environ: Mapping[str, str]) -> Router:

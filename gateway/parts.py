@@ -67,5 +67,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     on_disconnect: OnDisconnectConfig
     ready: Callable[[], str]
     """Empty when calls may be served, else why not."""
+    prompt_hash: Callable[[bytes], int] | None = None
+    """Of a request's body, see ``gateway.ledger.prompts``; None: prompts are not told apart."""
     trace: Callable[[bytes], TraceContext] | None = None
     """The trace that a call belongs to, by the caller's ``traceparent``; None: calls are not traced."""

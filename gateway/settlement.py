@@ -134,6 +134,7 @@ def record_of(call: Admitted, reading: Reading, ending: Ending, estimated: Usage
         request_bytes=entry.request_bytes,
         response_bytes=ending.response_bytes,
         trace_id=entry.trace_id,
+        prompt_hash=entry.prompt_hash,
         span=entry.span,
         service_tier=reading.service_tier or call.facts.service_tier,
         region=reading.region,

@@ -62,7 +62,7 @@ SCHEMAS: dict[str, Any] = {
         cost_lines=_list(_object(item=TEXT, quantity=WHOLE, unit=TEXT, nanousd=WHOLE)), price=TEXT, priced=FLAG,
         quotas=_list(TEXT), refused_by=TEXT, reserved_nanousd=WHOLE, reserved_input_tokens=WHOLE,
         reserved_output_tokens=WHOLE, latency_ms=NUMBER, gateway_ms=NUMBER, request_bytes=WHOLE, response_bytes=WHOLE,
-        trace_id=TEXT, service_tier=TEXT, region=TEXT, **_each("ttft_ms", type="number"),
+        trace_id=TEXT, service_tier=TEXT, region=TEXT, prompt_hash=TEXT, **_each("ttft_ms", type="number"),
         **_each("reported_cost_nanousd", type="integer"),
         adjustments=_list(_object(at=_WHEN, kind=TEXT, reason=TEXT, who=TEXT, delta_nanousd=WHOLE, price=TEXT)),
     ),

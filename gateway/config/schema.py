@@ -97,6 +97,8 @@ class LedgerConfig(Table):
     keep_days: Positive | None = None
     """Records older than this are deleted; rollups stay. None: all are kept."""
     queue_rows: Positive = 20_000
+    prompt_hash: bool = True
+    """Whether records tell, by a keyed hash, that two calls had the same prompt."""
 
 
 class AttributionConfig(Table):

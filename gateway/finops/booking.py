@@ -13,7 +13,7 @@ from gateway.finops.allocation import split
 from gateway.finops.reconcile import Cell, Side
 from gateway.finops.series import DAY_NS, day_start_ns
 from gateway.ledger.edges import id_bounds
-from gateway.ledger.rows import GROUP_COLUMNS, HOUR_NS
+from gateway.ledger.rows import HOUR_NS, OWNER_COLUMNS
 from gateway.reports.spend import column_of, spend
 from gateway.statements.charge import WEB_SEARCH, model_key
 
@@ -28,7 +28,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     day: date
     group: tuple[str, ...]
-    """In the order of ``GROUP_COLUMNS``."""
+    """In the order of ``OWNER_COLUMNS``."""
     nanousd: int
     cause: str
     mark: str
@@ -134,7 +134,7 @@ def _groups(
 ) -> dict[tuple[date, tuple[str, ...], str], dict[tuple[str, ...], int]]:
     """Groups of each cell with their weights."""
     first, last = min(cell.day for cell in cells), max(cell.day for cell in cells)
-    columns, marks = ", ".join(GROUP_COLUMNS), ", ".join("?" * len(providers))
+    columns, marks = ", ".join(OWNER_COLUMNS), ", ".join("?" * len(providers))
     rows = connection.execute(
         f"SELECT hour / 24, {column_of(dimension)}, sum(cost_nanousd), sum(input_tokens_total + output_tokens_total), "  # noqa: S608
         f"{columns} FROM rollups WHERE hour >= ? AND hour < ? AND provider IN ({marks}) AND requests > rejected "
@@ -143,7 +143,7 @@ def _groups(
     )
     costs: dict[tuple[date, tuple[str, ...], str], dict[tuple[str, ...], tuple[int, int]]] = {}
     for number, value, nanousd, tokens, *group in rows:
-        model = group[GROUP_COLUMNS.index("model")] if models else ""
+        model = group[OWNER_COLUMNS.index("model")] if models else ""
         key = (_day(number), model_key(model), project_of(value) if projects else "")
         costs.setdefault(key, {})[tuple(group)] = (nanousd, tokens)
     return {key: _weights(known) for key, known in costs.items()}
@@ -156,7 +156,7 @@ def _weights(known: Mapping[tuple[str, ...], tuple[int, int]]) -> dict[tuple[str
 
 def book(connection: sqlite3.Connection, found: Sequence[Entry], now_ns: int, who: str, why: str) -> int:
     """Write the entries in one transaction; answers how many were new."""
-    columns = ", ".join(GROUP_COLUMNS)
+    columns = ", ".join(OWNER_COLUMNS)
     rows = [
         (
             "adj_" + hashlib.sha256(f"reconcile|{one.mark}".encode()).hexdigest()[:26], "", now_ns,
@@ -170,7 +170,7 @@ def book(connection: sqlite3.Connection, found: Sequence[Entry], now_ns: int, wh
         before = connection.total_changes
         connection.executemany(
             "INSERT OR IGNORE INTO adjustments (id, request_id, at_ns, hour, kind, reason, who, delta_nanousd, price, "  # noqa: S608
-            f"cost_lines, {columns}) VALUES ({', '.join('?' * (10 + len(GROUP_COLUMNS)))})",
+            f"cost_lines, {columns}) VALUES ({', '.join('?' * (10 + len(OWNER_COLUMNS)))})",
             rows,
         )
         connection.execute("COMMIT")

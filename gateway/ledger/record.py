@@ -44,6 +44,8 @@ class OpenEntry(msgspec.Struct, kw_only=True, array_like=True):
     trace_id: str = ""
     span: str = ""
     """Where the call stands in its trace, see ``gateway.tracing``; empty: it is not traced."""
+    prompt_hash: int = 0
+    """See ``gateway.ledger.prompts``; 0: none was made."""
 
 
 class Checkpoint(msgspec.Struct, kw_only=True):
@@ -107,6 +109,8 @@ class Record(msgspec.Struct, kw_only=True):
     service_tier: str = ""
     region: str = ""
     """Where it was served, as far as prices depend on it."""
+    prompt_hash: int = 0
+    """The same for calls with the same prompt, see ``gateway.ledger.prompts``; 0: none was made."""
     span: str = ""
     """As the open entry's; not kept in the ledger."""
     opened: bool = True

@@ -77,6 +77,7 @@ def recovered(entry: OpenEntry, last: Checkpoint | None, now_ns: int) -> Record:
         request_bytes=entry.request_bytes,
         response_bytes=last.response_bytes if last is not None else 0,
         trace_id=entry.trace_id,
+        prompt_hash=entry.prompt_hash,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.ledger.prompts import prompt_text
 from gateway.ledger.record import (
     CLIENT_DISCONNECTED,
     COMPLETED,
@@ -26,7 +27,9 @@ _decode = msgspec.json.decode
 _USAGE: msgspec.json.Decoder[Usage] = msgspec.json.Decoder(Usage)
 _LINES: msgspec.json.Decoder[list[tuple[str, int, str, int]]] = msgspec.json.Decoder(list[tuple[str, int, str, int]])
 
-GROUP_COLUMNS = ("team", "workflow", "key_id", "provider", "model", "model_requested", "tags")
+OWNER_COLUMNS = ("team", "workflow", "key_id", "provider", "model", "model_requested", "tags")
+"""Who called what."""
+GROUP_COLUMNS = ("outcome", *OWNER_COLUMNS)
 """What calls are added up by; each set of values is kept once, in ``groups``."""
 KIND_COLUMNS: dict[str, type] = {
     "api": str, "method": str, "stream": int, "status": int, "outcome": str, "usage_source": str, "price": str,
@@ -37,7 +40,7 @@ RECORD_COLUMNS: dict[str, type] = {
     "request_id": str, "group_id": int, "kind_id": int, "started_ns": int, "ended_ns": int, "path": str, "usage": str,
     "cost_nanousd": int, "lines": str, "reported_cost_nanousd": int, "reserved_nanousd": int,
     "reserved_input_tokens": int, "reserved_output_tokens": int, "latency_us": int, "ttft_us": int, "gateway_us": int,
-    "request_bytes": int, "response_bytes": int, "trace_id": str,
+    "request_bytes": int, "response_bytes": int, "trace_id": str, "prompt_hash": int,
 }  # fmt: skip
 """What is a record's own. ``lines``: each line of the bill as ``[item, quantity, unit, nanousd]``."""
 REQUEST_COLUMNS = (
@@ -45,7 +48,7 @@ REQUEST_COLUMNS = (
     "model_requested", "model", "stream", "status", "outcome", "usage", "usage_source", "cost_nanousd", "lines",
     "price", "priced", "reported_cost_nanousd", "quotas", "refused_by", "reserved_nanousd", "reserved_input_tokens",
     "reserved_output_tokens", "latency_us", "ttft_us", "gateway_us", "request_bytes", "response_bytes", "trace_id",
-    "service_tier", "region",
+    "service_tier", "region", "prompt_hash",
 )  # fmt: skip
 """A whole record, as the view ``requests`` shows it."""
 SELECT = f"SELECT {', '.join(REQUEST_COLUMNS)} FROM requests"  # noqa: S608 - our names
@@ -77,6 +80,7 @@ _NOTHING_RARE = (0,) * (len(USAGE_FIELDS) - 3)
 def group_of(record: Record) -> Group:
     """The group of a record, to be looked up by; its tags are in no order yet."""
     return (
+        record.outcome,
         record.team,
         record.workflow,
         record.key_id,
@@ -127,6 +131,7 @@ def record_row(record: Record, group_id: int, kind_id: int) -> Row:
         record.request_bytes,
         record.response_bytes,
         record.trace_id,
+        record.prompt_hash,
     )
 
 
@@ -289,6 +294,7 @@ def contract_json(row: dict[str, Any]) -> dict[str, Any]:
         "trace_id": row["trace_id"],
         "service_tier": row["service_tier"],
         "region": row["region"],
+        "prompt_hash": prompt_text(row["prompt_hash"]),
     }
 
 

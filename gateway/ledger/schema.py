@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,17 @@ from gateway.ledger.rows import (
     GROUP_COLUMNS,
     GROUP_MASK,
     KIND_COLUMNS,
+    OWNER_COLUMNS,
     RECORD_COLUMNS,
     REQUEST_COLUMNS,
     SUMS,
 )
 
 MIGRATIONS = Migrations("spendgate")
+LIGHT = ("prompt_hashes", "outcomes", "waste")
+"""Migrations that leave every record and sum where it lies: no copy is made before them."""
+UNSPLIT = "unsplit_until"
+"""The fact that names the newest record whose group may not be of its outcome yet; absent: all are."""
 _SQL = {str: "TEXT", int: "INTEGER"}
 _NULLABLE = ("reported_cost_nanousd", "ttft_us")
 _FIRST_SUMS = (
@@ -125,12 +131,13 @@ def quota_marks(db: Any) -> None:
 def groups(db: Any) -> None:
     """What many records share is kept once; records lie in the order in which they were settled; sums of hours, and of
     days that are over, are keyed by numbers. ``requests`` and ``rollups`` become views with the columns they had."""
-    texts = ", ".join(f"{name} TEXT NOT NULL" for name in GROUP_COLUMNS)
-    db.execute(f"CREATE TABLE groups (id INTEGER PRIMARY KEY, {texts}, UNIQUE ({', '.join(GROUP_COLUMNS)}))")
+    db.execute(_groups_table(OWNER_COLUMNS))
     kinds = ", ".join(f"{name} {_SQL[kind]} NOT NULL" for name, kind in KIND_COLUMNS.items())
     db.execute(f"CREATE TABLE kinds (id INTEGER PRIMARY KEY, {kinds}, UNIQUE ({', '.join(KIND_COLUMNS)}))")
     own = ", ".join(
-        f"{name} {_SQL[kind]}{'' if name in _NULLABLE else ' NOT NULL'}" for name, kind in RECORD_COLUMNS.items()
+        f"{name} {_SQL[kind]}{'' if name in _NULLABLE else ' NOT NULL'}"
+        for name, kind in RECORD_COLUMNS.items()
+        if name != "prompt_hash"
     )
     db.execute(f"CREATE TABLE records (id INTEGER PRIMARY KEY, {own})")
     for period in ("hours", "days"):
@@ -143,18 +150,63 @@ def groups(db: Any) -> None:
         db.execute(statement)
 
 
+@MIGRATIONS()
+def prompt_hashes(db: Any) -> None:
+    """Whether two calls had the same prompt."""
+    _without_views(db, ["ALTER TABLE records ADD COLUMN prompt_hash INTEGER NOT NULL DEFAULT 0"])
+
+
+@MIGRATIONS()
+def outcomes(db: Any) -> None:
+    """Sums tell outcomes apart. What was added up before is taken apart while calls go on: see
+    ``gateway.ledger.splitting``."""
+    names = ", ".join(OWNER_COLUMNS)
+    statements = [
+        _groups_table(GROUP_COLUMNS, "new_groups"),
+        f"INSERT INTO new_groups (id, outcome, {names}) SELECT id, 'completed', {names} FROM groups",
+        "DROP TABLE groups",
+        "ALTER TABLE new_groups RENAME TO groups",
+        f"INSERT INTO facts (name, value) SELECT '{UNSPLIT}', max(id) FROM records HAVING max(id) IS NOT NULL",
+    ]
+    _without_views(db, statements)
+
+
+@MIGRATIONS()
+def waste(db: Any) -> None:
+    """What ``gateway.finops.waste`` found in hours and days that are over."""
+    db.execute(
+        "CREATE TABLE waste (hours INTEGER NOT NULL, first_hour INTEGER NOT NULL, calls INTEGER NOT NULL, "
+        "sums TEXT NOT NULL, PRIMARY KEY (hours, first_hour))"
+    )
+
+
+def _groups_table(columns: Sequence[str], name: str = "groups") -> str:
+    # the default is for a gateway of an older version that still runs while a command of this one opens the file
+    default = {"outcome": " DEFAULT 'completed'"}
+    texts = ", ".join(f"{column} TEXT NOT NULL{default.get(column, '')}" for column in columns)
+    return f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, {texts}, UNIQUE ({', '.join(columns)}))"
+
+
+def _without_views(db: Any, statements: Iterable[str]) -> None:
+    """A view that names what is being changed would hinder it."""
+    for view in ("requests", "rollups"):
+        db.execute(f"DROP VIEW {view}")
+    for statement in (*statements, *_views()):
+        db.execute(statement)
+
+
 def _moves() -> list[str]:
     """From the first tables into those that took their place."""
     kinds = tuple(name for name in KIND_COLUMNS if name != "region")
-    group, kind = ", ".join(GROUP_COLUMNS), ", ".join(kinds)
-    own = [name for name in RECORD_COLUMNS if name not in ("group_id", "kind_id", "lines")]
+    group, kind = ", ".join(OWNER_COLUMNS), ", ".join(kinds)
+    own = [name for name in RECORD_COLUMNS if name not in ("group_id", "kind_id", "lines", "prompt_hash")]
     lines = (
         "(SELECT json_group_array(json_array(json_extract(value, '$.item'), json_extract(value, '$.quantity'), "
         "json_extract(value, '$.unit'), json_extract(value, '$.nanousd'))) FROM json_each(r.cost_lines))"
     )
     same = {
         name: " AND ".join(f"{name}.{column} = r.{column}" for column in columns)
-        for name, columns in (("groups", GROUP_COLUMNS), ("kinds", kinds))
+        for name, columns in (("groups", OWNER_COLUMNS), ("kinds", kinds))
     }
     return [
         f"INSERT INTO groups ({group}) SELECT {group} FROM requests UNION SELECT {group} FROM rollups",
@@ -241,7 +293,8 @@ def connect_reader(path: Path) -> sqlite3.Connection:
 
 
 def migrate(path: Path) -> Path | None:
-    """Bring the file to the newest schema; a file with data is copied first. Answers the copy's path, if one was made.
+    """Bring the file to the newest schema; a file with data is copied before what moves records. Answers the copy's
+    path, if one was made.
 
     Raises ``LedgerCorrupt`` where the file is damaged.
     """
@@ -257,7 +310,7 @@ def migrate(path: Path) -> Path | None:
         db = Database(connection)
         pending = MIGRATIONS.pending(db)
         copy = None
-        if pending and not fresh:
+        if not fresh and any(one.name not in LIGHT for one in pending):
             copy = path.with_name(f"{path.name}.before-{pending[0].name}")
             with sqlite3.connect(copy) as target:
                 connection.backup(target)

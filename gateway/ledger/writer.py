@@ -170,13 +170,13 @@ class Writer:
             known = hours.get(key)
             hours[key] = sums if known is None else add_sums(known, sums)
         execute_many(connection, _RECORDS, rows)
-        _add_up(connection, "hours", hours)
+        add_up(connection, "hours", hours)
         if self._days_until is None or not self._alone:
             self._days_until = closed_until(connection)
         if min(hours) >> GROUP_BITS < self._days_until * 24:
-            _add_up(connection, "days", _late(hours, self._days_until))
+            add_up(connection, "days", days_of(hours, self._days_until))
 
-    def group_id(self, connection: sqlite3.Connection, columns: Row) -> int:
+    def group_id(self, connection: sqlite3.Connection, columns: Sequence[str]) -> int:
         """The number of a group, given as its columns; it is made where there is none."""
         return _number(connection, _GROUP, columns)
 
@@ -194,7 +194,7 @@ class Writer:
         return found
 
 
-def _number(connection: sqlite3.Connection, sql: tuple[str, str], columns: Row) -> int:
+def _number(connection: sqlite3.Connection, sql: tuple[str, str], columns: Sequence[object]) -> int:
     find, make = sql
     row = connection.execute(find, columns).fetchone()
     number: int | None = row[0] if row is not None else connection.execute(make, columns).lastrowid
@@ -202,7 +202,8 @@ def _number(connection: sqlite3.Connection, sql: tuple[str, str], columns: Row) 
     return number
 
 
-def _add_up(connection: sqlite3.Connection, period: str, sums: dict[int, list[int]]) -> None:
+def add_up(connection: sqlite3.Connection, period: str, sums: dict[int, list[int]]) -> None:
+    """Add sums, by their keys, to those of ``hours`` or ``days``."""
     plain: list[Row] = []
     full: list[Row] = []
     for key, row in sums.items():
@@ -214,7 +215,7 @@ def _add_up(connection: sqlite3.Connection, period: str, sums: dict[int, list[in
         execute_many(connection, whole, full)
 
 
-def _late(hours: dict[int, list[int]], days_until: int) -> dict[int, list[int]]:
+def days_of(hours: dict[int, list[int]], days_until: int) -> dict[int, list[int]]:
     """What goes into days whose sums were made already."""
     days: dict[int, list[int]] = {}
     for key, sums in hours.items():

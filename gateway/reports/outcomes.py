@@ -1,6 +1,6 @@
-"""Spend by how calls ended.
+"""Spend by how calls ended, while sums of an older file do not tell outcomes apart yet.
 
-Sums of hours do not tell outcomes apart. Few calls do not complete: those are read from their records, and what remains
+Few calls do not complete: those are read from their records, and what remains
 of the sums is what was completed.
 """
 
@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 
 from gateway.ledger.ids import first_id_at
 from gateway.ledger.record import COMPLETED
-from gateway.ledger.rows import HOUR_NS
+from gateway.ledger.rows import HOUR_NS, OWNER_COLUMNS
 from gateway.reports.spend import (
     FORMATS,
     OUTCOME,
+    WITH_OUTCOME,
     SpendRow,
     add_up,
     adjustments,
@@ -26,10 +27,9 @@ from gateway.reports.spend import (
     sums_of_records,
 )
 
-_RECORDS = "records r CROSS JOIN groups g ON g.id = r.group_id CROSS JOIN kinds k ON k.id = r.kind_id"
-_ADJUSTMENTS = (
-    f"(SELECT a.*, coalesce((SELECT k.outcome FROM {_RECORDS} WHERE r.request_id = a.request_id), '{COMPLETED}') "  # noqa: S608
-    "AS outcome FROM adjustments a)"
+_RECORDS = (
+    f"records r CROSS JOIN (SELECT id, {', '.join(OWNER_COLUMNS)} FROM groups) g ON g.id = r.group_id "  # noqa: S608
+    "CROSS JOIN kinds k ON k.id = r.kind_id"
 )
 Filters = Sequence[tuple[str, str]]
 Key = tuple[str, ...]
@@ -94,7 +94,7 @@ def _odd(
     groups: dict[Key, list[int]] = {}
     select = [expression(name, hour) for name in by]
     add_up(groups, grouped(connection, select, sums_of_records(names), _RECORDS, values, filters, hour, where), shown)
-    for row in adjustments(connection, by, since_ns, until_ns, filters, _ADJUSTMENTS):
+    for row in adjustments(connection, by, since_ns, until_ns, filters, WITH_OUTCOME):
         key = tuple(show(value) for show, value in zip(shown, row, strict=False))
         if key[-1] != COMPLETED:
             groups.setdefault(key, [0] * len(names))[-1] += row[-1]

@@ -16,6 +16,7 @@ from gateway.ledger.days import closed_until
 from gateway.ledger.edges import id_bounds
 from gateway.ledger.ids import first_id_at
 from gateway.ledger.rows import GROUP_BITS, GROUP_MASK, HOUR_NS, TIMES, USAGE_FIELDS
+from gateway.ledger.splitting import is_split
 
 OUTCOME = "outcome"
 DIMENSIONS = ("team", "workflow", "key", "provider", "model", OUTCOME, "hour", "day", "week", "month")
@@ -26,6 +27,11 @@ SUMS: tuple[str, ...] = (*COUNTS, *TIMES, *USAGE_FIELDS, "cost_nanousd")
 ALWAYS = ("requests", "rejected", "cost_nanousd")
 """Fields of a row that are always known."""
 MAX_TAG = 128
+WITH_OUTCOME = (
+    "(SELECT a.*, coalesce((SELECT k.outcome FROM records r CROSS JOIN kinds k ON k.id = r.kind_id "
+    "WHERE r.request_id = a.request_id), 'completed') AS outcome FROM adjustments a)"
+)
+"""Adjustments with how the calls ended that they correct."""
 
 
 class UnknownDimensionError(ValueError):
@@ -83,7 +89,8 @@ def spend(
     row that are wanted, beside ``ALWAYS``; the others are 0, which is quicker. Default: all. Raises
     ``UnknownDimensionError``.
     """
-    if OUTCOME in by or any(name == OUTCOME for name, _ in filters):
+    by_outcomes = OUTCOME in by or any(name == OUTCOME for name, _ in filters)
+    if by_outcomes and not is_split(connection):
         from gateway.reports.outcomes import by_outcome
 
         return by_outcome(connection, by, since_ns, until_ns, filters, measures)
@@ -103,7 +110,8 @@ def spend(
     for start, end in edges:
         if start < end:
             add_up(groups, _records(connection, by, start, end, filters, names), shown)
-    for row in adjustments(connection, by, since_ns, until_ns, filters):
+    booked = WITH_OUTCOME if by_outcomes else "adjustments"
+    for row in adjustments(connection, by, since_ns, until_ns, filters, booked):
         key = tuple(show(value) for show, value in zip(shown, row, strict=False))
         groups.setdefault(key, [0] * len(names))[-1] += row[-1]
     return rows_of(groups, names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import book
@@ -12,12 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
+from gateway.ledger import splitting
 from gateway.ledger.days import DAY_NS, close_day
 from gateway.ledger.reader import LedgerReader
 from gateway.ledger.record import OpenEntry
 from gateway.ledger.recovery import recover
-from gateway.ledger.rows import SUMS, add_sums, common_sums, rollup_sums
+from gateway.ledger.rows import OWNER_COLUMNS, SUMS, add_sums, common_sums, rollup_sums
 from gateway.ledger.schema import MIGRATIONS, connect, connect_reader, migrate
+from gateway.ledger.splitting import split
 from gateway.ledger.verify import verify
 from gateway.ledger.view import SqliteView
 from gateway.ledger.writer import Writer
@@ -48,9 +51,10 @@ def first_layout(new: Path, old: Path) -> None:
     connection = sqlite3.connect(old)
     MIGRATIONS.apply(Database(connection), stop_before="groups")
     connection.execute("ATTACH ? AS new", (str(new),))
-    for table in ("requests", "rollups"):
-        names = ", ".join(column[1] for column in connection.execute(f"PRAGMA main.table_info({table})").fetchall())
-        connection.execute(f"INSERT INTO main.{table} ({names}) SELECT {names} FROM new.{table}")
+    for table, more in (("requests", "WHERE 1"), ("rollups", f"GROUP BY hour, {', '.join(OWNER_COLUMNS)}")):
+        names = [column[1] for column in connection.execute(f"PRAGMA main.table_info({table})").fetchall()]
+        values = ", ".join(f"sum({name})" if table == "rollups" and name in SUMS else name for name in names)
+        connection.execute(f"INSERT INTO main.{table} ({', '.join(names)}) SELECT {values} FROM new.{table} {more}")
     entry = (
         '{"request_id":"req_open","started_ns":5,"team":"t","workflow":"w","key_id":"k","tags":{"a":"b"},'
         '"provider":"p","api":"chat","method":"POST","path":"/","model_requested":"m","stream":true,"quotas":["q"],'
@@ -69,6 +73,7 @@ def test_a_ledger_of_the_first_layout_keeps_every_figure_and_its_open_calls(tmp_
     assert copy is not None
     assert "groups" in copy.name
     assert rows(old, "requests") == rows(new, "requests")
+    task(old, split)
     assert rows(old, "rollups") == rows(new, "rollups")
     assert list(LedgerReader(old).all()) == list(LedgerReader(new).all())
     (found,) = recover(old, 9)
@@ -92,11 +97,20 @@ def test_the_tables_can_be_read_with_plain_sql(tmp_path: Path) -> None:
     assert not any("TEMP B-TREE" in step[3] for step in plan)
 
 
-def close_days(path: Path, now_ns: int) -> None:
+def task(path: Path, slice_of: Callable[[sqlite3.Connection], bool], slices: int = FOREVER) -> None:
+    """Do it a slice at a time, as the writer does."""
     connection = connect(path)
-    while close_day(connection, now_ns):
-        pass
+    more = True
+    while more and slices:
+        connection.execute("BEGIN IMMEDIATE")
+        more = slice_of(connection)
+        connection.execute("COMMIT")
+        slices -= 1
     connection.close()
+
+
+def close_days(path: Path, now_ns: int) -> None:
+    task(path, lambda connection: close_day(connection, now_ns))
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -134,6 +148,34 @@ def test_the_order_of_settlement_does_not_matter_for_any_sum(
     other = book.ledger(folder / "other.db", data.draw(st.permutations(records)))
     assert rows(one, "rollups") == rows(other, "rollups")
     assert rows(one, "requests") == rows(other, "requests")
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_sums_that_did_not_tell_outcomes_apart_do_so_after_any_slices_and_count_each_call_once_meanwhile(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    records = data.draw(st.permutations(RECORDS))[:150]
+    cut = data.draw(st.integers(0, len(records)))
+    folder = tmp_path_factory.mktemp("l")
+    new = book.ledger(folder / "new.db", records)
+    path = folder / "l.db"
+    first_layout(book.ledger(folder / "before.db", records[:cut]), path)
+    migrate(path)
+    close_days(path, book.START_NS + data.draw(st.integers(0, 20)) * DAY_NS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splitting, "SLICE_ROWS", data.draw(st.integers(1, 60)))
+        task(path, split, data.draw(st.integers(0, 5)))
+        connection = connect(path)
+        Writer(alone=True).write(connection, records=records[cut:])
+        connection.close()
+        for slices in (data.draw(st.integers(0, 5)), FOREVER):
+            task(path, split, slices)
+            assert verify(reader(path)) == []
+            for by, filters in ((["outcome", "team"], []), (["day"], [("outcome", "recovered")])):
+                found = spend(reader(path), by, 0, FOREVER, filters)
+                assert found == spend(reader(new), by, 0, FOREVER, filters)
+    assert rows(path, "rollups") == rows(new, "rollups")
 
 
 @pytest.mark.parametrize("ahead_hours", [0, 1, 5, 100])

@@ -1,0 +1,42 @@
+"""What a ledger needs done while calls go on: one slice at a time in the writer's queue, so that no call waits long."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from gateway.ledger.days import close_day
+from gateway.ledger.keeping import forget
+from gateway.ledger.splitting import split
+from gateway.ledger.sqlite import SqliteLedger
+from gateway.ports import Clock
+
+REST_SECONDS = 60.0
+SLICE_SECONDS = 0.2
+
+
+class Upkeep:
+    """``keep_days``: how long records are kept; None: for ever."""
+
+    def __init__(self, ledger: SqliteLedger, clock: Clock, keep_days: Callable[[], int | None]) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._keep_days = keep_days
+
+    def start(self) -> None:
+        """Begin; each goes on for as long as the process runs."""
+        self._again(self._forget)
+        self._again(lambda connection: close_day(connection, self._clock.now_ns()))
+        self._again(split)
+
+    def _again(self, task: Callable[[sqlite3.Connection], int | bool]) -> None:
+        """Do ``task``, and once more: soon where it says that there is more to do, else after a rest."""
+
+        def done(more: int | bool | None, error: Exception | None) -> None:
+            self._clock.after(SLICE_SECONDS if more else REST_SECONDS, lambda: self._again(task))
+
+        self._ledger.run(task, done)
+
+    def _forget(self, connection: sqlite3.Connection) -> int:
+        days = self._keep_days()
+        return 0 if days is None else forget(connection, days, self._clock.now_ns())
