@@ -36,6 +36,7 @@ UNFIT = (ValueError, TypeError, OverflowError, sqlite3.DataError)
 """What is raised for a row that SQLite can't take, whatever the disk does."""
 WAIT: tuple[list[Item], bool] = ([], False)
 """The job of waiting for our turn to write."""
+UNPREPARED = (OSError, sqlite3.Error, *UNFIT)
 _encode = msgspec.json.encode
 
 
@@ -187,7 +188,7 @@ class SqliteLedger:
             return False
         try:
             transactions.prepare(batch, doubtful=False)
-        except (OSError, *UNFIT, sqlite3.Error):
+        except UNPREPARED:
             return False
         return True
 
