@@ -203,21 +203,23 @@ class OpenAIShape:
         options = fields.stream_options
         asked = isinstance(options, dict) and options.get("include_usage") is True
         reach = extent(fields)
+        # by position: names cost several times as much
         return Facts(
-            api=api,
-            model=text(fields.model),
-            stream=stream,
-            billable=api not in self.free,
-            input_bytes=reranked(fields, body) if api == "rerank" else len(body),
-            input_overhead=reach.overhead,
-            input_open=reach.open and api != "rerank",
-            image_count=reach.images,
-            max_output=UNLIMITED if limit is None else limit,
-            choices=choices(api, fields),
-            output_free=api in self.outputless,
-            units_bound=self._units(api, fields, body),
-            asks_usage=not stream or asked or api not in self.asks,
-            service_tier=text(fields.service_tier, 40),
+            api,
+            text(fields.model),
+            stream,
+            api not in self.free,
+            "",
+            reranked(fields, body) if api == "rerank" else len(body),
+            reach.overhead,
+            reach.open and api != "rerank",
+            UNLIMITED if limit is None else limit,
+            choices(api, fields),
+            api in self.outputless,
+            self._units(api, fields, body),
+            reach.images,
+            not stream or asked or api not in self.asks,
+            text(fields.service_tier, 40),
         )
 
     def _units(self, api: str, fields: Body, body: bytes) -> dict[str, int]:
