@@ -247,7 +247,7 @@ class App:
             self.logs.scrubber.learn(secrets_of(config))
             self.parts = parts
             self.access.renew(config.server)
-            self.plane.use(assembly.limits_of(config))
+            self.doors.use(assembly.limits_of(config))
             parts.guard.use(assembly.guard_limits_of(config))
             self.config = config
             await self.doors.renew(renewal)
@@ -317,7 +317,7 @@ class App:
                 "spendgate_tls_handshake_failures_total": lambda: self.doors.failed_handshakes,
                 "spendgate_watched_addresses": lambda: len(self.parts.guard.watched),
                 "spendgate_admin_wrong_tokens_total": lambda: self.access.wrong,
-                "spendgate_slow_clients_total": lambda: self.plane.slow_clients,
+                "spendgate_slow_clients_total": lambda: self.doors.slow_clients,
                 "spendgate_metrics_series_folded_total": lambda: metrics.series_folded,
             }
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 from collections.abc import Mapping
@@ -14,13 +13,17 @@ from gateway.admin.services import Services
 from gateway.config.certificates import ends_at, fingerprint
 from gateway.config.schema import ServerConfig, TlsConfig
 from gateway.config.values import split_address
+from gateway.server.limits import Limits
 from gateway.server.listener import Crowd, Listener
+from gateway.server.patience import Patience, patient
 from gateway.server.plane import DataPlane
 from gateway.server.tls import server_context
 
 PORTS = ("tls", "admin_tls")
 ADMIN_CONNECTIONS, ADMIN_CONNECTIONS_OF_ONE = 1024, 256
 """The admin port's: what it holds open must leave descriptors to calls."""
+LINGER_SECONDS = 2.0
+"""So long the rest of a body is read that its answer did not wait for."""
 Material = dict[str, bytes]
 
 
@@ -34,17 +37,24 @@ class Doors:
         self._shown: Material = {}
         self._runner: web.AppRunner | None = None
         self._admin: Listener | None = None
+        self._patience = Patience(plane.loop, plane.limits)
 
     async def open(self, server: ServerConfig, services: Services, sockets: Mapping[str, socket.socket]) -> None:
         """Listen on both. Raises ``OSError``."""
         self._shown = _material(server)
         self._tell(server)
-        runner = self._runner = web.AppRunner(make_app(services), access_log=None, max_line_size=MAX_LINE)
+        runner = self._runner = web.AppRunner(
+            make_app(services),
+            access_log=None,
+            max_line_size=MAX_LINE,
+            keepalive_timeout=server.limits.idle_seconds,
+            lingering_time=LINGER_SECONDS,
+        )
         await runner.setup()
         assert runner.server is not None
         crowd = Crowd(ADMIN_CONNECTIONS, ADMIN_CONNECTIONS_OF_ONE)
-        loop = asyncio.get_running_loop()
-        self._admin = Listener(loop, runner.server, server.limits.head_seconds, crowd=crowd)
+        make = patient(self._patience, runner.server)
+        self._admin = Listener(self._patience.loop, make, server.limits.head_seconds, crowd=crowd)
         host, port = split_address(server.admin_listen)
         await self._admin.open(host, port, tls=context_of(server.admin_tls), sock=sockets.get("admin"))
         # last: whoever is answered here finds all of it up
@@ -73,6 +83,16 @@ class Doors:
     def failed_handshakes(self) -> int:
         admin = self._admin.failed_handshakes if self._admin is not None else 0
         return self.plane.listener.failed_handshakes + admin
+
+    def use(self, limits: Limits) -> None:
+        """Other bounds hold from now on, on both ports."""
+        self.plane.use(limits)
+        self._patience.limits = limits
+
+    @property
+    def slow_clients(self) -> int:
+        """Connections given up because of a slow client, on both ports."""
+        return self.plane.slow_clients + self._patience.given_up
 
     @property
     def refused(self) -> int:

@@ -19,6 +19,7 @@ from gateway.admin.query import BadQueryError, answer
 from gateway.admin.services import SERVICES, Services
 from gateway.config.values import is_loopback as is_loopback
 from gateway.reports.spend import UnknownDimensionError
+from gateway.server.patience import Patient
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 GUARDED = ("/api", "/ui")
@@ -81,6 +82,9 @@ async def _headers(request: web.Request, handler: Handler) -> web.StreamResponse
     """Errors as problem+json; headers that keep a browser from doing more than it should."""
     response: web.StreamResponse
     began = time.perf_counter()
+    connection = request.transport.get_protocol() if request.transport is not None else None
+    if isinstance(connection, Patient):
+        connection.began()
     try:
         response = await handler(request)
     except web.HTTPException as error:
@@ -97,6 +101,9 @@ async def _headers(request: web.Request, handler: Handler) -> web.StreamResponse
             "an admin request failed", extra={"fields": {"path": request.path}}
         )
         response = problem(500, "A defect", "This should have been answered. The gateway's log says more.")
+    finally:
+        if isinstance(connection, Patient):
+            connection.ended()
     headers = response.headers
     headers["Server-Timing"] = f"total;dur={(time.perf_counter() - began) * 1e3:.1f}"
     headers.setdefault("X-Content-Type-Options", "nosniff")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
 
+from gateway.admin.services import SERVICES
 from gateway.config.values import moment_ns
 from gateway.ledger.rows import HOUR_NS
 
@@ -99,12 +102,22 @@ def paged(rows: list[T], offset: int, limit: int) -> tuple[list[T], str | None]:
     ).decode() if more else None
 
 
+async def within(request: web.Request, reading: Awaitable[T]) -> T:
+    """What is read of a request's body, in the time that a body may take: at most a megabyte must be there by then.
+    Raises ``HTTPRequestTimeout``."""
+    try:
+        async with asyncio.timeout(request.app[SERVICES].config().server.limits.body_seconds):
+            return await reading
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+
+
 async def body(request: web.Request) -> dict[str, Any]:
     """The JSON object that was sent."""
     if request.content_type != "application/json":
         raise BadQueryError("send JSON, with Content-Type: application/json")
     try:
-        said = msgspec.json.decode(await request.read())
+        said = msgspec.json.decode(await within(request, request.read()))
     except msgspec.DecodeError as error:
         raise BadQueryError(f"the body is no JSON: {error}") from error
     if not isinstance(said, dict):

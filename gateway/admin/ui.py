@@ -8,6 +8,7 @@ from aiohttp import web
 
 from gateway.admin.access import COOKIE, SESSION_SECONDS
 from gateway.admin.problem import too_many
+from gateway.admin.query import within
 from gateway.admin.services import SERVICES
 
 FOLDER = Path(__file__).parent / "page"
@@ -70,7 +71,7 @@ def _file(body: bytes, content_type: str) -> web.Response:
 async def _login(request: web.Request) -> web.Response:
     """A token for a session."""
     access = request.app[SERVICES].access
-    sent = (await request.post()).get("token", "")
+    sent = (await within(request, request.post())).get("token", "")
     found = access.of_token(sent.strip()) if isinstance(sent, str) else None
     waits = access.held_off(request.remote or "", found[1] if found is not None else None)
     if waits:
