@@ -130,7 +130,9 @@ class App:
             self._signals(loop)
             await self._listen()
             self._measure_lag(loop)
-            Upkeep(self.ledger, self.clock, lambda: self.config.ledger.keep_days).start()
+            Upkeep(
+                self.ledger, self.reader, self.clock, self.parts.offload, lambda: self.config.ledger.keep_days
+            ).start()
             gc.collect()
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLDS)

@@ -140,7 +140,8 @@ _OPERATIONS: tuple[_Operation, ...] = (
     ),
     (
         "get", "/api/requests", "Records, newest first",
-        {**_PERIOD, **_PAGES, **_RECORD_FILTERS}, "", "Records",
+        {**_PERIOD, **_PAGES, **_RECORD_FILTERS,
+         "prompt_hash": "Only calls with this prompt; with a period of at most a day."}, "", "Records",
     ),
     (
         "get", "/api/requests/settled", "Records in the order of their settlement, to follow them",

@@ -12,10 +12,13 @@ from gateway.admin.access import team_of
 from gateway.admin.problem import problem
 from gateway.admin.query import BadQueryError, answer, when
 from gateway.admin.services import SERVICES
+from gateway.ledger.prompts import prompt_number
 from gateway.ledger.record import OUTCOMES
 from gateway.ledger.rows import rfc3339
 
 MAX_LIMIT = 1000
+MAX_PROMPT_NS = 86_400 * 10**9
+"""The longest period in which calls with one prompt are looked for: all of its records are read."""
 FILTERS = {"team": "team", "workflow": "workflow", "model": "model", "provider": "provider", "key": "key_id"}
 
 
@@ -56,14 +59,28 @@ async def page(request: web.Request) -> web.Response:
     until = when(asked["until"]) if "until" in asked else None
     limit = query.number(request, "limit", 100, 1, MAX_LIMIT)
     filters = _filters(request)
+    prompt = _prompt(asked.get("prompt_hash"), since, until)
     services = request.app[SERVICES]
     try:
         records, cursor = await services.read(
-            lambda _: services.reader.page(since=since, until=until, limit=limit, cursor=asked.get("cursor"), **filters)
+            lambda _: services.reader.page(
+                since=since, until=until, limit=limit, cursor=asked.get("cursor"), prompt_hash=prompt, **filters
+            )
         )
     except ValueError as error:
         raise BadQueryError(str(error)) from error
     return answer({"requests": records, "cursor": cursor})
+
+
+def _prompt(text: str | None, since: int | None, until: int | None) -> int | None:
+    if text is None:
+        return None
+    if since is None or until is None or not 0 < until - since <= MAX_PROMPT_NS:
+        raise BadQueryError("prompt_hash takes since and until, at most a day apart")
+    try:
+        return prompt_number(text)
+    except ValueError as error:
+        raise BadQueryError("prompt_hash is that of a record: 16 hexadecimal digits") from error
 
 
 async def settled(request: web.Request) -> web.Response:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 KEY_BYTES = 32
 _BLOCK = 64
+_BYTES = 8
 _INNER, _OUTER = bytes(x ^ 0x36 for x in range(256)), bytes(x ^ 0x5C for x in range(256))
 
 
@@ -55,9 +56,16 @@ def prompt_hasher(key: bytes) -> Callable[[bytes], int]:
         first, second = inner.copy(), outer.copy()
         first.update(body)
         second.update(first.digest())
-        return int.from_bytes(second.digest()[:8], "big", signed=True) or 1
+        return int.from_bytes(second.digest()[:_BYTES], "big", signed=True) or 1
 
     return hashed
+
+
+def prompt_number(text: str) -> int:
+    """The reverse of ``prompt_text``. Raises ``ValueError`` for what is no hash."""
+    if len(text) != 2 * _BYTES:
+        raise ValueError(f"a prompt's hash has {2 * _BYTES} hexadecimal digits")
+    return int.from_bytes(bytes.fromhex(text), "big", signed=True)
 
 
 def prompt_text(number: int) -> str:

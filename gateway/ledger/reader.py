@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gateway.ledger.edges import id_bounds
 from gateway.ledger.ids import first_id_at, time_of_id
 from gateway.ledger.pages import Asked, newest, of_groups
 from gateway.ledger.record import Record
@@ -49,12 +50,13 @@ class LedgerReader:
         provider: str | None = None,
         key_id: str | None = None,
         outcome: str | None = None,
+        prompt_hash: int | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Records started in ``[since, until)`` (nanoseconds), newest first, and the cursor of the next page.
 
-        Raises ``ValueError`` for a cursor that no page gave.
+        With ``prompt_hash`` all of the period is read. Raises ``ValueError`` for a cursor that no page gave.
         """
         if cursor is not None:
             try:
@@ -66,18 +68,22 @@ class LedgerReader:
         asked = Asked(
             groups=groups, outcome=outcome, since_ns=since or 0, until_ns=until or _NEVER_NS, before=cursor
         )  # fmt: skip
-        ids = None if asked.anything else newest(self.connection(), asked, limit + 1)
+        read_all = asked.anything or prompt_hash is not None
+        ids = None if read_all else newest(self.connection(), asked, limit + 1)
         if ids is None:
-            rows = self._all_of(asked, limit + 1)
+            rows = self._all_of(asked, limit + 1, prompt_hash)
         else:
             sql = f"{SELECT} WHERE request_id IN ({', '.join('?' * len(ids))}) ORDER BY request_id DESC"
             rows = self.connection().execute(sql, ids).fetchall()
         records = [contract_json(dict(row)) for row in rows[:limit]]
         return records, rows[limit - 1]["request_id"] if len(rows) > limit else None
 
-    def _all_of(self, asked: Asked, limit: int) -> list[sqlite3.Row]:
+    def _all_of(self, asked: Asked, limit: int, prompt_hash: int | None) -> list[sqlite3.Row]:
         """Looks at every record."""
         where, values = _conditions(asked.since_ns or None, asked.until_ns)
+        if prompt_hash is not None:
+            where += ["prompt_hash = ?", "request_id < ?"]
+            values += [prompt_hash, id_bounds(self.connection(), asked.since_ns, asked.until_ns)[1]]
         if asked.groups:
             sql, bound = of_groups(asked.groups)
             where.append(f"group_id IN ({sql})")

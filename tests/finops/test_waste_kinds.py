@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import book
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from gateway.finops import wasted
 from gateway.finops.waste import MIN_CALLS, Finding, waste
-from gateway.ledger.schema import connect_reader
+from gateway.ledger.schema import connect, connect_reader
+from gateway.ledger.writer import Writer
 from gateway.wire.usage import Usage
 from pricing.book import PriceBook
 from pricing.catalogue import load
@@ -69,6 +74,89 @@ def test_a_limit_far_above_use_shows_what_quotas_held_for_it(tmp_path: Path) -> 
     cost = 100 * 150 + 300 * 600
     assert (one.kind, one.nanousd, one.at_most) == ("limits", MIN_CALLS * (5 * 10**6 - cost), True)
     assert "10 times" in one.because
+
+
+def again(*minutes: int, **changes: Any) -> list[dict[str, Any]]:
+    """The same prompt, so many minutes after the start each time."""
+    at = [book.START_NS + minute * 60_000_000_000 for minute in minutes]
+    plain = {"outcome": "completed", "usage_source": "response", "usage": usage(100, 300), "team": "t", "workflow": "w",
+             "model": "m", "model_requested": "m", "prompt_hash": -7}  # fmt: skip
+    return [{**plain, "started_ns": started, **changes} for started in at]
+
+
+def retries(tmp_path: Path, *calls: dict[str, Any]) -> list[Finding]:
+    records = [
+        book.record(number, **{"cost_nanousd": 10**6 + number, "cost_lines": (), **one})
+        for number, one in enumerate(sorted(calls, key=lambda one: int(one["started_ns"])))
+    ]
+    connection = connect_reader(book.ledger(tmp_path / "ledger.db", records))
+    listed = waste(connection, PriceBook((), load()), lambda name: name, book.START_NS, book.START_NS + WEEK_NS)
+    return [one for one in listed if one.kind == "retries"]
+
+
+def test_a_prompt_that_is_sent_again_within_an_hour_costs_what_the_calls_before_did(tmp_path: Path) -> None:
+    (one,) = retries(tmp_path, *again(0, 5, 65, 200))
+    assert (one.calls, one.nanousd, one.at_most) == (2, 2 * 10**6 + 1, True)
+    assert one.nanousd_a_month == round(one.nanousd * 30 / 7)
+    assert one.examples == (book.id_of(1), book.id_of(2))
+    assert "60 minutes" in one.because
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"prompt_hash": 8}, {"team": "another"}, {"workflow": "another"}, {"provider": "another"},
+        {"model_requested": "another"},
+    ],
+)  # fmt: skip
+def test_another_prompt_team_workflow_or_model_is_no_retry(tmp_path: Path, other: dict[str, Any]) -> None:
+    assert retries(tmp_path, *again(0), *again(1, **other)) == []
+
+
+def test_calls_without_a_hash_are_no_retries_of_each_other(tmp_path: Path) -> None:
+    assert retries(tmp_path, *again(0, 1, 2, prompt_hash=0)) == []
+
+
+def test_a_retry_may_have_another_key_tags_outcome_and_answering_model(tmp_path: Path) -> None:
+    first = again(0, key_id="a", tags={"a": "b"}, outcome="client_disconnected", usage_source="estimated")
+    (one,) = retries(tmp_path, *first, *again(1, model="m-2026-11-01"))
+    assert (one.calls, one.nanousd, one.model) == (1, 10**6, "m")
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_what_is_kept_of_hours_and_days_changes_no_finding_whenever_calls_are_settled(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    rng = data.draw(st.randoms(use_true_random=False))
+    records = []
+    for number in range(120):
+        minute = rng.randrange(9 * 24 * 60)
+        held = {"reserved_nanousd": rng.randrange(10**8), "reserved_output_tokens": rng.randrange(4000)}
+        tokens = usage(rng.choice((10, 900, 5000)), rng.choice((0, 50, 900)), reasoning_tokens=rng.choice((0, 0, 9)),
+                       cache_read_tokens=rng.choice((0, 0, 5)))  # fmt: skip
+        started = book.START_NS + minute * 60_000_000_000
+        own = {"request_id": book.id_of(minute) + f"{number}", "prompt_hash": rng.randrange(3), "started_ns": started}
+        records.append(book.record(number, usage=tokens, **own, **held))
+    path = tmp_path_factory.mktemp("l") / "l.db"
+    cut = data.draw(st.integers(0, len(records)))
+    book.ledger(path, records[:cut])
+    reader, writer = connect_reader(path), connect(path)
+    for rest in ([], records[cut:]):
+        Writer().write(writer, records=rest) if rest else None
+        since, until = sorted(
+            book.START_NS + data.draw(st.integers(-10, 9 * 24 * 4)) * 15 * 60_000_000_000 for _ in range(2)
+        )
+        assert wasted.wasted(reader, since, until) == wasted.from_records(reader, since, until)
+        now = book.START_NS + data.draw(st.integers(0, 10 * 24)) * book.HOUR_NS
+        for _ in range(data.draw(st.integers(0, 12))):
+            wasted.keep(writer, wasted.to_keep(reader, now))
+        assert wasted.wasted(reader, since, until) == wasted.from_records(reader, since, until)
+    for _ in range(50):
+        if not (slices := wasted.to_keep(reader, now)):
+            break
+        wasted.keep(writer, slices)
+    assert wasted.to_keep(reader, now) == []
 
 
 def test_failures_and_answers_nobody_received_are_what_they_cost(tmp_path: Path) -> None:

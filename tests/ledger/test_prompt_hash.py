@@ -7,6 +7,7 @@ import json
 import stat
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +40,10 @@ def test_a_key_is_made_once_for_all_who_ask_at_once_and_is_its_owners_alone(tmp_
         key_of(ledger)
 
 
+def moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
 def send(gateway: Gateway, prompt: str, path: str = "/openai/v1/chat/completions") -> None:
     body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": prompt}], "max_tokens": 9, "stream": False}
     headers = {"Authorization": "Bearer sk-test-storm", "Content-Type": "application/json"}
@@ -61,6 +66,19 @@ def test_the_same_prompt_has_the_same_hash_on_every_way_and_after_a_restart(tmp_
     with Gateway(tmp_path, CONFIG.format(url=upstream.url)) as gateway:
         send(gateway, "1")
         last, third, second, first = (record["prompt_hash"] for record in gateway.records())
+        now = time.time()
+        day = {"since": moment(now - 80_000), "until": moment(now + 60)}
+        assert [one["prompt_hash"] for one in gateway.records(prompt_hash=first, **day)] == [first] * 3
+        assert gateway.records(prompt_hash=first, workflow="w", **day) == gateway.records(prompt_hash=first, **day)
+        assert gateway.records(prompt_hash=first, workflow="another", **day) == []
+        for query in (
+            {"prompt_hash": first},
+            {"prompt_hash": first, "since": "2026-01-01"},
+            {"prompt_hash": "7", **day},
+        ):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                gateway.records(**query)
+            assert refused.value.code == 400
     assert last == third == first
     assert second != first
     assert len(first) == 16

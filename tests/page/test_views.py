@@ -159,6 +159,16 @@ def test_insight_tells_the_forecast_unusual_days_that_sum_and_waste_with_its_cal
     assert all("client disconnected" in text for text in visitor.page.locator("main tbody tr").all_inner_texts())
 
 
+def test_a_prompt_that_was_sent_again_leads_from_its_dollars_to_the_calls(visit: Visit, busy: Gateway) -> None:
+    visitor = visit(busy)
+    main = visitor.open("insight?days=30")
+    waste = main.get_by_role("region", name="Waste by workflow and model").locator("tbody tr")
+    waste.filter(has_text="The same prompt again").first.get_by_role("link", name="its retry").click()
+    same = visitor.shown().get_by_role("region", name="The same prompt")
+    assert same.locator("tbody tr").count() >= 2
+    assert visitor.axe() == ""
+
+
 def test_quotas_show_use_reserve_forecast_and_lead_to_who_uses_them(visit: Visit, busy: Gateway) -> None:
     visitor = visit(busy)
     main = visitor.open("quotas")

@@ -40,6 +40,7 @@ def history(
     rng = random.Random(seed)
     book = PriceBook(entries, load())
     step = days * DAY_NS // calls
+    prompts, last = random.Random(seed + 1), dict[tuple[str, str, str], int]()
     weights = [weight for *_, weight in MODELS]
     team_weights = [team[2] for team in TEAMS]
     for number in range(calls):
@@ -57,6 +58,9 @@ def history(
             cache_read_tokens=tokens_in // 2 if rng.random() < 0.3 else 0,
             reasoning_tokens=tokens_out * 3 // 5 if model.startswith("o3") else 0,
         )
+        again = prompts.random() < 0.04
+        prompt = last.get((team, workflow, model), 0) if again else 0
+        prompt = last[team, workflow, model] = prompt or prompts.getrandbits(62) + 1
         free = outcome in ("rejected", "upstream_error")
         price = book.find(LISTS[provider], model, at_ns)
         assert price is not None
@@ -94,6 +98,7 @@ def history(
             gateway_us=900 + rng.randrange(800),
             request_bytes=tokens_in * 4,
             response_bytes=tokens_out * 5,
+            prompt_hash=0 if outcome == "rejected" else prompt,
             opened=outcome != "rejected",
         )
 

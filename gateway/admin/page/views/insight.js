@@ -6,9 +6,10 @@ import { count, named, signed, usd } from "../format.js";
 
 const DAYS = [["7", "Last 7 days"], ["14", "Last 14 days"], ["30", "Last 30 days"]];
 const KINDS = {
-  unreceived: "Answers nobody received", failed: "Failed, and charged", reasoning: "Reasoning", small_tasks: "Small tasks on a dear model",
+  unreceived: "Answers nobody received", failed: "Failed, and charged", retries: "The same prompt again", reasoning: "Reasoning", small_tasks: "Small tasks on a dear model",
   uncached: "Input that is not cached", limits: "Limits far above use (held, not spent)",
 };
+const EXAMPLES = { retries: ["dearest", "its retry"] };
 const OUTCOMES = { unreceived: "client_disconnected", failed: "upstream_error" };
 const SHOWN = 100;
 
@@ -65,7 +66,7 @@ function wasteTable(rows, since) {
     count(row.calls));
   const shown = table({
     caption: "Waste by workflow and model", rows: rows.slice(0, SHOWN),
-    none: empty("Nothing was found.", "Looked for: answers nobody received, failures that were charged, reasoning, small tasks on dear models, input that is not cached, limits far above use."),
+    none: empty("Nothing was found.", "Looked for: answers nobody received, failures that were charged, prompts that were sent again, reasoning, small tasks on dear models, input that is not cached, limits far above use."),
     columns: [
       { label: "what", sort: (row) => KINDS[row.kind], cell: (row) => [KINDS[row.kind] || row.kind, h("span", { class: "muted block" }, row.because)], class: "wide-text" },
       { label: "team", sort: (row) => row.team, cell: (row) => row.team },
@@ -74,7 +75,7 @@ function wasteTable(rows, since) {
       { label: "calls", number: true, sort: (row) => row.calls, cell: calls },
       { label: "in the period", number: true, sort: (row) => row.nanousd, cell: (row) => [row.at_most ? "at most " : "", usd(row.nanousd)] },
       { label: "a month", number: true, sort: (row) => row.nanousd_a_month, cell: (row) => usd(row.nanousd_a_month) },
-      { label: "examples", cell: (row) => row.examples.map((id, index) => [index ? " " : "", h("a", { href: "#/requests/" + encodeURIComponent(id) }, index ? "dearest" : "newest")]) },
+      { label: "examples", cell: (row) => row.examples.map((id, index) => [index ? " " : "", h("a", { href: "#/requests/" + encodeURIComponent(id) }, (EXAMPLES[row.kind] || ["newest", "dearest"])[index])]) },
     ],
   });
   return [shown, rows.length > SHOWN && h("p", { class: "muted" }, "The " + SHOWN + " dearest of " + count(rows.length) + " are shown.")];

@@ -81,6 +81,7 @@ function list(rows) {
 
 async function one({ main, rest, signal }) {
   const row = await get("requests/" + encodeURIComponent(rest[0]), {}, signal);
+  const same = row.prompt_hash ? (await get("requests", around(row), signal)).requests : [];
   const adjusted = row.adjustments.reduce((sum, each) => sum + each.delta_nanousd, 0);
   fill(main,
     h("p", {}, link("requests", {}, "← Requests")),
@@ -109,7 +110,13 @@ async function one({ main, rest, signal }) {
           { label: "price", cell: (each) => each.price }, { label: "change", number: true, cell: (each) => usd(each.delta_nanousd) },
         ],
       }) : null),
-    h("section", { class: "panel", "aria-labelledby": "facts" }, h("h2", { id: "facts" }, "Facts"), h("dl", { class: "facts wide" }, facts(row).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))))));
+    h("section", { class: "panel", "aria-labelledby": "facts" }, h("h2", { id: "facts" }, "Facts"), h("dl", { class: "facts wide" }, facts(row).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))))),
+    same.length > 1 ? h("section", { class: "panel", "aria-labelledby": "same" }, h("h2", { id: "same" }, "The same prompt, an hour before to an hour after"), list(same)) : null);
+}
+
+function around(row) {
+  const at = (hours) => new Date(Date.parse(row.started_at) + hours * 3600e3).toISOString();
+  return { prompt_hash: row.prompt_hash, since: at(-1), until: at(1), limit: 50 };
 }
 
 function facts(row) {
@@ -120,7 +127,7 @@ function facts(row) {
     ["asked for", row.model_requested], ["answered by", row.model || "–"], ["call", row.method + " " + row.path], ["stream", row.stream ? "yes" : "no"],
     ["started", time(row.started_at)], ["ended", time(row.ended_at)], ["usage", usage || "–"], ["service tier", row.service_tier || "–"],
     ["quotas", row.quotas.join(", ") || "none"], ["reserved", usd(row.reserved_nanousd)], ["request", count(row.request_bytes) + " bytes"],
-    ["answer", count(row.response_bytes) + " bytes"], ["trace", row.trace_id || "–"],
+    ["answer", count(row.response_bytes) + " bytes"], ["trace", row.trace_id || "–"], ["prompt", row.prompt_hash || "–"],
   ];
 }
 
