@@ -18,7 +18,8 @@ from gateway import answers
 from gateway.admission import Admitted, Caller, admit, identify, reserve, upstream_head
 from gateway.call_state import State
 from gateway.delivery import HELD_SECONDS
-from gateway.extension import Extension, framing_of
+from gateway.extension import PLAIN, Extension, framing_of
+from gateway.heard import Heard, ends_by_closing
 from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, UPSTREAM_TIMEOUT
 from gateway.ledger.store import LedgerFull, LedgerUnavailable
 from gateway.near import Near, behind_others
@@ -51,8 +52,8 @@ class Exchange(Settling):
     _upstream: UpstreamPort | None = None
     _session: Session | None = None
     """A WebSocket, once the head asked for one: it takes over."""
-    _extension: Extension | None = None
-    """The stream's reservation grows with it."""
+    _extension: Extension | Heard | None = None
+    """Follows a stream that a quota may end: its reservation grows with it, or is whole."""
 
     # the request
 
@@ -194,6 +195,8 @@ class Exchange(Settling):
             self._extension = Extension(
                 self._parts, call, call.extends, b"" if meter.undo_encoding else framing_of(headers)
             )
+        elif call.facts.stream and status < 300 and ends_by_closing(call):
+            self._extension = Heard(call, self._parts.counter, framing_of(headers))
         if self._gone:
             return
         kind = fields.named.get(b"content-type", b"")
@@ -253,7 +256,7 @@ class Exchange(Settling):
     def _first_byte(self) -> None:
         self._ttft_us = int((self._parts.clock.monotonic() - self._received_at) * 1e6)
 
-    def _extended(self, extension: Extension, data: bytes, meter: Meter) -> bytes:
+    def _extended(self, extension: Extension | Heard, data: bytes, meter: Meter) -> bytes:
         """Hold more for what the answer says; where there is no room it ends."""
         out = extension.feed(data)
         if not meter.terminal:
@@ -290,12 +293,22 @@ class Exchange(Settling):
     def client_paused(self) -> None:
         if self._session is not None:
             self._session.client_paused()
-        if self._upstream is not None and not self._gone:
-            self._upstream.pause()
+        if self._upstream is None or self._gone:
+            return
+        extension, meter = self._extension, self._meter
+        if extension is not None and meter is not None:
+            if not extension.client_slow():
+                return
+            if extension.grew:
+                extension.grew = False
+                self._checkpoint(meter)
+        self._upstream.pause()
 
     def client_resumed(self) -> None:
         if self._session is not None:
             self._session.client_resumed()
+        if self._extension is not None:
+            self._extension.client_ready()
         if self._upstream is not None:
             self._upstream.resume()
 
@@ -330,9 +343,15 @@ class Exchange(Settling):
         """Close upstream and settle with what is known."""
         if self._state not in (State.SENT, State.ANSWERING):
             return
+        call = self._call
+        assert call is not None
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             upstream.abort()
+            if self._extension is not None:
+                self._made = self._extension.made
+            elif self._state is State.SENT and ends_by_closing(call):
+                self._made = Heard(call, self._parts.counter, PLAIN).made
         if self._meter is not None:
             self._meter.flush()
         self._settle(CLIENT_DISCONNECTED)

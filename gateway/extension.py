@@ -24,12 +24,17 @@ LEAST_TOKENS = 16
 """An answer shorter than this is of no use."""
 MARGIN_TOKENS = 64
 """What a provider may have made and not yet sent, or may still make until it notices that the connection is closed."""
+HEADROOM_TOKENS = 128
+"""Room for each choice that is left to every answer that is growing, before another begins."""
+MAX_UNREAD_BYTES = 1_048_576
+"""What waits for a client that reads slowly, where the budget has no room for the whole answer."""
 MAX_FRAME_BYTES = 65_536
 """A longer frame is passed on in pieces; until it ends the stream can't be ended cleanly."""
 PROBES = (b"data: {}\n\n", b"{}\n")
 AWS = b"application/vnd.amazon.eventstream"
 LINES = (b"application/x-ndjson", b"application/stream+json")
-FRAMED = (b"text/event-stream", *LINES, AWS)
+PLAIN = b"text/event-stream"
+FRAMED = (PLAIN, *LINES, AWS)
 LAST_BYTES = 8192
 _HIDDEN = re.compile(r"(^|[/.])(o[1-9]($|-)|gpt-[5-9]|gemini-(2\.5|[3-9])|grok-([4-9]|3-mini)|magistral)")
 _BOUNDARY = re.compile(rb"\r\n\r\n|\n\n|\r\r")
@@ -84,6 +89,12 @@ class Extension:
         self.last = b""
         """The frames that came last: what a clean end continues."""
         self._said = 0
+        self._leap = 0
+        """The most tokens that came at once: a provider that speaks in leaps may be one ahead."""
+        self._unread = -1
+        """Bytes since the client reads slowly; -1: it does not."""
+        self._short: Rule | None = None
+        """The rule that had no room for the whole answer then."""
 
     @property
     def clean(self) -> bool:
@@ -97,7 +108,7 @@ class Extension:
             return data
         rest = self._rest
         rest += data
-        end = self._end_of_frames(rest)
+        end = end_of_frames(rest, self._framing)
         if not end:
             if len(rest) <= MAX_FRAME_BYTES:
                 return b""
@@ -107,7 +118,11 @@ class Extension:
         frames = bytes(rest[:end])
         del rest[:end]
         self.last = (self.last + frames)[-LAST_BYTES:]
-        self._said += len(frames) if self._spilled else self._tokens(frames)
+        said = len(frames) if self._spilled else self._tokens(frames)
+        self._said += said
+        self._leap = max(self._leap, said)
+        if self._unread >= 0:
+            self._unread += len(frames)
         return frames
 
     def flush(self) -> bytes:
@@ -118,14 +133,33 @@ class Extension:
 
     def hold(self) -> Rule | None:
         """Hold enough for what was said and may be on its way. Answers the rule that has no room for it."""
+        if self._unread > MAX_UNREAD_BYTES:
+            return self._short
         call = self._call
         choices = call.facts.choices
         held = call.bound.output_tokens
-        need = min(self._said + MARGIN_TOKENS * choices, self._most)
+        need = self.made()
         if need <= held:
             return None
         short = self._grow(min(need + STEP_TOKENS * choices, self._most) - held)
         return self._grow(need - held) if short is not None else None
+
+    def made(self) -> int:
+        """Output tokens that the provider can have made by now, at most."""
+        return min(self._said + max(MARGIN_TOKENS * self._call.facts.choices, 2 * self._leap), self._most)
+
+    def client_slow(self) -> bool:
+        """The client does not keep up. True: the provider may wait, because all that it can say is held; else it is
+        read on, so that it never is further ahead than what is held."""
+        self._short = self._grow(self._most - self._call.bound.output_tokens)
+        if self._short is None:
+            self._said = self._most
+            return True
+        self._unread = 0
+        return False
+
+    def client_ready(self) -> None:
+        self._unread = -1
 
     def _grow(self, more: int) -> Rule | None:
         call, parts = self._call, self._parts
@@ -141,21 +175,27 @@ class Extension:
             self.grew = True
         return short
 
-    def _end_of_frames(self, rest: bytearray) -> int:
-        if self._framing in LINES:
-            return rest.rfind(b"\n") + 1
-        end = 0
-        if self._framing == AWS:
-            while len(rest) - end >= 16 and (size := int.from_bytes(rest[end : end + 4], "big")) <= len(rest) - end:
-                end += max(size, 16)
-            return min(end, len(rest))
-        for match in _BOUNDARY.finditer(rest):
-            end = match.end()
-        return end
-
     def _tokens(self, frames: bytes) -> int:
-        text = _aws_text(frames) if self._framing == AWS else answer_text(frames)
-        return self._parts.counter.text_tokens(self._call.facts.model, text)
+        return self._parts.counter.text_tokens(self._call.facts.model, text_of(frames, self._framing))
+
+
+def end_of_frames(rest: bytearray, framing: bytes) -> int:
+    """Where the last whole frame ends; 0: none is whole."""
+    if framing in LINES:
+        return rest.rfind(b"\n") + 1
+    end = 0
+    if framing == AWS:
+        while len(rest) - end >= 16 and (size := int.from_bytes(rest[end : end + 4], "big")) <= len(rest) - end:
+            end += max(size, 16)
+        return min(end, len(rest))
+    for match in _BOUNDARY.finditer(rest):
+        end = match.end()
+    return end
+
+
+def text_of(frames: bytes, framing: bytes) -> str:
+    """What whole frames of an answer say."""
+    return _aws_text(frames) if framing == AWS else answer_text(frames)
 
 
 def _aws_text(messages: bytes) -> str:

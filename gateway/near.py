@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import msgspec
+
 from gateway.admission import Admitted, amounts_of, reserve
-from gateway.extension import extendable, first_bound
+from gateway.extension import HEADROOM_TOKENS, LEAST_TOKENS, MARGIN_TOKENS, extendable, first_bound
 from gateway.parts import Parts
 from gateway.quota.counter import Counter
-from gateway.quota.engine import Shortage
+from gateway.quota.engine import Room, Shortage
 from gateway.quota.rule import CONCURRENT, UNITS
 from gateway.tokens.bounds import Bound
 from gateway.wire.dialect import Refusal
@@ -80,9 +82,11 @@ class Near:
         """Lower the output limit to what is left, where every rule that is short allows it."""
         call = self._call
         if self._shortage.clamp and not call.facts.output_free:
-            limit = self._affordable()
+            limit = self._affordable(self._room())
             if limit >= MIN_OUTPUT_TOKENS and self._clamped_to(limit):
                 return
+            if call.provider.dialect.clamp(call.facts, call.body, MIN_OUTPUT_TOKENS) is not None:
+                self._would_do_with(MIN_OUTPUT_TOKENS)
         self._extend()
 
     def _extend(self) -> None:
@@ -98,8 +102,11 @@ class Near:
         if self._cancelled:
             return
         call = self._call
-        first = first_bound(call, self._affordable())
+        room = self._room()
+        # the answers that have begun come first: else all of them would be cut short when the budget ends
+        first = first_bound(call, self._affordable(room) - room.growing * HEADROOM_TOKENS)
         if first is None:
+            self._would_do_with(MARGIN_TOKENS + LEAST_TOKENS)
             self._wait()
             return
         shortage, bound, amounts = self._shortage, call.bound, call.amounts
@@ -109,10 +116,21 @@ class Near:
             call.bound, call.amounts, call.extends, self._shortage = bound, amounts, 0, shortage
             self._wait()
 
-    def _affordable(self) -> int:
+    def _would_do_with(self, tokens: int) -> None:
+        """The call waits or is refused, but not as one that needs its whole bound: so many output tokens a choice are
+        enough for it to begin."""
+        call, short = self._call, self._shortage
+        output = min(call.bound.output_tokens, tokens * call.facts.choices)
+        bound = Bound(call.bound.input_tokens, output, call.bound.units)
+        least = amounts_of(call.price, bound, call.facts).vector()[UNITS.index(short.unit)]
+        self._shortage = msgspec.structs.replace(short, least=least, hopeless=least > short.limit)
+
+    def _room(self) -> Room:
+        return self._parts.quotas.room(self._call.subject, self._call.entry.started_ns)
+
+    def _affordable(self, room: Room) -> int:
         """Output tokens a choice that fit into what is left."""
         call = self._call
-        room = self._parts.quotas.room(call.subject, call.entry.started_ns)
         tokens_in = call.bound.input_tokens
         left = call.bound.output_tokens
         if room.nanousd is not None and call.price is not None:
@@ -220,7 +238,7 @@ def refusal_of(short: Shortage, now_ns: int) -> Refusal:
         limits |= {"reset": reset, "reset_seconds": str(-(-until_ms // 1000))}
     if short.hopeless:
         parts.append("The call alone is larger than the limit: lower its output limit or send less input.")
-    elif short.used + short.wanted <= short.limit:
+    elif short.held_up:
         retry_ms = IN_FLIGHT_RETRY_MS
         parts.append("Try again when some of the calls in flight have ended.")
     elif short.resets_ns is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.admission import Admitted
+from gateway.admission import Admitted, amounts_of
 from gateway.ledger.record import COMPLETED, Checkpoint, Record
+from gateway.tokens.bounds import Bound
 from gateway.wire.usage import Reading, Usage
 from pricing.money import Line
 
@@ -32,6 +33,13 @@ class Ending(msgspec.Struct):
     """The quota that had no more room for the answer."""
 
 
+class Most(msgspec.Struct, frozen=True):
+    """What a call that broke off can have used at most, where more is known than its bound. None: it is not."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
 def needs_estimate(call: Admitted, reading: Reading, ending: Ending) -> bool:
     """True where the provider may charge for more than it reported."""
     if not call.facts.billable or not ending.sent:
@@ -54,6 +62,20 @@ def merge_estimate(reported: Usage | None, estimated: Usage) -> Usage:
     merged.input_tokens_total = reported.input_tokens_total or estimated.input_tokens_total
     merged.output_tokens_total = max(reported.output_tokens_total, estimated.output_tokens_total)
     return merged
+
+
+def narrow(call: Admitted, most: Most) -> None:
+    """Hold no more than a call that broke off can have used: its quotas count what was held."""
+    entry, old = call.entry, call.bound
+    tokens_in, tokens_out = old.input_tokens, old.output_tokens
+    if most.input_tokens is not None:
+        tokens_in = min(tokens_in, most.input_tokens)
+    if most.output_tokens is not None:
+        tokens_out = min(tokens_out, most.output_tokens)
+    call.bound = Bound(tokens_in, tokens_out, old.units)
+    call.amounts = amounts_of(call.price, call.bound, call.facts)
+    entry.reserved_nanousd = min(entry.reserved_nanousd, call.amounts.nanousd)
+    entry.reserved_input_tokens, entry.reserved_output_tokens = tokens_in, tokens_out
 
 
 def within(call: Admitted, estimated: Usage) -> Usage:
@@ -99,46 +121,45 @@ def record_of(call: Admitted, reading: Reading, ending: Ending, estimated: Usage
         lines: tuple[Line, ...] = ()
     else:
         cost, lines, price, priced = price_usage(call, usage, reading)
-    # by position: so many names cost twenty times as much
     return Record(
-        entry.request_id,
-        entry.started_ns,
-        ending.ended_ns,
-        entry.team,
-        entry.workflow,
-        entry.key_id,
-        entry.tags,
-        entry.provider,
-        entry.api,
-        entry.method,
-        entry.path,
-        entry.model_requested,
-        reading.model or entry.model_requested,
-        entry.stream,
-        ending.status,
-        ending.outcome,
-        usage,
-        source,
-        cost,
-        lines,
-        price,
-        priced,
-        reading.reported_cost_nanousd,
-        entry.quotas,
-        ending.cut_by,
-        entry.reserved_nanousd,
-        entry.reserved_input_tokens,
-        entry.reserved_output_tokens,
-        ending.latency_us,
-        ending.ttft_us,
-        ending.gateway_us,
-        entry.request_bytes,
-        ending.response_bytes,
-        entry.trace_id,
-        reading.service_tier or call.facts.service_tier,
-        reading.region,
-        entry.prompt_hash,
-        entry.span,
+        request_id=entry.request_id,
+        started_ns=entry.started_ns,
+        ended_ns=ending.ended_ns,
+        team=entry.team,
+        workflow=entry.workflow,
+        key_id=entry.key_id,
+        tags=entry.tags,
+        provider=entry.provider,
+        api=entry.api,
+        method=entry.method,
+        path=entry.path,
+        model_requested=entry.model_requested,
+        model=reading.model or entry.model_requested,
+        stream=entry.stream,
+        status=ending.status,
+        outcome=ending.outcome,
+        usage=usage,
+        usage_source=source,
+        cost_nanousd=cost,
+        cost_lines=lines,
+        price=price,
+        priced=priced,
+        reported_cost_nanousd=reading.reported_cost_nanousd,
+        quotas=entry.quotas,
+        refused_by=ending.cut_by,
+        reserved_nanousd=entry.reserved_nanousd,
+        reserved_input_tokens=entry.reserved_input_tokens,
+        reserved_output_tokens=entry.reserved_output_tokens,
+        latency_us=ending.latency_us,
+        ttft_us=ending.ttft_us,
+        gateway_us=ending.gateway_us,
+        request_bytes=entry.request_bytes,
+        response_bytes=ending.response_bytes,
+        trace_id=entry.trace_id,
+        prompt_hash=entry.prompt_hash,
+        span=entry.span,
+        service_tier=reading.service_tier or call.facts.service_tier,
+        region=reading.region,
     )
 
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from gateway.admission import Admitted
 from gateway.call_state import State
 from gateway.delivery import Delivery
 from gateway.ledger.record import COMPLETED, Record
 from gateway.ledger.rows import held_of
 from gateway.quota.engine import Amounts
-from gateway.settlement import Ending, checkpoint_of, merge_estimate, needs_estimate, record_of, within
+from gateway.settlement import (
+    Ending,
+    Most,
+    checkpoint_of,
+    merge_estimate,
+    narrow,
+    needs_estimate,
+    record_of,
+    within,
+)
 from gateway.wire.dialect import Meter
 from gateway.wire.usage import Reading, Usage
 
@@ -24,6 +36,9 @@ class Settling(Delivery):
     _checkpoint_at = 0.0
     _ttft_us: int | None = None
     _seen_bytes = 0
+    _made: Callable[[], int] | None = None
+    """Output tokens that were made at most when the gateway closed the stream. Blocking. None: it did not, or nothing
+    says so."""
     _cut_by = ""
     """The quota that had no more room for the answer."""
 
@@ -67,20 +82,28 @@ class Settling(Delivery):
         )
         reading = self._meter.reading() if self._meter is not None else NO_READING
         if needs_estimate(call, reading, ending):
-            estimate = parts.estimator.estimate
-            facts, body, provider, model = call.facts, call.body, call.provider.name, call.facts.model
             parts.offload(
-                lambda: estimate(facts, body, reading, provider, model),
-                Usage(),
-                lambda usage: self._book(reading, ending, usage),
+                lambda: self._estimate(call, reading),
+                (Usage(), Most()),
+                lambda found: self._book(reading, ending, *found),
             )
         else:
             self._book(reading, ending, None)
 
-    def _book(self, reading: Reading, ending: Ending, estimated: Usage | None) -> None:
+    def _estimate(self, call: Admitted, reading: Reading) -> tuple[Usage, Most]:
+        """What a call used for which no report came, and what it can have used at most. Blocking."""
+        facts, body, model, parts = call.facts, call.body, call.facts.model, self._parts
+        usage = parts.estimator.estimate(facts, body, reading, call.provider.name, model)
+        if call.reservation is None or not call.reservation.spans:
+            return usage, Most()
+        return usage, Most(parts.counter.count(model, facts, body), self._made() if self._made is not None else None)
+
+    def _book(self, reading: Reading, ending: Ending, estimated: Usage | None, most: Most | None = None) -> None:
         """Price the call and write it down."""
         call, parts = self._call, self._parts
         assert call is not None
+        if most is not None and (ending.outcome != COMPLETED or ending.cut_by):
+            narrow(call, most)
         record = self._record = record_of(call, reading, ending, estimated)
         reservation = call.reservation
         if reservation is not None:

@@ -29,7 +29,7 @@ class Counter:
     unit, add to the current span.
     """
 
-    __slots__ = ("base", "bucket", "parts", "rule", "span", "warned")
+    __slots__ = ("base", "bucket", "growing", "parts", "rule", "span", "warned")
 
     def __init__(self, rule: Rule, bucket: str, now_ns: int) -> None:
         self.rule = rule
@@ -40,6 +40,8 @@ class Counter:
         """Earlier parts of a rolling window that still count."""
         self.warned = 0
         """How many of the rule's thresholds were crossed in this window."""
+        self.growing = 0
+        """Calls in flight whose reservation grows with their answer."""
 
     def current(self, now_ns: int) -> Span:
         """The span that holds ``now_ns``. A clock that was set back stays in the newest one."""

@@ -108,6 +108,12 @@ class Quotas:
         held.vector = (a + vector[0], b + vector[1], c + vector[2], d + vector[3], e, f)
         return None
 
+    def grows(self, held: Reservation) -> None:
+        """What ``held`` holds is to grow: who comes later leaves room for it (``Room.growing``)."""
+        held.growing = True
+        for span in held.spans:
+            span.counter.growing += 1
+
     def began(self, held: Reservation, at_ns: int) -> None:
         """What was held before it was known when it would begin does so now: it is charged to the windows of ``at_ns``,
         whether they have room or not."""
@@ -133,6 +139,9 @@ class Quotas:
                 position += 1
             if counter.parts:
                 counter.recount()
+        if held.growing:
+            for span in held.spans:
+                span.counter.growing -= 1
         if self._noted is not None:
             self._noted.append((held, used))
         if self._freed:
@@ -169,12 +178,12 @@ class Quotas:
     def refused(self, short: Shortage, now_ns: int) -> None:
         """A call was refused for lack of room: the first that would not fit even with nothing held tells that the
         quota is exhausted."""
-        if short.hopeless or short.unit == "concurrent" or short.used + short.wanted <= short.limit:
+        if short.hopeless or short.unit == "concurrent" or short.held_up:
             return
         counter = self.counters.counter(short.rule, short.bucket, now_ns)
         if counter not in self._exhausted:
             position = counter.rule.units.index(UNITS.index(short.unit))
-            self._exhausted[counter] = (position, short.wanted)
+            self._exhausted[counter] = (position, short.least or short.wanted)
             self._tell(counter, "exhausted", position, now_ns)
 
     def was_exhausted(self, quota: str, bucket: str, unit: str, now_ns: int) -> None:
@@ -187,15 +196,18 @@ class Quotas:
     def room(self, subject: Subject, now_ns: int) -> Room:
         """What is left for a subject now."""
         left: dict[int, int] = {}
+        growing = 0
         for counter in self.counters.plan(subject, now_ns).counters:
             rule = counter.rule
             if not rule.blocking:
                 continue
             counter.current(now_ns)
+            growing = max(growing, counter.growing)
             for position, unit in enumerate(rule.units):
                 free = max(0, rule.limit(position, now_ns) - counter.taken(position))
                 left[unit] = min(free, left.get(unit, free))
-        return Room(nanousd=left.get(0), input_tokens=left.get(1), output_tokens=left.get(2), tokens=left.get(3))
+        usd, tokens_in, tokens_out, tokens = (left.get(unit) for unit in range(4))
+        return Room(nanousd=usd, input_tokens=tokens_in, output_tokens=tokens_out, tokens=tokens, growing=growing)
 
     # events
 
@@ -280,7 +292,10 @@ class Quotas:
         spans: list[Span] = []
         for counter in self.counters.plan(held.subject, held.reserved_ns).counters:
             span = known.get(id(counter))
-            spans.append(counter.hold(held.reserved_ns, held.vector) if span is None else span)
+            if span is None:
+                span = counter.hold(held.reserved_ns, held.vector)
+                counter.growing += held.growing
+            spans.append(span)
         held.spans = spans
 
     # looking

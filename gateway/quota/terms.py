@@ -29,7 +29,7 @@ class Amounts(msgspec.Struct, frozen=True):
 class Reservation:
     """What one call holds, and where."""
 
-    __slots__ = ("call_id", "quotas", "reserved_ns", "spans", "subject", "vector")
+    __slots__ = ("call_id", "growing", "quotas", "reserved_ns", "spans", "subject", "vector")
 
     def __init__(
         self, call_id: str, subject: Subject, vector: Vector, spans: list[Span], quotas: tuple[str, ...], now_ns: int
@@ -40,6 +40,7 @@ class Reservation:
         self.spans = spans
         self.quotas = quotas
         self.reserved_ns = now_ns
+        self.growing = False
 
 
 class Shortage(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +64,13 @@ class Shortage(msgspec.Struct, frozen=True, kw_only=True):
     rule: Rule
     behind: bool = False
     """There may be room, but others stand in line for it."""
+    least: int = 0
+    """What a call would do with whose answer may be cut short; 0: it needs all that is wanted."""
+
+    @property
+    def held_up(self) -> bool:
+        """Only what calls in flight hold is in the way."""
+        return self.used + (self.least or self.wanted) <= self.limit
 
 
 class Room(msgspec.Struct, kw_only=True):
@@ -72,6 +80,8 @@ class Room(msgspec.Struct, kw_only=True):
     input_tokens: int | None = None
     output_tokens: int | None = None
     tokens: int | None = None
+    growing: int = 0
+    """Calls in flight that may yet want more of it, the most in one counter."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

@@ -193,6 +193,7 @@ async def left_and_closed(tmp_path: Path, upstream: Upstream, clients: int) -> l
             await asyncio.gather(*(one(number) for number in range(batch, min(batch + 50, clients))))
         seen = upstream.seen[first:]
         await asyncio.to_thread(wait_for, lambda: all(call.closed_early for call in seen))
+        await asyncio.to_thread(wait_for, lambda: len(gateway.records()) == clients)
         records = await asyncio.to_thread(gateway.records)
     assert len(seen) == len(records) == clients
     assert {record["outcome"] for record in records} == {"client_disconnected"}

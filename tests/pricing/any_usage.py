@@ -55,7 +55,6 @@ def usages(draw: st.DrawFn, units: bool = True) -> Usage:
         usage.audio_milliseconds = draw(st.one_of(UNITS, st.integers(0, 10_000_000)))
         usage.output_images = draw(UNITS)
         usage.pages = draw(UNITS)
-        usage.web_searches_seen = draw(UNITS)
     return usage
 
 
@@ -66,7 +65,6 @@ UNIT_FIELDS = (
     "audio_milliseconds",
     "output_images",
     "pages",
-    "web_searches_seen",
 )
 
 
