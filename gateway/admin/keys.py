@@ -19,13 +19,14 @@ from gateway.config.schema import Config
 from gateway.config.values import glob, label, moment_ns, tag_name
 from gateway.identity.principal import Principal
 from gateway.identity.secret import digest, new_secret
-from gateway.identity.store import insert_key, list_keys, revoke_key
+from gateway.identity.store import Replacement, insert_key, list_keys, revoke_key, rotate_key
 from gateway.ledger.rows import rfc3339
 
 MAX_GLOBS = 100
 MAX_TAGS = 32
 MAX_LIMIT = 10_000
 FIELDS = ("team", "workflow", "tags", "name", "models", "providers", "expires")
+ROTATE_FIELDS = ("expires", "old_expires")
 
 
 def add(app: web.Application) -> None:
@@ -61,25 +62,20 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def rotate(request: web.Request) -> web.Response:
-    """A new key for the owner of an old one, which goes on to work until it is revoked."""
+    """A new key for the owner of an old one, which goes on to work until it is revoked, or until ``old_expires``."""
     services = request.app[SERVICES]
     key_id, now_ns = request.match_info["id"], services.now_ns()
+    said = await query.body(request) if request.can_read_body else {}
+    _known(said, ROTATE_FIELDS)
+    ends = {name: _future(name, said.get(name), now_ns) for name in ROTATE_FIELDS}
     row = next((row for row in await services.read(list_keys) if row["id"] == key_id), None)
     if row is None or row["revoked_ns"] is not None:
         return _none(key_id, services.config())
-    principal = Principal(
-        key_id=_new_id(),
-        team=row["team"],
-        workflow=row["workflow"],
-        tags=tuple(sorted(msgspec.json.decode(row["tags"]).items())),
-        models=tuple(msgspec.json.decode(row["models"] or "[]")),
-        providers=tuple(msgspec.json.decode(row["providers"] or "[]")),
-        expires_ns=row["expires_ns"],
-    )
-    if principal.expires_ns is not None and principal.expires_ns <= now_ns:
+    secret = new_secret()
+    new = Replacement(_new_id(), digest(secret), ends["expires"])
+    if not await services.write(lambda connection: rotate_key(connection, key_id, new, now_ns, ends["old_expires"])):
         return problem(409, "The key has expired", "Make a new key instead.")
-    made = await _insert(request, principal, row["name"] or "", now_ns)
-    return answer({**made, "replaces": key_id}, status=201)
+    return answer({"id": new.key_id, "secret": secret, "replaces": key_id}, status=201)
 
 
 async def revoke(request: web.Request) -> web.Response:
@@ -113,21 +109,13 @@ def _none(key_id: str, config: Config) -> web.Response:
 
 def _asked(said: dict[str, Any], now_ns: int) -> tuple[Principal, str]:
     """The owner that a body describes, and the key's name. Raises ``BadQueryError``."""
-    unknown = set(said) - set(FIELDS)
-    if unknown:
-        raise BadQueryError(f'unknown field "{min(unknown)[:40]}": a key has {", ".join(FIELDS)}')
+    _known(said, FIELDS)
     name = said.get("name") or ""
     if not isinstance(name, str) or len(name) > 128 or not (name.isprintable() or not name):
         raise BadQueryError("name is at most 128 printable characters")
     tags = said.get("tags") or {}
     if not isinstance(tags, dict) or len(tags) > MAX_TAGS:
         raise BadQueryError(f"tags is an object of at most {MAX_TAGS} names and values")
-    expires = said.get("expires")
-    if expires is not None and not isinstance(expires, str):
-        raise BadQueryError("expires is a date or a time, as text")
-    expires_ns = when(expires) if expires else None
-    if expires_ns is not None and expires_ns <= now_ns:
-        raise BadQueryError("expires is in the past")
     principal = Principal(
         key_id=_new_id(),
         team=_valid("team", label, said.get("team")),
@@ -135,9 +123,24 @@ def _asked(said: dict[str, Any], now_ns: int) -> tuple[Principal, str]:
         tags=tuple(sorted((_valid("tag", tag_name, k), _valid(f"tag {k}", label, v)) for k, v in tags.items())),
         models=_globs("models", said.get("models")),
         providers=_globs("providers", said.get("providers")),
-        expires_ns=expires_ns,
+        expires_ns=_future("expires", said.get("expires"), now_ns),
     )
     return principal, name
+
+
+def _known(said: dict[str, Any], fields: tuple[str, ...]) -> None:
+    unknown = set(said) - set(fields)
+    if unknown:
+        raise BadQueryError(f'unknown field "{min(unknown)[:40]}": there are {", ".join(fields)}')
+
+
+def _future(name: str, value: object, now_ns: int) -> int | None:
+    if value is not None and not isinstance(value, str):
+        raise BadQueryError(f"{name} is a date or a time, as text")
+    found = when(value) if value else None
+    if found is not None and found <= now_ns:
+        raise BadQueryError(f"{name} is in the past")
+    return found
 
 
 def _globs(name: str, value: object) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ def _operation(method: str, path: str, summary: str, query: dict[str, str], body
     }
     if body:
         content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{body}"}}}
-        out["requestBody"] = {"required": True, "content": content}
+        out["requestBody"] = {"required": body not in OPTIONAL, "content": content}
     return out
 
 
@@ -126,6 +126,8 @@ _SUBJECT = {
     "input_tokens": "Its input.",
     "output_tokens": "Its output.",
 }
+OPTIONAL = ("Rotation",)
+"""Bodies that need not be sent."""
 _NONE: dict[str, str] = {}
 _Operation = tuple[str, str, str, dict[str, str], str, str]
 _OPERATIONS: tuple[_Operation, ...] = (
@@ -153,8 +155,8 @@ _OPERATIONS: tuple[_Operation, ...] = (
     ("get", "/api/keys", "Virtual keys", {"team": "Only this team's; may be repeated.", **_PAGES},
      "", "Keys"),
     ("post", "/api/keys", "Make a key; the secret stands in this answer only", _NONE, "NewKey", "Secret"),
-    ("post", "/api/keys/{id}/rotate", "A new key for the owner; the old one works until it is revoked", _NONE, "",
-     "Secret"),
+    ("post", "/api/keys/{id}/rotate", "A new key for the owner; the old one works until old_expires, or is revoked",
+     _NONE, "Rotation", "Secret"),
     ("delete", "/api/keys/{id}", "Revoke a key, for good", _NONE, "", "Any"),
     ("get", "/api/models", "Price, speed and use of each model", {**_PERIOD, **_FILTERS}, "", "Models"),
     (

@@ -78,6 +78,7 @@ SCHEMAS: dict[str, Any] = {
         "tags", "name", "models", "providers", "expires",
         team=TEXT, workflow=TEXT, tags=_TEXTS, name=TEXT, models=_list(TEXT), providers=_list(TEXT), expires=TEXT,
     ),
+    "Rotation": _object("expires", "old_expires", expires=TEXT, old_expires=TEXT),
     "Secret": _object("replaces", id=TEXT, secret=TEXT, replaces=TEXT),
     "Rate": _object(item=TEXT, usd=TEXT, per=TEXT, above=_list(_object(input_tokens=WHOLE, usd=TEXT))),
     "Models": _object(

@@ -17,8 +17,8 @@ from gateway.cli.common import UserError, command, configuration, ledger_file, m
 def add_parser(commands: Any) -> None:
     top = commands.add_parser(
         "keys",
-        help="create, list and revoke virtual keys",
-        description="create, list and revoke virtual keys; a running gateway knows the change within a second",
+        help="create, list, rotate and revoke virtual keys",
+        description="create, list, rotate and revoke virtual keys; a running gateway knows the change within a second",
         epilog="example: spendgate keys list",
     )
     actions = top.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -47,8 +47,24 @@ def add_parser(commands: Any) -> None:
     create.add_argument("--format", choices=("text", "json"), default="text")
     create.set_defaults(run=run_create)
     listing = command(actions, "list", "all keys, those of the configuration included", "spendgate keys list")
+    listing.add_argument("--team", action="append", default=[], metavar="T", help="only this team's; may be repeated")
     listing.add_argument("--format", choices=("table", "json"), default="table")
     listing.set_defaults(run=run_list)
+    rotate = command(
+        actions,
+        "rotate",
+        "give a key's owner a new key beside it",
+        "spendgate keys rotate key_3f8a5c0d9e21 --old-expires 2027-02-01",
+    )
+    rotate.add_argument("id", metavar="ID", help="the old key")
+    rotate.add_argument(
+        "--old-expires", type=moment, metavar="WHEN", help="when the old key ends (default: when it is revoked)"
+    )
+    rotate.add_argument(
+        "--expires", type=moment, metavar="WHEN", help="when the new one ends (default: as the old one)"
+    )
+    rotate.add_argument("--format", choices=("text", "json"), default="text")
+    rotate.set_defaults(run=run_rotate)
     revoke = command(actions, "revoke", "make a key useless, for good", "spendgate keys revoke key_3f8a5c0d9e21")
     revoke.add_argument("id", metavar="ID")
     revoke.set_defaults(run=run_revoke)
@@ -58,11 +74,9 @@ def run_create(options: argparse.Namespace) -> int:
     from gateway.identity.principal import Principal
     from gateway.identity.secret import digest, new_secret
     from gateway.identity.store import insert_key
-    from gateway.ledger.rows import rfc3339
 
     now_ns = time.time_ns()
-    if options.expires is not None and options.expires <= now_ns:
-        raise UserError(f"--expires {rfc3339(options.expires)} is in the past")
+    _future("--expires", options.expires, now_ns)
     if len(options.name) > 128 or not options.name.isprintable():
         raise UserError("--name is at most 128 printable characters")
     secret = new_secret()
@@ -77,13 +91,45 @@ def run_create(options: argparse.Namespace) -> int:
     )
     with _writing(options) as connection:
         insert_key(connection, principal, digest(secret), options.name, now_ns)
-    if options.format == "json":
-        print(json.dumps({"id": principal.key_id, "secret": secret}))
-        return 0
-    print(f"id:     {principal.key_id}")
-    print(f"secret: {secret}")
-    print("The secret is shown this once; only its hash is kept.")
+    _show_secret(options, {"id": principal.key_id, "secret": secret})
     return 0
+
+
+def run_rotate(options: argparse.Namespace) -> int:
+    from gateway.identity.secret import digest, new_secret
+    from gateway.identity.store import Replacement, rotate_key
+
+    now_ns = time.time_ns()
+    _future("--expires", options.expires, now_ns)
+    _future("--old-expires", options.old_expires, now_ns)
+    secret = new_secret()
+    new = Replacement("key_" + secrets.token_hex(6), digest(secret), options.expires)
+    with _writing(options) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        if not rotate_key(connection, options.id, new, now_ns, options.old_expires):
+            raise _no_such_key(options, connection)
+        connection.execute("COMMIT")
+    _show_secret(options, {"id": new.key_id, "secret": secret, "replaces": options.id})
+    if options.format == "text":
+        until = f"until {_time(options.old_expires)}" if options.old_expires is not None else "until you revoke it"
+        print(f"{options.id} works {until}, unless it ends before.")
+    return 0
+
+
+def _show_secret(options: argparse.Namespace, made: dict[str, str]) -> None:
+    if options.format == "json":
+        print(json.dumps(made))
+        return
+    print(f"id:     {made['id']}")
+    print(f"secret: {made['secret']}")
+    print("The secret is shown this once; only its hash is kept.")
+
+
+def _future(name: str, at_ns: int | None, now_ns: int) -> None:
+    from gateway.ledger.rows import rfc3339
+
+    if at_ns is not None and at_ns <= now_ns:
+        raise UserError(f"{name} {rfc3339(at_ns)} is in the past")
 
 
 def run_list(options: argparse.Namespace) -> int:
@@ -95,10 +141,12 @@ def run_list(options: argparse.Namespace) -> int:
         keys = [*_configured(options), *_made(list_keys(connection))]
     finally:
         connection.close()
+    if options.team:
+        keys = [key for key in keys if key["team"] in options.team]
     if options.format == "json":
         print(json.dumps(keys, indent=2))
         return 0
-    if not keys:
+    if not keys and not options.team:
         print("There are no keys. Make one: spendgate keys create --team T --workflow W")
         return 0
     headers = ["id", "name", "team", "workflow", "tags", "models", "providers", "state", "created", "expires"]
@@ -108,19 +156,30 @@ def run_list(options: argparse.Namespace) -> int:
 
 
 def run_revoke(options: argparse.Namespace) -> int:
-    from gateway.config.problems import near
-    from gateway.identity.store import list_keys, revoke_key
+    from gateway.identity.store import revoke_key
 
     with _writing(options) as connection:
-        if revoke_key(connection, options.id, time.time_ns()):
-            print(f"{options.id} is revoked")
-            return 0
-        states = {key["id"]: key["state"] for key in _made(list_keys(connection))}
+        if not revoke_key(connection, options.id, time.time_ns()):
+            raise _no_such_key(options, connection)
+    print(f"{options.id} is revoked")
+    return 0
+
+
+def _no_such_key(options: argparse.Namespace, connection: sqlite3.Connection) -> UserError:
+    """Why nothing can be done to the key that was named."""
+    from gateway.config.problems import near
+    from gateway.identity.store import list_keys
+
+    states = {key["id"]: key["state"] for key in _made(list_keys(connection))}
     if options.id in states:
-        raise UserError(f"{options.id} is revoked already")
+        hint = "" if states[options.id] == "revoked" else ": make a new key instead"
+        return UserError(f"{options.id} is {states[options.id]} already{hint}")
     if options.id in {key["id"] for key in _configured(options)}:
-        raise UserError(f"{options.id} stands in {options.config}: take it out there, then reload (SIGHUP)")
-    raise UserError(f'no key has the id "{options.id}". {near(options.id, states)}'.rstrip())
+        hint = "take it out there, then reload (SIGHUP)"
+        if options.action == "rotate":
+            hint = "give it old_secret and old_expires there, then reload (SIGHUP)"
+        return UserError(f"{options.id} stands in {options.config}: {hint}")
+    return UserError(f'no key has the id "{options.id}". {near(options.id, states)}'.rstrip())
 
 
 @contextmanager

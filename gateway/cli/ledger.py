@@ -225,10 +225,14 @@ def _jsonl(records: Any, out: Any) -> None:
 
 
 def _csv(records: Any, out: Any) -> None:
+    from gateway.reports.cells import cell
+
     writer = None
     for record in records:
         flat = {
-            key: msgspec.json.encode(value).decode() if isinstance(value, dict | list) else value
+            key: msgspec.json.encode(value).decode()
+            if isinstance(value, dict | list)
+            else (cell(value) if isinstance(value, str) else value)
             for key, value in record.items()
         }
         if writer is None:

@@ -16,13 +16,24 @@ from gateway.ledger.schema import connect_reader
 _COLUMNS = "id, team, workflow, tags, models, providers, expires_ns"
 _STATE = "SELECT (SELECT max(rowid) FROM keys), (SELECT count(*) FROM keys WHERE revoked_ns IS NOT NULL)"
 _NEW = f"SELECT rowid, hash, revoked_ns, {_COLUMNS} FROM keys WHERE rowid > ? ORDER BY rowid"  # noqa: S608 - our columns
+_ENDING = f"SELECT rowid, hash, revoked_ns, {_COLUMNS} FROM keys WHERE expires_ns IS NOT NULL AND revoked_ns IS NULL"  # noqa: S608
 _REVOKED = f"SELECT rowid, hash, revoked_ns, {_COLUMNS} FROM keys WHERE revoked_ns IS NOT NULL"  # noqa: S608
+
+
+class Replacement(msgspec.Struct, frozen=True):
+    """The key that takes another's place."""
+
+    key_id: str
+    digest: str
+    expires_ns: int | None = None
+    """None: when the old one would have ended."""
 
 
 class SqliteKeyStore:
     """Implements ``gateway.identity.ring.KeyStore``: reads what is new, on a connection of its own.
 
-    A look for changes is two indexed look-ups. Rows are never deleted: a revoked key keeps its row. One store serves
+    A look for changes is two indexed look-ups. Rows are never deleted: a revoked key keeps its row. A key gets another
+    end only together with a new key, see ``rotate_key``. One store serves
     ring after ring: a connection that nobody closes stands in a circle with its own cache of statements, and stays.
     """
 
@@ -60,6 +71,9 @@ class SqliteKeyStore:
         if newest == self._newest and revoked == self._revoked:
             return ()
         found = [_stored(row) for row in connection.execute(_NEW, (self._newest,))]
+        if found:
+            # with a new key the one that it replaces may have got an end
+            found += [_stored(row) for row in connection.execute(_ENDING)]
         if revoked != self._revoked:
             found += [_stored(row) for row in connection.execute(_REVOKED)]
         self._newest, self._revoked = newest, revoked
@@ -97,6 +111,26 @@ def insert_key(connection: sqlite3.Connection, principal: Principal, digest: str
     columns = ", ".join(row)
     marks = ", ".join("?" * len(row))
     connection.execute(f"INSERT INTO keys ({columns}) VALUES ({marks})", tuple(row.values()))  # noqa: S608
+
+
+def rotate_key(
+    connection: sqlite3.Connection, key_id: str, new: Replacement, now_ns: int, old_ends_ns: int | None = None
+) -> bool:
+    """Give the owner of a key another one; the old one goes on until it is revoked, ends by itself, or ``old_ends_ns``.
+    False where no key that works has this id. To be run in a transaction."""
+    made = connection.execute(
+        "INSERT INTO keys (id, hash, name, team, workflow, tags, models, providers, created_ns, expires_ns) "
+        "SELECT ?, ?, name, team, workflow, tags, models, providers, ?, coalesce(?, expires_ns) FROM keys "
+        "WHERE id = ? AND revoked_ns IS NULL AND coalesce(expires_ns, ?) > ?",
+        (new.key_id, new.digest, now_ns, new.expires_ns, key_id, now_ns + 1, now_ns),
+    )
+    if made.rowcount != 1:
+        return False
+    if old_ends_ns is not None:
+        connection.execute(
+            "UPDATE keys SET expires_ns = min(coalesce(expires_ns, ?1), ?1) WHERE id = ?2", (old_ends_ns, key_id)
+        )
+    return True
 
 
 def revoke_key(connection: sqlite3.Connection, key_id: str, now_ns: int) -> bool:

@@ -8,6 +8,7 @@ import json
 import time
 import urllib.parse
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import book
@@ -183,6 +184,24 @@ def test_a_key_is_made_used_rotated_and_revoked(open_caller: Caller) -> None:
     listed = json.dumps(list(keys.values()))
     assert made["secret"] not in listed
     assert "sha256" not in listed
+
+
+def test_a_rotated_key_ends_when_it_was_said_and_not_before(open_caller: Caller) -> None:
+    made = open_caller("POST", "/api/keys", {"team": "search", "workflow": "nightly"}).json()
+    until(open_caller, made["secret"], 200)
+    path = f"/api/keys/{made['id']}/rotate"
+    assert open_caller("POST", path, {"old_expires": "2020-01-01"}).status == 400
+    assert open_caller("POST", path, {"ends": "2099-01-01"}).status == 400
+    soon = datetime.now(UTC) + timedelta(seconds=3)
+    answer = open_caller("POST", path, {"old_expires": soon.isoformat(), "expires": "2099-01-01"})
+    assert answer.status == 201
+    new = answer.json()
+    until(open_caller, new["secret"], 200)
+    keys = {key["id"]: key for key in open_caller.get("/api/keys")["keys"]}
+    assert keys[new["id"]]["expires_at"].startswith("2099-01-01")
+    until(open_caller, made["secret"], 401)
+    assert datetime.now(UTC) >= soon
+    assert call(open_caller, new["secret"]) == 200
 
 
 def test_keys_page_by_cursor_without_loss_or_repetition(open_caller: Caller) -> None:

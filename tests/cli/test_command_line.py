@@ -39,6 +39,7 @@ COMMANDS = (
     "keys create",
     "keys list",
     "keys revoke",
+    "keys rotate",
     "ledger backup",
     "ledger export",
     "ledger reprice",
@@ -108,6 +109,9 @@ def test_all_commands_stand_in_the_overview(folder: Path) -> None:
         (("keys", "create", "--team", "t", "--workflow", "w", "--expires", "2020-01-01"), "is in the past"),
         (("keys", "revoke", "nobody"), 'no key has the id "nobody"'),
         (("keys", "revoke", "configured"), "stands in config.toml"),
+        (("keys", "rotate", "nobody"), 'no key has the id "nobody"'),
+        (("keys", "rotate", "configured"), "give it old_secret and old_expires there"),
+        (("keys", "rotate", "nobody", "--old-expires", "2020-01-01"), "--old-expires 2020-01-01"),
         (("price", "gpt-4o", "--input", "many"), '"many" is no whole number'),
         (("price", "gpt-4o", "--input", "-5"), '"-5" is no whole number'),
         (("price", "gpt-4oo"), 'no price is known for "gpt-4oo". Did you mean "gpt-4o'),
@@ -207,6 +211,23 @@ def test_a_key_is_made_listed_and_revoked_and_its_secret_shown_once(folder: Path
     assert said(spendgate(folder, "keys", "revoke", key_id)) == f"spendgate: {key_id} is revoked already"
     keys = json.loads(spendgate(folder, "keys", "list", "--format", "json").stdout)
     assert {key["id"]: key["state"] for key in keys} == {"configured": "active", key_id: "revoked"}
+
+
+def test_a_key_is_rotated_and_the_old_one_ends_when_it_was_said(folder: Path) -> None:
+    made = ("keys", "create", "--team", "search", "--workflow", "nightly", "--tag", "env=prod", "--model", "m*")
+    old = json.loads(spendgate(folder, *made, "--format", "json").stdout)
+    told = spendgate(folder, "keys", "rotate", old["id"], "--old-expires", "2099-01-01").stdout
+    assert f"{old['id']} works until 2099-01-01T00:00:00Z" in told
+    new = json.loads(spendgate(folder, "keys", "rotate", old["id"], "--format", "json").stdout)
+    assert new["replaces"] == old["id"]
+    assert new["secret"] != old["secret"]
+    keys = {key.pop("id"): key for key in json.loads(spendgate(folder, "keys", "list", "--format", "json").stdout)}
+    assert keys[old["id"]]["expires"] == "2099-01-01T00:00:00Z"
+    shared = ("team", "workflow", "tags", "models", "providers", "state")
+    assert [keys[new["id"]][name] for name in shared] == [keys[old["id"]][name] for name in shared]
+    spendgate(folder, "keys", "revoke", old["id"])
+    assert "is revoked already" in said(spendgate(folder, "keys", "rotate", old["id"]))
+    assert old["id"] not in spendgate(folder, "keys", "list", "--team", "nobody").stdout
 
 
 def test_a_price_is_explained_with_its_source(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -192,3 +193,5 @@ def test_no_name_in_a_csv_is_a_formula_to_a_spreadsheet(tmp_path: Path) -> None:
     assert (row["x_Workflow"], row["x_Model"]) == ("'=cmd()", "'@SUM(A1)")
     words = ("report", "--by", "workflow", "--since", "2026-09-01", "--format", "csv")
     assert gateway.cli(*words).stdout.splitlines()[1].startswith("'=cmd(),")
+    (row,) = csv.DictReader(gateway.cli("ledger", "export", "--format", "csv").stdout.splitlines())
+    assert (row["workflow"], row["model"]) == ("'=cmd()", "'@SUM(A1)")
