@@ -49,6 +49,8 @@ class UsageLike(Protocol):
     def output_images(self) -> int: ...
     @property
     def pages(self) -> int: ...
+    @property
+    def web_searches_seen(self) -> int: ...
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,6 +202,13 @@ UNITS = (
         unit="page",
         catalogue=(("input_document_kpages", 1000),),
         config=(("per_page", 1),),
+    ),
+    Unit(
+        item="web_search",
+        usage="web_searches_seen",
+        unit="request",
+        catalogue=(("web_searches_kcount", 1000),),
+        config=(("web_search_per_k", 1000),),
     ),
     Unit(
         item="request",

@@ -12,9 +12,8 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiohttp import web
 
-from gateway.admin import desk, keys, models, openapi, reload, requests, signin, spend, ui
+from gateway.admin import desk, keys, metrics, models, openapi, reload, requests, signin, spend, ui
 from gateway.admin.access import SAFE, VIEWER, foreign, may
-from gateway.admin.metrics import metrics
 from gateway.admin.problem import problem, too_many
 from gateway.admin.query import BadQueryError, answer
 from gateway.admin.services import SERVICES, Services
@@ -36,9 +35,8 @@ def make_app(services: Services) -> web.Application:
     app[SERVICES] = services
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/readyz", _readyz)
-    app.router.add_get("/metrics", metrics)
     app.router.add_get("/api/me", _me)
-    for part in (requests, spend, keys, models, desk, ui, signin, reload, openapi):
+    for part in (metrics, requests, spend, keys, models, desk, ui, signin, reload, openapi):
         part.add(app)
     for add in services.routes:
         add(app)

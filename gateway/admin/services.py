@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
-from prometheus_client.metrics_core import Metric
 
 from gateway.admin.access import Access
 from gateway.config.schema import Config
 from gateway.ledger.reader import LedgerReader
+from gateway.metrics.lines import Piece
 from pricing.book import PriceBook
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ Task = Callable[[sqlite3.Connection], Any]
 class Services(msgspec.Struct, kw_only=True):
     access: Access
     not_ready: Callable[[], str]
-    samples: Callable[[], Iterator[Metric]]
+    samples: Callable[[], Iterator[Piece]]
     """All metrics in pieces, as ``gateway.metrics.collector`` makes them."""
     reload: Callable[[str], Awaitable[tuple[list[str], list[str]]]]
     """Reads the configuration again for somebody; answers what is wrong, else which keys changed."""

@@ -1,7 +1,8 @@
-"""At start: calls that a crash left open are settled, each exactly once."""
+"""At start, and where one of several processes ended: calls that a crash left open are settled, each exactly once."""
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from gateway.ledger.record import RECOVERED, Checkpoint, OpenEntry, Record
 from gateway.ledger.rows import Row
 from gateway.ledger.schema import connect
+from gateway.ledger.turns import Alone, Turns, slot_range
 from gateway.ledger.writer import PROBE, Writer, unwritten
 from gateway.wire.usage import Usage
 
@@ -16,32 +18,45 @@ _entry: msgspec.json.Decoder[OpenEntry] = msgspec.json.Decoder(OpenEntry)
 _checkpoint: msgspec.json.Decoder[Checkpoint] = msgspec.json.Decoder(Checkpoint)
 
 
-def recover(path: Path, now_ns: int) -> list[Record]:
-    """Settle every open entry as ``recovered`` and answer the records.
+def recover(path: Path, now_ns: int, slot: int | None = None, turns: Turns | None = None) -> list[Record]:
+    """Settle every open entry, or those of one slot, as ``recovered`` and answer the records.
 
     Usage and cost are those of the last checkpoint. What the call really cost can't be known, so quotas go on to hold
     its whole reservation.
     """
+    turns = turns or Alone()
     connection = connect(path)
+    turns.enter()
     try:
-        last = {
-            request_id: _checkpoint.decode(raw)
-            for request_id, raw in connection.execute("SELECT request_id, checkpoint FROM checkpoints")
-            if request_id != PROBE
-        }
         numbers: list[Row] = []
-        records = []
-        for number, raw in connection.execute("SELECT id, entry FROM open_requests ORDER BY id").fetchall():
-            entry = _entry_of(raw)
+        entries = []
+        first, end = slot_range(slot) if slot is not None else (0, 1 << 62)
+        rows = connection.execute(
+            "SELECT id, entry FROM open_requests WHERE id >= ? AND id < ? ORDER BY id", (first, end)
+        )
+        for number, raw in rows.fetchall():
             numbers.append((number,))
-            records.append(recovered(entry, last.get(entry.request_id), now_ns))
+            entries.append(_entry_of(raw))
+        last = _checkpoints(connection, None if slot is None else [entry.request_id for entry in entries])
+        records = [recovered(entry, last.get(entry.request_id), now_ns) for entry in entries]
         records = unwritten(connection, records)
         ids = [(request_id,) for request_id in last]
         if numbers or ids:
             Writer().write(connection, records=records, closed=numbers, forgotten=ids)
         return records
     finally:
+        turns.leave()
         connection.close()
+
+
+def _checkpoints(connection: sqlite3.Connection, ids: list[str] | None) -> dict[str, Checkpoint]:
+    """The last checkpoints of calls, or all there are."""
+    sql = "SELECT request_id, checkpoint FROM checkpoints"
+    if ids is None:
+        rows = [row for row in connection.execute(sql) if row[0] != PROBE]
+    else:
+        rows = [row for one in ids for row in connection.execute(f"{sql} WHERE request_id = ?", (one,))]
+    return {request_id: _checkpoint.decode(raw) for request_id, raw in rows}
 
 
 def recovered(entry: OpenEntry, last: Checkpoint | None, now_ns: int) -> Record:

@@ -24,6 +24,7 @@ import msgspec
 from gateway.ledger.record import Checkpoint, OpenEntry, Record
 from gateway.ledger.store import Done, LedgerFull, LedgerUnavailable
 from gateway.ledger.transactions import OPEN, SETTLE, TASK, Item, Task, Transactions
+from gateway.ledger.turns import Alone, Turns
 
 MAX_BATCH = 512
 RETRY_SECONDS = 0.25
@@ -33,11 +34,15 @@ STOPPING_TRIES = 40
 """At a stop with a disk that fails: what is not written by then is recovered at the next start."""
 UNFIT = (ValueError, TypeError, OverflowError, sqlite3.DataError)
 """What is raised for a row that SQLite can't take, whatever the disk does."""
+WAIT: tuple[list[Item], bool] = ([], False)
+"""The job of waiting for our turn to write."""
+UNPREPARED = (OSError, sqlite3.Error, *UNFIT)
 _encode = msgspec.json.encode
 
 
 class SqliteLedger:
-    """Implements ``gateway.ledger.store.Store``. ``committed`` hears how long each commit took, in seconds."""
+    """Implements ``gateway.ledger.store.Store``. ``committed`` hears how long each commit took, in seconds. Where
+    several processes write, ``turns`` says whose turn it is, and ``slot`` which open entries are this one's."""
 
     def __init__(
         self,
@@ -46,14 +51,17 @@ class SqliteLedger:
         *,
         queue_rows: int = 20_000,
         committed: Callable[[float], None] | None = None,
+        turns: Turns | None = None,
+        slot: int = 0,
     ) -> None:
         self._loop = loop
+        self._turns = turns or Alone()
         self._bound = queue_rows
         self._committed = committed
         self._queue: deque[Item] = deque()
-        self._transactions = Transactions(path)
+        self._transactions = Transactions(path, slot=slot, alone=turns is None)
         self._jobs: queue.SimpleQueue[tuple[list[Item], bool] | None] = queue.SimpleQueue()
-        """For the thread: a batch, and whether it is in the transaction already. None: stop."""
+        """For the thread: a batch, and whether it is in the transaction already. ``WAIT``: our turn. None: stop."""
         self._busy = True
         """The thread has the connection."""
         self._due = False
@@ -155,12 +163,23 @@ class SqliteLedger:
         """Put what waits into a transaction and have it committed."""
         self._due = False
         with self._turn:
-            if self._busy or self._stopping:
+            if self._busy or self._stopping or not (self._queue or self._transactions.checkpoints):
                 return
-            batch = self._next_batch()
-            if batch or self._transactions.checkpoints:
-                self._busy = True
-                self._jobs.put((batch, self._prepared(batch)))
+            self._busy = True
+            if self._turns.try_enter():
+                self._hand_over()
+            else:
+                self._jobs.put(WAIT)
+
+    def _entered(self) -> None:
+        """The thread has waited for our turn: now all that came meanwhile goes into one transaction."""
+        with self._turn:
+            if not self._stopping:
+                self._hand_over()
+
+    def _hand_over(self) -> None:
+        batch = self._next_batch()
+        self._jobs.put((batch, self._prepared(batch)))
 
     def _prepared(self, batch: list[Item]) -> bool:
         """True where ``batch`` could be put into a transaction; else the thread finds out why, and what can be done."""
@@ -169,7 +188,7 @@ class SqliteLedger:
             return False
         try:
             transactions.prepare(batch, doubtful=False)
-        except (OSError, *UNFIT, sqlite3.Error):
+        except UNPREPARED:
             return False
         return True
 
@@ -209,7 +228,11 @@ class SqliteLedger:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            self._work(*job)
+            if job is WAIT:
+                self._turns.enter()
+                self._call(self._entered)
+            else:
+                self._work(*job)
         # the loop begins nothing any more: the queue is this thread's
         while self._queue or self._transactions.checkpoints:
             if not self._work(self._next_batch(), False):
@@ -268,6 +291,8 @@ class SqliteLedger:
 
     def _write(self, batch: list[Item], prepared: bool) -> list[Item]:
         """Write a batch in one transaction; answers what was written. A row that can't be holds up no other."""
+        if not prepared:
+            self._turns.enter()
         try:
             if not prepared:
                 self._prepare(batch)
@@ -275,6 +300,8 @@ class SqliteLedger:
                 self._transactions.commit()
         except UNFIT:
             return self._one_by_one(batch)
+        finally:
+            self._turns.leave()
         return batch
 
     def _one_by_one(self, batch: list[Item]) -> list[Item]:

@@ -14,6 +14,7 @@ from gateway.ledger.record import Record
 from gateway.ledger.rows import Row
 from gateway.ledger.schema import connect
 from gateway.ledger.store import Done
+from gateway.ledger.turns import slot_range
 from gateway.ledger.writer import Writer, probe, unwritten
 
 OPEN, SETTLE, TASK = 0, 1, 2
@@ -24,15 +25,17 @@ Task = Callable[[sqlite3.Connection], Any]
 
 class Transactions:
     """``prepare`` puts a batch into a transaction, ``commit`` makes it durable. After an error nothing of the batch is
-    written; ``close`` then, and the next ``prepare`` begins on a new connection."""
+    written; ``close`` then, and the next ``prepare`` begins on a new connection. ``slot``: whose open entries these
+    are, where several processes write (see ``gateway.ledger.turns``); ``alone``: none does."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, slot: int = 0, alone: bool = True) -> None:
         self.path = path
+        self._slot = slot
         self.connection: sqlite3.Connection | None = None
         self.checkpoints: deque[tuple[str, bytes]] = deque()
         self.checkpointed: set[str] = set()
         """Ids of open calls that have a checkpoint, written or waiting."""
-        self._writer = Writer(alone=True)
+        self._writer = Writer(alone=alone)
         self._numbers: dict[str, int] = {}
         """Of open entries, by request id."""
         self._last_number = 0
@@ -52,7 +55,9 @@ class Transactions:
             # what is remembered is of another file
             self._numbers.clear()
             self._writer.forget()
-        row = connection.execute("SELECT coalesce(max(id), 0) FROM open_requests").fetchone()
+        first, end = slot_range(self._slot)
+        own = "SELECT coalesce(max(id), ?) FROM open_requests WHERE id >= ? AND id < ?"
+        row = connection.execute(own, (first, first, end)).fetchone()
         self._last_number = max(self._last_number, row[0])
         self.connection = connection
 

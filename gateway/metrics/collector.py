@@ -9,20 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from gateway.ledger.record import REJECTED, Record
 from gateway.metrics import families as names
-from gateway.metrics.families import Family
 from gateway.metrics.histogram import Histogram
+from gateway.metrics.lines import SLICE_SAMPLES, Observed, Rows, as_metric, cut, cut_observed
 from pricing.money import NANO
 
 OTHER = "other"
 """The label value under which series past the bound are counted together."""
-SLICE_SAMPLES = 60
-"""So many samples, more or less, are made and written between two turns of the event loop."""
 CUT = "cut"
 
 TOKEN_TYPES = (
@@ -212,7 +209,7 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Whole families, as prometheus-client's registry wants them."""
         whole: Metric | None = None
-        for piece in self.pieces():
+        for piece in map(as_metric, self.pieces()):
             if whole is not None and piece.name == whole.name:
                 whole.samples.extend(piece.samples)
                 continue
@@ -222,30 +219,30 @@ class Metrics(Collector):
         if whole is not None:
             yield whole
 
-    def pieces(self) -> Iterator[Metric]:
+    def pieces(self) -> Iterator[Rows | Observed]:
         """All families in small pieces; the pieces of one follow each other. The caller may pause between any two:
         what callers add meanwhile is seen or not, and nothing else changes."""
         spends = list(self._spend.items())
-        yield from _counters(
+        yield from cut(
             names.REQUESTS,
             ((*key, outcome, count) for key, spend in spends for outcome, count in list(spend.outcomes.items())),
         )
-        yield from _counters(
+        yield from cut(
             names.TOKENS, ((*key, kind, count) for key, spend in spends for kind, count in list(spend.tokens.items()))
         )
-        yield from _counters(names.COST, ((*key, spend.cost_nanousd / NANO) for key, spend in spends))
+        yield from cut(names.COST, ((*key, spend.cost_nanousd / NANO) for key, spend in spends))
         speeds = list(self._speed.items())
-        yield from _histograms(names.DURATION, ((key, speed.duration) for key, speed in speeds))
-        yield from _histograms(names.FIRST_TOKEN, ((key, speed.first_token) for key, speed in speeds))
-        yield from _counters(names.ESTIMATED, ((*key, speed.estimated) for key, speed in speeds))
-        yield from _counters(names.UNPRICED, ((*key, speed.unpriced) for key, speed in speeds))
+        yield from cut_observed(names.DURATION, [(key, speed.duration) for key, speed in speeds])
+        yield from cut_observed(names.FIRST_TOKEN, [(key, speed.first_token) for key, speed in speeds])
+        yield from cut(names.ESTIMATED, ((*key, speed.estimated) for key, speed in speeds))
+        yield from cut(names.UNPRICED, ((*key, speed.unpriced) for key, speed in speeds))
         for family, histogram in (
             (names.OVERHEAD, self._overhead),
             (names.COMMIT, self._commit),
             (names.LAG, self._lag),
         ):
-            yield from _histograms(family, [((), histogram)])
-        yield _gauge(names.INFLIGHT, self._inflight.items())
+            yield Observed(family, [((), histogram)])
+        yield from cut(names.INFLIGHT, list(self._inflight.items()))
         for family, counts in (
             (names.QUOTA_REFUSALS, self._quota_refusals),
             (names.QUOTA_EVENTS, self.quota_events()),
@@ -254,19 +251,15 @@ class Metrics(Collector):
             (names.EXCEEDED, self._exceeded),
             (names.FAILURES, self._failures),
         ):
-            yield from _counters(family, [(*key, count) for key, count in counts.items()])
+            yield from cut(family, [(*key, count) for key, count in counts.items()])
         responses = [(provider, _class(status), count) for (provider, status), count in self._responses.items()]
-        yield from _counters(names.RESPONSES, responses)
+        yield from cut(names.RESPONSES, responses)
         yield from self._quota_pieces()
-        yield _gauge(names.CERTIFICATE, self.certificates().items())
+        yield from cut(names.CERTIFICATE, list(self.certificates().items()))
         for family in names.VITALS:
-            value = self._vitals[family.shown]() if self._vitals else 0.0
-            if family.kind == "counter":
-                yield from _counters(family, [(value,)])
-            else:
-                yield GaugeMetricFamily(family.name, family.text, value=value, unit=family.unit)
+            yield Rows(family, [(self._vitals[family.shown]() if self._vitals else 0.0,)])
 
-    def _quota_pieces(self) -> Iterator[Metric]:
+    def _quota_pieces(self) -> Iterator[Rows]:
         """Limit, use and reservation of one counter are read in one turn, so that they agree."""
         samples: list[QuotaSample] = []
         rest: dict[tuple[str, str], list[float]] = {}
@@ -279,54 +272,14 @@ class Metrics(Collector):
                 for position, value in enumerate(values):
                     sums[position] += value
             if index % SLICE_SAMPLES == SLICE_SAMPLES - 1:
-                yield _gauge(names.QUOTA_LIMIT, ())
+                yield Rows(names.QUOTA_LIMIT, [])
         samples += [(quota, OTHER, unit, sums[0], sums[1], sums[2], 0.0) for (quota, unit), sums in rest.items()]
         for position, family in enumerate(_QUOTA_GAUGES, 3):
-            piece = _gauge(family, ())
-            for sample in samples:
-                if family is names.QUOTA_RESETS and not sample[position]:
-                    continue
-                piece.add_metric(list(sample[:3]), float(sample[position]))
-                if len(piece.samples) >= SLICE_SAMPLES:
-                    yield piece
-                    piece = _gauge(family, ())
-            yield piece
+            resets = family is names.QUOTA_RESETS
+            yield from cut(
+                family, ((*sample[:3], sample[position]) for sample in samples if sample[position] or not resets)
+            )
 
 
 def _class(status: int) -> str:
     return f"{status}xx" if status else "none"
-
-
-def _gauge(family: Family, values: Iterable[tuple[str, float]]) -> GaugeMetricFamily:
-    metric = GaugeMetricFamily(family.name, family.text, labels=family.labels, unit=family.unit)
-    for label, value in values:
-        metric.add_metric([label], value)
-    return metric
-
-
-def _counters(family: Family, rows: Iterable[tuple[str | float, ...]]) -> Iterator[Metric]:
-    """Rows are label values, then the count."""
-
-    def fresh() -> CounterMetricFamily:
-        return CounterMetricFamily(family.name, family.text, labels=family.labels, unit=family.unit)
-
-    piece = fresh()
-    for *labels, count in rows:
-        piece.add_metric([str(label) for label in labels], float(count))
-        if len(piece.samples) >= SLICE_SAMPLES:
-            yield piece
-            piece = fresh()
-    yield piece
-
-
-def _histograms(family: Family, rows: Iterable[tuple[tuple[str, ...], Histogram]]) -> Iterator[Metric]:
-    def fresh() -> HistogramMetricFamily:
-        return HistogramMetricFamily(family.name, family.text, labels=family.labels, unit=family.unit)
-
-    piece = fresh()
-    for labels, histogram in rows:
-        piece.add_metric(list(labels), histogram.buckets(), histogram.total)
-        if len(piece.samples) >= SLICE_SAMPLES:
-            yield piece
-            piece = fresh()
-    yield piece

@@ -21,9 +21,12 @@ the start, calls recovered from a crash included. Money is added up in integer n
 combinations count under workflow and model `{OTHER}`, and `spendgate_metrics_series_folded_total` grows. Quota counters
 past the same bound are added up in the bucket `{OTHER}`.
 
-**A scrape delays no call.** Samples are taken and written on the event loop, some sixty at a time, with pauses of a
-millisecond;
-`bench/scrape.py` measures it.
+**A scrape delays calls little.** Lines are written on the event loop, two hundred at a time; after each half
+millisecond of it the scrape rests three times as long. Scrapes that come at once take turns, and compression is a
+thread's. With 50,000 series, scraped again a second after each scrape, 200 calls a second took 1.07 times as long in
+the median and 1.10 times at the 99th percentile as without, and 2 of 413 ticks of the loop were more than 5 ms late
+(without: 1 of 389). One scrape takes about 0.12 s of CPU: where all CPUs are taken by others, that shows more.
+`bench/scrape.py` measures it, in turns with and without.
 
 | metric | type | labels | unit | meaning |
 | --- | --- | --- | --- | --- |

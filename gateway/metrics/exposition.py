@@ -1,17 +1,24 @@
-"""A scrape's text, written by prometheus-client's encoders a slice at a time, so that no call waits for a scrape."""
+"""A scrape's text, written a slice at a time, so that no call waits for a scrape."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from time import perf_counter
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from gateway.metrics.lines import Lines, Piece, as_metric
+
 Encoder = Callable[[Collector], bytes]
 END = b"# EOF\n"
-PAUSE_SECONDS = 0.001
-"""Between two slices. A pause, not just a turn: the thread of the ledger needs the interpreter too."""
+SLICE_SECONDS = 0.0005
+"""Once a scrape has worked so long, it rests."""
+REST = 3
+"""It rests so many times as long as it worked: not just a turn of the loop, for the ledger's thread needs it too."""
+MAX_REST_SECONDS = 0.02
+"""Or so long, where it was kept from working: a busy machine must not keep it for ever."""
 
 
 class _One(Collector):
@@ -24,34 +31,34 @@ class _One(Collector):
         return (self._metric,)
 
 
-def slices(pieces: Iterable[Metric], encoder: Encoder) -> Iterator[bytes]:
+def slices(pieces: Iterable[Piece], encoder: Encoder, *, exemplars: bool) -> Iterator[bytes]:
     """The exposition of ``pieces``, one after another; the pieces of one family must follow each other."""
-    last = ""
-    whole = False
+    lines = Lines(exemplars=exemplars)
+    last = None
+    end = b""
     for piece in pieces:
-        text = encoder(_One(piece))
-        if text.endswith(END):
-            whole = True
-            text = text[: -len(END)]
-        if piece.name == last:
-            text = _without_head(text)
-        last = piece.name
-        yield text
-    if whole:
-        yield END
+        if isinstance(piece, Metric):
+            text = encoder(_One(piece))
+            yield text.removesuffix(END)
+            continue
+        if piece.family != last:
+            last = piece.family
+            head = encoder(_One(as_metric(type(piece)(last, []))))
+            end = END if head.endswith(END) else b""
+            yield head.removesuffix(END)
+        yield lines.text(piece).encode()
+    yield end
 
 
-def _without_head(text: bytes) -> bytes:
-    start = 0
-    while text.startswith(b"# ", start):
-        start = text.index(b"\n", start) + 1
-    return text[start:]
-
-
-async def exposition(pieces: Iterable[Metric], encoder: Encoder) -> list[bytes]:
-    """The exposition's parts; calls have the event loop between any two of them."""
+async def exposition(pieces: Iterable[Piece], encoder: Encoder, *, exemplars: bool) -> list[bytes]:
+    """The exposition's parts. Calls have the event loop for three quarters of the time until all are written, and wait
+    at most for a piece."""
     parts: list[bytes] = []
-    for part in slices(pieces, encoder):
+    began = perf_counter()
+    for part in slices(pieces, encoder, exemplars=exemplars):
         parts.append(part)
-        await asyncio.sleep(PAUSE_SECONDS)
+        took = perf_counter() - began
+        if took >= SLICE_SECONDS:
+            await asyncio.sleep(min(REST * took, MAX_REST_SECONDS))
+            began = perf_counter()
     return parts

@@ -6,21 +6,21 @@ from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.gc_collector import GCCollector
-from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from gateway.metrics.collector import Metrics
+from gateway.metrics.lines import Piece
 
 
-def samples(metrics: Metrics) -> Callable[[], Iterator[Metric]]:
+def samples(metrics: Metrics) -> Callable[[], Iterator[Piece]]:
     """All pieces of a scrape."""
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
 
-    def pieces() -> Iterator[Metric]:
+    def pieces() -> Iterator[Piece]:
         yield from metrics.pieces()
         yield from registry.collect()
 

@@ -72,6 +72,7 @@ class SpendRow(msgspec.Struct, frozen=True, kw_only=True):
     audio_milliseconds: int
     output_images: int
     pages: int
+    web_searches_seen: int
     cost_nanousd: int
 
 

@@ -9,7 +9,7 @@ SEARCHES = 30
 """Searches of one call that are held where neither the request nor the provider's documentation bounds them."""
 
 
-class Facts(msgspec.Struct, kw_only=True):
+class Facts(msgspec.Struct):
     """What one request asks for, as its dialect reads it."""
 
     api: str = "other"

@@ -1,7 +1,8 @@
 """Gemini's Interactions API, whole and streamed.
 
 Source: https://ai.google.dev/api/interactions-api (Interaction, Usage, InteractionSseEvent). ``total_input_tokens``
-holds cached tokens; tool use comes on top of it, thoughts come on top of ``total_output_tokens``.
+holds cached tokens; tool use comes on top of it, thoughts come on top of ``total_output_tokens``;
+``grounding_tool_count`` counts searches.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.wire import gemini_searches
 from gateway.wire.dialect import Header, Meter
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.gemini_shape import OUTSIDE, OVERHEAD_TOKENS
@@ -51,15 +53,18 @@ def read(body: bytes) -> Facts:
     if isinstance(fields, str):
         return Facts(api="interactions", malformed=fields)
     limit = count(table(fields.generation_config).get("max_output_tokens"))
+    model = text(fields.model) or text(fields.agent)
+    searches = gemini_searches.searches_bound(model, body)
     return Facts(
         api="interactions",
-        model=text(fields.model) or text(fields.agent),
+        model=model,
         stream=fields.stream is True,
         billable=True,
         input_bytes=len(body),
         input_overhead=OVERHEAD_TOKENS,
         input_open=_outside(body),
         max_output=UNLIMITED if limit is None else limit,
+        units_bound={gemini_searches.BOUND: searches} if searches else {},
         service_tier=text(fields.service_tier, 40),
     )
 
@@ -115,6 +120,10 @@ class InteractionReader:
         into.reasoning_tokens = raw.get("total_thought_tokens", 0)
         into.output_tokens_total = raw.get("total_output_tokens", 0) + into.reasoning_tokens
         into.cache_read_tokens = raw.get("total_cached_tokens", 0)
+        for tool in usage["grounding_tool_count"] if isinstance(usage.get("grounding_tool_count"), list) else ():
+            searches = count(table(tool).get("count"))
+            if searches is not None and table(tool).get("type") == "google_search":
+                into.web_search_requests = searches
         for key, modality, field in _MODALITIES:
             for item in usage[key] if isinstance(usage.get(key), list) else ():
                 tokens = count(table(item).get("tokens"))

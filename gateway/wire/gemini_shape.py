@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from gateway.wire import gemini_searches
 from gateway.wire.dialect import Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.json_array import Elements
@@ -25,7 +26,7 @@ from gateway.wire.openai_usage import read_usage as openai_usage
 from gateway.wire.sniff import Sniffed, doubtful
 from gateway.wire.usage import Reading, Usage
 
-NEEDLES = (b'"usageMetadata"', b'"error"')
+NEEDLES = (b'"usageMetadata"', b'"error"', gemini_searches.NEEDLE)
 DOCUMENT_KEYS = ("usageMetadata", "modelVersion", "error", "metadata", "predictions")
 OUTSIDE = (b'"inlineData"', b'"inline_data"', b'"fileData"', b'"file_data"', b'"cachedContent"', b'"cached_content"',
            b'"googleSearch', b'"google_search', b'"urlContext"', b'"url_context"', b'"codeExecution"',
@@ -84,9 +85,12 @@ def read_generate(operation: str, model: str, body: bytes) -> Facts:
     configs = (table(fields.generationConfig), table(fields.generation_config))
     limit = _largest(configs, LIMITS)
     choices = _largest(configs, CHOICES) or 1
+    outside = _runs_tools(fields.tools) or _outside(body)
     units = {}
     if api == "predict":
         units = {"output_images": count(table(fields.parameters).get("sampleCount")) or 4}
+    elif outside and (searches := gemini_searches.searches_bound(model, body)):
+        units = {gemini_searches.BOUND: searches}
     tier = fields.serviceTier or fields.service_tier
     return Facts(
         api=api,
@@ -95,7 +99,7 @@ def read_generate(operation: str, model: str, body: bytes) -> Facts:
         billable=api != "count_tokens",
         input_bytes=len(body),
         input_overhead=OVERHEAD_TOKENS,
-        input_open=_runs_tools(fields.tools) or _outside(body),
+        input_open=outside,
         max_output=UNLIMITED if limit is None else limit,
         choices=max(1, choices),
         output_free=api in ("gemini_embed", "predict"),
@@ -196,6 +200,7 @@ class GeminiReader:
         self.terminal = False
         self._facts = facts
         self._raw: dict[str, int] = {}
+        self._searches: gemini_searches.Searches | None = None
 
     def frame(self, data: bytes) -> None:
         document = parse(data)
@@ -213,6 +218,9 @@ class GeminiReader:
         model = document.get("modelVersion")
         if isinstance(model, str) and model:
             reading.model = text(model)
+        candidates = document.get("candidates")
+        if isinstance(candidates, list):
+            self._grounded(candidates)
         meta = document.get("usageMetadata")
         if isinstance(meta, dict) and self._facts.api != "count_tokens":
             into = reading.usage or Usage()
@@ -222,11 +230,18 @@ class GeminiReader:
             tier = meta.get("serviceTier", meta.get("trafficType"))
             if isinstance(tier, str):
                 reading.service_tier = text(tier, 40).lower()
-            if reading.usage is not None and _finished(document.get("candidates")):
+            if reading.usage is not None and _finished(candidates):
                 reading.complete = True
         predictions = document.get("predictions")
         if self._facts.api == "predict" and isinstance(predictions, list):
             self._predicted(predictions)
+
+    def _grounded(self, candidates: list[Any]) -> None:
+        for candidate in candidates:
+            grounded = candidate.get("groundingMetadata") if isinstance(candidate, dict) else None
+            if grounded:
+                self._searches = self._searches or gemini_searches.Searches()
+                self._searches.take(grounded)
 
     def _predicted(self, predictions: list[Any]) -> None:
         """Embeddings state their tokens; pictures are counted."""
@@ -241,8 +256,11 @@ class GeminiReader:
         self.reading.source = "response"
 
     def done(self) -> None:
-        if not self._facts.stream and self.reading.usage is not None:
-            self.reading.complete = True
+        reading = self.reading
+        if reading.usage is not None and self._searches is not None:
+            reading.usage.web_searches_seen = self._searches.charged(reading.model or self._facts.model)
+        if not self._facts.stream and reading.usage is not None:
+            reading.complete = True
 
 
 def _finished(candidates: Any) -> bool:

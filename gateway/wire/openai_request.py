@@ -72,6 +72,7 @@ class Body(msgspec.Struct):
     agent_id: Any = None
     documents: Any = None
     query: Any = None
+    max_tool_calls: Any = None
 
 
 class Conversation(Body):
@@ -160,6 +161,16 @@ def extent(fields: Body) -> Extent:
     except (ValueError, RecursionError):
         found.open = True
     return found
+
+
+def tools_of(fields: Body) -> list[str]:
+    """The types of the request's tools; none where they can't be read."""
+    if _absent(fields.tools):
+        return []
+    try:
+        return [tool.type for tool in _tools(fields.tools)]
+    except (ValueError, RecursionError):
+        return []
 
 
 def _absent(raw: msgspec.Raw) -> bool:

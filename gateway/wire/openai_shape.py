@@ -22,6 +22,7 @@ from gateway.wire.meter import JsonMeter, Reader, SilentMeter, SseMeter, Strippi
 from gateway.wire.multipart import form_field
 from gateway.wire.numbers import count, text
 from gateway.wire.openai_request import Body, characters, choices, extent, read_body, reranked
+from gateway.wire.openai_searches import BOUND, searches_bound, take_searches
 from gateway.wire.openai_strip import strip_usage
 from gateway.wire.openai_usage import milliseconds, read_usage
 from gateway.wire.paths import plain_path
@@ -33,7 +34,8 @@ __all__ = ["OpenAIReader", "OpenAIShape", "read_usage", "retry_headers", "strip_
 
 NEEDLES = (b'"usage"', b'"error"', b"[DONE]")
 RESPONSE_NEEDLES = (b'"response.completed"', b'"response.incomplete"', b'"response.failed"', b'"error"', b'"usage"')
-DOCUMENT_KEYS = ("usage", "model", "error", "service_tier", "duration", "usage_info", "x_groq", "timings", "status")
+DOCUMENT_KEYS = ("usage", "model", "error", "service_tier", "duration", "usage_info", "x_groq", "timings", "status",
+                 "tool_usage")  # fmt: skip
 ENDS = {
     "response.completed": False,
     "response.incomplete": False,
@@ -81,10 +83,10 @@ class OpenAIReader:
         except (ValueError, RecursionError):
             document = parse(data)
         if isinstance(document, dict):
-            self.document(document)
+            self.document(document, data)
 
-    def document(self, document: dict[str, Any]) -> None:
-        """A whole answer, a chunk, or an event that wraps an answer."""
+    def document(self, document: dict[str, Any], data: bytes = b"") -> None:
+        """A whole answer, a chunk, or an event that wraps an answer. ``data``: its text."""
         reading = self.reading
         kind = document.get("type")
         failed = ENDS.get(kind) if isinstance(kind, str) else None
@@ -113,6 +115,14 @@ class OpenAIReader:
             if self._dialect.take_usage(usage, document, into, reading):
                 reading.usage = into
                 reading.source = "response"
+                if self._dialect.counts_searches:
+                    self._searches(document, data, into)
+
+    def _searches(self, document: dict[str, Any], data: bytes, into: Usage) -> None:
+        if self._facts.api == "chat":
+            into.web_searches_seen = self._facts.units_bound.get(BOUND, 0)
+        else:
+            take_searches(document, data, into)
 
     def done(self) -> None:
         reading, facts = self.reading, self._facts
@@ -160,6 +170,8 @@ class OpenAIShape:
     outputless: ClassVar[frozenset[str]] = frozenset(("embeddings", "moderations", "rerank"))
     asks: ClassVar[frozenset[str]] = frozenset(("chat", "completions"))
     """Operations whose streams report usage only when ``stream_options.include_usage`` asks for it."""
+    counts_searches: ClassVar[bool] = False
+    """Its answers tell of web searches as OpenAI's do, see ``gateway.wire.openai_searches``."""
 
     # the request
 
@@ -191,22 +203,32 @@ class OpenAIShape:
         options = fields.stream_options
         asked = isinstance(options, dict) and options.get("include_usage") is True
         reach = extent(fields)
+        # by position: names cost several times as much
         return Facts(
-            api=api,
-            model=text(fields.model),
-            stream=stream,
-            billable=api not in self.free,
-            input_bytes=reranked(fields, body) if api == "rerank" else len(body),
-            input_overhead=reach.overhead,
-            input_open=reach.open and api != "rerank",
-            image_count=reach.images,
-            max_output=UNLIMITED if limit is None else limit,
-            choices=choices(api, fields),
-            output_free=api in self.outputless,
-            units_bound=_units(api, fields, body),
-            asks_usage=not stream or asked or api not in self.asks,
-            service_tier=text(fields.service_tier, 40),
+            api,
+            text(fields.model),
+            stream,
+            api not in self.free,
+            "",
+            reranked(fields, body) if api == "rerank" else len(body),
+            reach.overhead,
+            reach.open and api != "rerank",
+            UNLIMITED if limit is None else limit,
+            choices(api, fields),
+            api in self.outputless,
+            self._units(api, fields, body),
+            reach.images,
+            not stream or asked or api not in self.asks,
+            text(fields.service_tier, 40),
         )
+
+    def _units(self, api: str, fields: Body, body: bytes) -> dict[str, int]:
+        if api == "images":
+            return {"output_images": count(fields.n) or 1}
+        if api == "speech":
+            return {"input_characters": characters(fields, body)}
+        searches = searches_bound(api, fields, text(fields.model)) if self.counts_searches else 0
+        return {BOUND: searches} if searches else {}
 
     def _operation(self, method: bytes, target: bytes) -> str:
         """``operation``, kept for the targets that come again and again."""
@@ -345,11 +367,3 @@ class OpenAIShape:
         model = known.get("model", facts.model)
         chunk = {"id": known.get("id", ""), "object": kind, "created": created, "model": model, "choices": ends}
         return b"data: " + msgspec.json.encode(chunk) + b"\n\ndata: [DONE]\n\n"
-
-
-def _units(api: str, fields: Body, body: bytes) -> dict[str, int]:
-    if api == "images":
-        return {"output_images": count(fields.n) or 1}
-    if api == "speech":
-        return {"input_characters": characters(fields, body)}
-    return {}

@@ -27,6 +27,7 @@ class Usage(msgspec.Struct, omit_defaults=True, kw_only=True):
     cache_read_audio_tokens: int = 0
     """The part of ``cache_read_tokens`` that is audio."""
     web_search_requests: int = 0
+    """Web searches as the provider reports them."""
     search_units: int = 0
     input_characters: int = 0
     """Speech synthesis billed by the character."""
@@ -36,6 +37,8 @@ class Usage(msgspec.Struct, omit_defaults=True, kw_only=True):
     """Pictures made, where they are billed by the piece."""
     pages: int = 0
     """Document pages read (OCR)."""
+    web_searches_seen: int = 0
+    """Web searches that an answer shows and its report does not count: charged beside ``web_search_requests``."""
 
 
 class Reading(msgspec.Struct, kw_only=True):

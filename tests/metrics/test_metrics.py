@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -146,6 +147,14 @@ def test_openmetrics_is_valid_and_names_the_trace_of_a_call(gateway: Gateway) ->
 
 def test_plain_text_has_no_exemplars(gateway: Gateway) -> None:
     assert TRACE not in gateway.metrics()
+
+
+def test_a_compressed_scrape_is_the_same_scrape(gateway: Gateway) -> None:
+    request = urllib.request.Request(gateway.admin + "/metrics", headers={"Accept-Encoding": "gzip"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+        families = parse_text(gzip.decompress(answer.read()).decode())
+    assert {family.name for family in families} >= {family.name for family in FAMILIES}
 
 
 def test_metrics_and_ledger_tell_the_same_cost(gateway: Gateway) -> None:

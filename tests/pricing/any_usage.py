@@ -55,6 +55,7 @@ def usages(draw: st.DrawFn, units: bool = True) -> Usage:
         usage.audio_milliseconds = draw(st.one_of(UNITS, st.integers(0, 10_000_000)))
         usage.output_images = draw(UNITS)
         usage.pages = draw(UNITS)
+        usage.web_searches_seen = draw(UNITS)
     return usage
 
 
@@ -65,6 +66,7 @@ UNIT_FIELDS = (
     "audio_milliseconds",
     "output_images",
     "pages",
+    "web_searches_seen",
 )
 
 

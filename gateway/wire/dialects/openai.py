@@ -8,6 +8,7 @@ class OpenAI(OpenAIShape):
     price_as = "openai"
     base_url = "https://api.openai.com"
     limit_key = b"max_completion_tokens"
+    counts_searches = True
 
 
 DIALECT = OpenAI()

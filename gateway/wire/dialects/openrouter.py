@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.wire.facts import Facts
-from gateway.wire.numbers import nanousd, table
+from gateway.wire.numbers import nanousd, part, table
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.usage import Reading, Usage
 
@@ -33,6 +33,9 @@ class OpenRouter(OpenAIShape):
             cost += nanousd(table(usage.get("cost_details")).get("upstream_inference_cost")) or 0
         if cost is not None:
             reading.reported_cost_nanousd = cost
+        searches = part(usage, "server_tool_use_details", "web_search_requests")
+        if searches is not None:
+            into.web_searches_seen = searches
         return read_usage(usage, into)
 
 
