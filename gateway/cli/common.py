@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from pricing.catalogue import Catalogue
 
 
+TOKEN = "SPENDGATE_TOKEN"  # noqa: S105 - its name
+"""Environment variable with a token for the admin port."""
+
+
 class UserError(Exception):
     """A user's mistake, in one line."""
 
@@ -43,6 +47,12 @@ def command(commands: Any, name: str, help_text: str, example: str) -> argparse.
     )
     made.add_argument("--config", metavar="FILE", help="default: SPENDGATE_CONFIG, else ./config.toml")
     return made
+
+
+def takes_token(made: argparse.ArgumentParser) -> None:
+    """Let a command's user say which token it shows."""
+    text = f"file with a token for the admin port (default: {TOKEN}, else server.admin_token)"
+    made.add_argument("--token-file", metavar="FILE", help=text)
 
 
 def configuration(path: Path, *, need_secrets: bool = False) -> Config:

@@ -15,7 +15,7 @@ from getpass import getuser
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.asking import ask
-from gateway.cli.common import UserError, command, configuration, count, ledger_file, moment, table
+from gateway.cli.common import UserError, command, configuration, count, ledger_file, moment, table, takes_token
 
 if TYPE_CHECKING:
     from gateway.quota.engine import Quotas
@@ -29,6 +29,7 @@ def add_parser(commands: Any) -> None:
     top = command(commands, "quotas", text, "spendgate quotas --near")
     top.add_argument("--near", action="store_true", help="only those past their first threshold, or full")
     top.add_argument("--format", choices=("table", "json"), default="table")
+    takes_token(top)
     top.set_defaults(run=run_list)
     actions = top.add_subparsers(dest="action", metavar="ACTION")
     _add_grants(actions)
@@ -46,6 +47,7 @@ def add_parser(commands: Any) -> None:
     asking.add_argument("--output-tokens", type=count, default=0, metavar="N")
     asking.add_argument("--all", action="store_true", help="also the rules that don't match, and why")
     asking.add_argument("--format", choices=("text", "json"), default="text")
+    takes_token(asking)
     asking.set_defaults(run=run_explain)
     proof = command(
         actions,
@@ -53,6 +55,7 @@ def add_parser(commands: Any) -> None:
         "compare the running gateway's counters with the ledger; exit 1 on any difference",
         "spendgate quotas verify",
     )
+    takes_token(proof)
     proof.set_defaults(run=run_verify)
 
 

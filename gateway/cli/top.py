@@ -8,7 +8,7 @@ import time
 import urllib.parse
 from typing import Any
 
-from gateway.cli.common import UserError, command, count, dollars
+from gateway.cli.common import UserError, command, count, dollars, takes_token
 
 HOUR, DAY = 3600, 86_400
 
@@ -19,6 +19,7 @@ def add_parser(commands: Any) -> None:
     made.add_argument("--window", type=count, default=60, metavar="SECONDS", help="how far back (default: 60)")
     made.add_argument("--interval", type=float, default=2.0, metavar="SECONDS", help="default: 2")
     made.add_argument("--count", type=count, default=0, metavar="N", help="end after so many times (default: Ctrl-C)")
+    takes_token(made)
     made.set_defaults(run=run)
 
 

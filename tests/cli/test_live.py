@@ -17,7 +17,7 @@ from pathlib import Path
 
 import book
 import pytest
-from support.admin import CONFIG, TOKENS, Caller
+from support.admin import ADMIN, CONFIG, READ, TEAM, TOKENS, Caller
 from support.gateway import Gateway
 
 SIMULATED = """
@@ -44,6 +44,7 @@ secret = "sk-two-12345678"
 team = "support"
 workflow = "bot"
 """
+TEAMS = ("search", "support")
 ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
 
 
@@ -204,6 +205,30 @@ def test_without_a_gateway_there_is_one_line(tmp_path: Path, words: tuple[str, .
     done = gateway.cli(*words, check=False)
     assert done.returncode == 1
     assert done.stderr == f"spendgate: no gateway answers at {gateway.admin}: start one with spendgate serve\n"
+
+
+def test_another_token_of_the_admin_port_may_be_shown(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, CONFIG + TOKENS.replace(f'"{ADMIN}"', '"env:THE_OPERATORS_OWN"'))
+    (tmp_path / "data").mkdir()
+    book.ledger(tmp_path / "data" / "ledger.db", [book.record(one, team=team) for one, team in enumerate(TEAMS)])
+    gateway.env["THE_OPERATORS_OWN"] = ADMIN
+    with gateway:
+        gateway.env = {"SPENDGATE_TOKEN": READ}
+        assert "total" in gateway.cli("top", "--count", "1").stdout
+        assert len(gateway.cli("tail", "--no-follow").stdout.splitlines()) == len(TEAMS)
+        assert gateway.cli("quotas", "--format", "json").stdout.startswith("[")
+        (tmp_path / "token").write_text(TEAM + "\n")
+        gateway.env = {"SPENDGATE_TOKEN": "the file goes before this"}
+        mine = gateway.cli("tail", "--no-follow", "--token-file", str(tmp_path / "token")).stdout
+        assert [line.split()[3].split("/")[0] for line in mine.splitlines()] == ["search"]
+        for words, told in (
+            ((), "Set SPENDGATE_TOKEN, or --token-file."),
+            (("--token-file", str(tmp_path / "none")), "No such file"),
+            (("--token-file", os.devnull), "it is empty"),
+        ):
+            done = gateway.cli("tail", "--no-follow", *words, check=False)
+            assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+            assert told in done.stderr
 
 
 def test_a_call_that_is_settled_late_comes_after_those_that_it_outlasted(tmp_path: Path) -> None:

@@ -148,6 +148,10 @@ def test_an_sdk_calls_and_streams_over_https(gateway: Gateway, certificates: Cer
     assert len(list(words)) > 2
     assert [record["outcome"] for record in gateway.records()] == ["completed", "completed"]
     assert "spendgate listens on https://" in gateway.log()
+    assert len(gateway.cli("tail", "--no-follow").stdout.splitlines()) == 2
+    certificates.issue("127.0.0.1", "another.test")
+    told = gateway.cli("tail", "--no-follow", check=False).stderr
+    assert "is not the gateway of this configuration" in told
 
 
 def test_only_http_1_1_over_tls_1_2_or_newer_is_spoken(gateway: Gateway, certificates: Certificates) -> None:
