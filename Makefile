@@ -1,6 +1,6 @@
 # What a fresh machine needs: Python 3.11 or newer with venv, and make. `make run` and `make test` do the rest.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench compile prove focus lock sbom pictures clean
+.PHONY: help run test tests check format bench compile prove focus lock sbom pictures clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,6 +11,11 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 EXTRAS := --extra aws --extra google --extra parquet --extra remote --extra otel --extra oidc --extra build --extra compile
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --generate-hashes $(UPGRADE)
+
+# Workers of make test. Tests wait about as long as they compute: one more than CI's two cores.
+JOBS ?= 3
+# Tests start hundreds of processes: each would compile the sources anew where an environment forbids to keep that.
+export PYTHONDONTWRITEBYTECODE =
 
 FOCUS := .venv-focus
 FOCUS_PYTHON ?= $(shell for p in python3.12 python3 python $(HOME)/.pyenv/versions/3.12*/bin/python; do \
@@ -24,8 +29,11 @@ help: ## Show this list
 run: $(VENV)/.run ## Start the gateway from config.example.toml (CONFIG=… for another)
 	@exec $(BIN)/spendgate serve --config $(CONFIG)
 
-test: $(VENV)/.test check ## All checks, then all tests; skipped ones are named with their reason
-	$(BIN)/python -m pytest -rs
+test: $(VENV)/.test ## All checks and all tests, side by side; skipped tests are named with their reason
+	@$(MAKE) --no-print-directory -j2 check tests
+
+tests: $(VENV)/.test
+	$(BIN)/python -m pytest -rs -n $(JOBS)
 
 check: $(VENV)/.test ## Style, types, layers, known weaknesses of packages (where the data can be had)
 	$(BIN)/ruff check --quiet .

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,8 @@ HERE = Path(__file__).parent
 for folder in (HERE, HERE / "wire", HERE / "ledger", HERE / "prove"):
     sys.path.insert(0, str(folder))
 
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)  # whoever runs the tests has a terminal of some width: what tests start has none
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # a run that a shell started in the background: what tests start would never hear of Ctrl-C
@@ -21,3 +24,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def prove() -> bool:
     """True in ``make prove``: the slow proofs run in full."""
     return os.environ.get("PROVE") == "1"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from support.sharing import ByFile
+
+    return ByFile(config, log)

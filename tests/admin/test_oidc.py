@@ -160,9 +160,9 @@ def test_a_code_holds_once(office: Caller) -> None:
     [
         ("nonce", "wrong"),
         ("nonce", None),
-        ("exp", time.time() - 120),
+        pytest.param("exp", time.time() - 120, id="exp-past"),
         ("exp", None),
-        ("iat", time.time() + 600),
+        pytest.param("iat", time.time() + 600, id="iat-to-come"),
         ("aud", "somebody-else"),
         ("aud", ["spendgate", "somebody-else"]),
         ("azp", "somebody-else"),

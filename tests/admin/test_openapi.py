@@ -62,6 +62,12 @@ def document(open_caller: Caller) -> Any:
     return open_caller.get("/api/openapi.json")
 
 
+@pytest.fixture(scope="module")
+def api(document: Any) -> OpenAPI:
+    readers = {"application/problem+json": json.loads}
+    return OpenAPI.from_dict(document, config=Config(extra_media_type_deserializers=readers))
+
+
 def filled(caller: Caller, method: str, path: str, known: dict[str, str]) -> str:
     """A path with what it names; the things named are made by the calls before."""
     values = {
@@ -72,7 +78,7 @@ def filled(caller: Caller, method: str, path: str, known: dict[str, str]) -> str
     return re.sub(r"\{(\w+)\}", lambda found: values[found[1]](), path)
 
 
-def check(document: Any, method: str, target: str, query: str, body: Any, answer: Answer) -> None:
+def check(api: OpenAPI, document: Any, method: str, target: str, query: str, body: Any, answer: Answer) -> None:
     """Raises where the request or the answer is not as the document says."""
     arguments = {name: value[0] for name, value in urllib.parse.parse_qs(query).items()}
     known = {one["name"] for operation in document["paths"].values() for each in operation.values()
@@ -82,44 +88,44 @@ def check(document: Any, method: str, target: str, query: str, body: Any, answer
                           data=json.dumps(body).encode() if body is not None else None)  # fmt: skip
     content = answer.headers.get("Content-Type", "application/json").split(";")[0]
     response = MockResponse(answer.body, status_code=answer.status, content_type=content)
-    readers = {"application/problem+json": json.loads}
-    api = OpenAPI.from_dict(document, config=Config(extra_media_type_deserializers=readers))
     if answer.status < 400:
         api.validate_request(request)
     api.validate_response(request, response)
 
 
-def test_every_operation_answers_as_it_is_described(open_caller: Caller, document: Any) -> None:
+def test_every_operation_answers_as_it_is_described(open_caller: Caller, document: Any, api: OpenAPI) -> None:
     known: dict[str, str] = {}
     for method, path, query, body in CALLS:
         target = filled(open_caller, method, path, known)
         answer = open_caller(method.upper(), target + (f"?{query}" if query else ""), body)
         assert answer.status < 300, (path, answer.body)
-        check(document, method, target, query, body, answer)
+        check(api, document, method, target, query, body, answer)
         if answer.status == 201:
             known["grant" if "grants" in path else "key"] = str(answer.json()["id"])
     called = {(method, path) for method, path, *_ in CALLS}
     assert called == {(method, path) for path, operations in document["paths"].items() for method in operations}
 
 
-def test_every_error_is_a_problem_as_it_is_described(open_caller: Caller, guarded: Caller, document: Any) -> None:
+def test_every_error_is_a_problem_as_it_is_described(
+    open_caller: Caller, guarded: Caller, document: Any, api: OpenAPI
+) -> None:
     nothing = {"request_id": "req_none", "quota": "none", "id": "none"}
     for method, path, query, body, status in WRONG:
         target = re.sub(r"\{(\w+)\}", lambda found: nothing[found[1]], path)
         answer = open_caller(method.upper(), target + (f"?{query}" if query else ""), body)
         assert (answer.status, answer.headers["Content-Type"]) == (status, "application/problem+json"), path
-        check(document, method, target, "", body, answer)
+        check(api, document, method, target, "", body, answer)
     for caller, status in ((guarded, 401), (guarded.as_(TEAM), 403)):
         answer = caller("GET", "/api/events")
         assert answer.status == status
-        check(document, "get", "/api/events", "", None, answer)
+        check(api, document, "get", "/api/events", "", None, answer)
 
 
-def test_an_answer_that_is_not_as_described_is_noticed(open_caller: Caller, document: Any) -> None:
+def test_an_answer_that_is_not_as_described_is_noticed(open_caller: Caller, document: Any, api: OpenAPI) -> None:
     answer = open_caller("GET", "/api/me")
     answer.body = answer.body.replace(b'"role"', b'"rule"')
     with pytest.raises(Exception, match="InvalidData"):
-        check(document, "get", "/api/me", "", None, answer)
+        check(api, document, "get", "/api/me", "", None, answer)
 
 
 def test_the_document_is_openapi(document: Any) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import book
 import pytest
+from support import command
 from support.gateway import Gateway
 
 CONFIG = """
@@ -61,15 +62,7 @@ def folder(tmp_path: Path) -> Path:
 
 def spendgate(folder: Path, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SPENDGATE_")}
-    return subprocess.run(
-        [sys.executable, "-m", "gateway.cli.main", *words],
-        cwd=folder,
-        env={**clean, **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        stdin=subprocess.DEVNULL,
-    )
+    return command.run(words, folder, {**clean, **(env or {})})
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:
@@ -81,18 +74,18 @@ def said(done: subprocess.CompletedProcess[str]) -> str:
     return lines[0]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_an_example(command: str, folder: Path) -> None:
-    done = spendgate(folder, *command.split(), "--help")
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_command_has_help_with_an_example(words: str, folder: Path) -> None:
+    done = spendgate(folder, *words.split(), "--help")
     assert done.returncode == 0
-    assert f"example: spendgate {command}" in " ".join(done.stdout.split())
+    assert f"example: spendgate {words}" in " ".join(done.stdout.split())
     assert "--config" in done.stdout
 
 
 def test_all_commands_stand_in_the_overview(folder: Path) -> None:
     done = spendgate(folder, "--help")
-    for command in COMMANDS:
-        assert re.search(rf"^\s+{command.split()[0]}\s", done.stdout, re.MULTILINE)
+    for words in COMMANDS:
+        assert re.search(rf"^\s+{words.split()[0]}\s", done.stdout, re.MULTILINE)
     assert re.fullmatch(r"spendgate \d+\.\d+\S*\n", spendgate(folder, "--version").stdout)
 
 
@@ -178,8 +171,8 @@ def test_a_bar_shows_on_a_terminal_how_far_an_export_is(folder: Path) -> None:
 
     book.ledger(folder / "data" / "ledger.db", [book.record(number) for number in range(5001)])
     master, terminal = pty.openpty()
-    command = [sys.executable, "-m", "gateway.cli.main", "ledger", "export", "--out", "all.jsonl"]
-    subprocess.run(command, cwd=folder, stderr=terminal, check=True, timeout=60)
+    export = [sys.executable, "-m", "gateway.cli.main", "ledger", "export", "--out", "all.jsonl"]
+    subprocess.run(export, cwd=folder, stderr=terminal, check=True, timeout=60)
     os.close(terminal)
     shown = os.read(master, 65536).decode()
     os.close(master)
@@ -248,8 +241,8 @@ def test_a_price_needs_no_configuration(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_stops_reading_causes_no_noise(folder: Path) -> None:
-    command = f"{sys.executable} -m gateway.cli.main price gpt-4o --format json | head -c 1"
-    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, timeout=60)
+    piped = f"{sys.executable} -m gateway.cli.main price gpt-4o --format json | head -c 1"
+    done = subprocess.run(piped, shell=True, cwd=folder, capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import ssl
@@ -15,12 +16,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from support import command
+
 
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
+    """A port that nothing listens on. The kernel gives none of these to anybody who asks for any port, so that none is
+    taken by another test's connection before it is used."""
+    while True:
+        port = 12_000 + secrets.randbelow(20_000)
+        with socket.socket() as one:
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 @dataclass
@@ -138,8 +147,7 @@ class Gateway:
 
     def cli(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command of spendgate against this gateway's configuration."""
-        command = [sys.executable, "-m", "gateway.cli.main", *args, "--config", str(self.path)]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **self.env}, timeout=60)
+        done = command.run([*args, "--config", str(self.path)], Path.cwd(), {**os.environ, **self.env})
         if check and done.returncode:
             raise RuntimeError(f"{args}: exit {done.returncode}: {done.stderr}")
         return done
