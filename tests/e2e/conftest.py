@@ -7,10 +7,21 @@ from pathlib import Path
 
 import corpus
 import pytest
+import trustme
 from support.gateway import Gateway
 from support.replay import replay
 
 KEY = "sk-test-sdk-key"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """All is plain HTTP on loopback here, but each SDK's client reads the whole file of authorities: a short one."""
+    path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(path))
+        yield
 
 
 @pytest.fixture(scope="session")
