@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from support import history
 from support.gateway import Gateway
@@ -52,7 +53,7 @@ class Visitor:
 
     def _said(self, message: Any) -> None:
         if message.type in ("error", "warning"):
-            self.errors.append(f"{message.type}: {message.text}")
+            self.errors.append(f"{message.type}: {message.text} ({urlsplit(message.location['url']).path})")
 
     def _asked(self, request: Any) -> None:
         if not request.url.startswith((self.base + "/", "data:", "blob:")):
