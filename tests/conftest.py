@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 HERE = Path(__file__).parent
 for folder in (HERE, HERE / "wire", HERE / "ledger", HERE / "prove"):
@@ -18,6 +19,11 @@ for name in ("COLUMNS", "LINES"):
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # a run that a shell started in the background: what tests start would never hear of Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# how long an example takes is the machine's affair, not the code's
+settings.register_profile("spendgate", deadline=None)
+settings.load_profile("spendgate")
 
 
 @pytest.fixture(scope="session")
