@@ -40,7 +40,6 @@ from gateway.ledger.recovery import recover
 from gateway.ledger.schema import migrate
 from gateway.ledger.single import DirectoryLock
 from gateway.ledger.sqlite import SqliteLedger
-from gateway.ledger.view import SqliteView
 from gateway.log import set_up
 from gateway.metrics import Metrics, QuotaSample
 from gateway.metrics.process import samples
@@ -48,7 +47,6 @@ from gateway.offload import Offloader
 from gateway.parts import Parts
 from gateway.ports import ClientPort
 from gateway.quota.engine import Quotas
-from gateway.quota.replay import load as load_quotas
 from gateway.quota.rule import UNITS
 from gateway.quota.waiting import WaitingLine
 from gateway.quota.windows import FOREVER
@@ -116,7 +114,6 @@ class App:
                 self.metrics.recovered(record)
         self.ledger = SqliteLedger(path, loop, queue_rows=config.ledger.queue_rows, committed=self.metrics.committed)
         self.reader = LedgerReader(path)
-        self.view = SqliteView(path)
         self.pool = Pool(self.clock, loop)
         self._build(loop, path)
         self.ledger.start()
@@ -158,7 +155,6 @@ class App:
         self.webhooks = Webhooks(self.ledger, clock, self.log)
         self.desk.told.append(self.webhooks.wake)
         quotas = Quotas(assembly.rules_of(config), max_counters=config.max_quota_counters, observe=self.desk.note)
-        load_quotas(quotas, self.view, clock.now_ns())
         self.desk.start(quotas)
         line = WaitingLine(clock)
         quotas.on_freed(line.pump)

@@ -12,15 +12,17 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from gateway.ledger import releases
+from gateway.ledger.rows import GROUP_COLUMNS
 from gateway.ledger.sqlite import SqliteLedger
 from gateway.ledger.view import SqliteView
 from gateway.ports import Clock
 from gateway.quota import journal
 from gateway.quota.changes import changed_rules
-from gateway.quota.engine import Event, Quotas
+from gateway.quota.engine import Amounts, Event, Quotas, Subject
 from gateway.quota.grants import Grant, GrantWatch, end_grant, insert_grant, raises_of
 from gateway.quota.reload import RuleChange
-from gateway.quota.replay import Difference, differences, photo
+from gateway.quota.replay import Difference, differences, load, photo
 from gateway.quota.rule import Rule
 
 LOOK_SECONDS = 1.0
@@ -38,16 +40,20 @@ class QuotaDesk:
         self._quotas = quotas
         self._view = SqliteView(ledger.path)
         self._grants = GrantWatch(ledger.path)
+        self._released = 0
+        """The newest release that the counters know."""
         self.grants: list[Grant] = []
         self.counts: dict[tuple[str, str], int] = {}
         """Events by quota and kind."""
         self.told: list[Callable[[], None]] = []
 
     def start(self, quotas: Quotas) -> None:
-        """Before the first call: what was granted and what was exhausted before."""
+        """Before the first call: what was used, what was granted and what was exhausted before."""
         now_ns = self._clock.now_ns()
         connection = sqlite3.connect(self._ledger.path)
         try:
+            self._released = releases.newest(connection)
+            load(quotas, self._view.up_to(self._released), now_ns)
             for quota, bucket, unit in journal.exhausted(connection):
                 quotas.was_exhausted(quota, bucket, unit, now_ns)
         finally:
@@ -64,7 +70,8 @@ class QuotaDesk:
         try:
             if change.new:
                 # on the writer: what was settled before this moment is in the ledger then, what comes after is noted
-                await self._ledger.execute(lambda _: change.load(self._view, now_ns))
+                view = self._view.up_to(self._released)
+                await self._ledger.execute(lambda _: change.load(view, now_ns))
         except BaseException:
             change.abandon()
             raise
@@ -95,6 +102,7 @@ class QuotaDesk:
         now_ns = self._clock.now_ns()
         quotas = self._quotas()
         self.look_at_grants(quotas, now_ns)
+        self.look_at_releases(quotas, now_ns)
         quotas.look(now_ns)
         self._clock.after(LOOK_SECONDS, self._look)
 
@@ -109,6 +117,15 @@ class QuotaDesk:
         for grant in found:
             if grant.id not in known:
                 self.note(_granted(grant))
+
+    def look_at_releases(self, quotas: Quotas, now_ns: int) -> None:
+        """Take up what a statement gave back since the last look. A ledger that can't be read changes nothing."""
+        for number, one in self._grants.released_after(self._released):
+            of = dict(zip(GROUP_COLUMNS, one.group, strict=True))
+            tags = tuple(sorted(msgspec.json.decode(of["tags"]).items()))
+            subject = Subject(of["team"], of["workflow"], of["key_id"], of["provider"], of["model_requested"], tags)
+            quotas.give_back(subject, one.started_ns, Amounts(one.nanousd, one.input_tokens, one.output_tokens), now_ns)
+            self._released = number
 
     async def grant(self, grant: Grant) -> Grant:
         """Write a grant and let it hold at once."""
@@ -130,8 +147,8 @@ class QuotaDesk:
         the time it runs, and nothing that is settled later.
         """
         quotas, now_ns = self._quotas(), self._clock.now_ns()
-        live, rules = photo(quotas, now_ns), quotas.rules
-        found: list[Difference] = await self._ledger.execute(lambda _: differences(live, rules, self._view, now_ns))
+        live, rules, view = photo(quotas, now_ns), quotas.rules, self._view.up_to(self._released)
+        found: list[Difference] = await self._ledger.execute(lambda _: differences(live, rules, view, now_ns))
         return found
 
 

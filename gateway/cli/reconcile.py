@@ -57,11 +57,12 @@ def run(options: argparse.Namespace) -> int:
     try:
         cells = scope.cells(connection)
         found = scope.entries(connection, cells) if options.book else []
+        given_back = scope.releases(connection, cells) if options.book else []
     finally:
         connection.close()
     _show(cells, by, options.format, scope)
     if options.book:
-        _book(options, found)
+        _book(options, found, given_back)
     return 0
 
 
@@ -115,6 +116,15 @@ class _Scope:
         if not cells:
             return []
         return entries(
+            connection, cells, self.providers, self.dimension, self.project_of,
+            models=self.models, projects=self.projects,
+        )  # fmt: skip
+
+    def releases(self, connection: Any, cells: list[Cell]) -> Any:
+        """What quotas hold less of calls whose cost was not known."""
+        from gateway.finops.releasing import releases
+
+        return releases(
             connection, cells, self.providers, self.dimension, self.project_of,
             models=self.models, projects=self.projects,
         )  # fmt: skip
@@ -178,17 +188,21 @@ def _projects(options: argparse.Namespace, config: Config, providers: list[str])
     return found
 
 
-def _book(options: argparse.Namespace, found: Any) -> None:
+def _book(options: argparse.Namespace, found: Any, given_back: Any) -> None:
     from gateway.finops.booking import book
     from gateway.ledger.schema import connect
 
     connection = connect(ledger_file(options))
     try:
-        new = book(connection, found, time.time_ns(), getpass.getuser(), options.why)
+        new = book(connection, found, time.time_ns(), getpass.getuser(), options.why, given_back)
     finally:
         connection.close()
     total = dollars(sum(one.nanousd for one in found))
-    print(f"booked {new:,} adjustments, {total} USD", file=sys.stderr if options.format != "table" else sys.stdout)
+    out = sys.stderr if options.format != "table" else sys.stdout
+    if given_back:
+        less = dollars(sum(one.nanousd for one in given_back))
+        print(f"quotas hold {less} USD less of {len(given_back):,} calls whose cost was not known", file=out)
+    print(f"booked {new:,} adjustments, {total} USD", file=out)
 
 
 def _show(cells: list[Cell], by: list[str], style: str, scope: _Scope) -> None:

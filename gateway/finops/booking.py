@@ -12,7 +12,9 @@ import msgspec
 from gateway.finops.allocation import split
 from gateway.finops.reconcile import Cell, Side
 from gateway.finops.series import DAY_NS, day_start_ns
+from gateway.ledger import releases
 from gateway.ledger.edges import id_bounds
+from gateway.ledger.releases import Release
 from gateway.ledger.rows import HOUR_NS, OWNER_COLUMNS
 from gateway.reports.spend import column_of, spend
 from gateway.statements.charge import WEB_SEARCH, model_key
@@ -154,8 +156,15 @@ def _weights(known: Mapping[tuple[str, ...], tuple[int, int]]) -> dict[tuple[str
     return by_cost if any(by_cost.values()) else {group: tokens for group, (_, tokens) in known.items()}
 
 
-def book(connection: sqlite3.Connection, found: Sequence[Entry], now_ns: int, who: str, why: str) -> int:
-    """Write the entries in one transaction; answers how many were new."""
+def book(
+    connection: sqlite3.Connection,
+    found: Sequence[Entry],
+    now_ns: int,
+    who: str,
+    why: str,
+    given_back: Sequence[Release] = (),
+) -> int:
+    """Write the entries, and what quotas hold less, in one transaction; answers how many entries were new."""
     columns = ", ".join(OWNER_COLUMNS)
     rows = [
         (
@@ -173,8 +182,10 @@ def book(connection: sqlite3.Connection, found: Sequence[Entry], now_ns: int, wh
             f"cost_lines, {columns}) VALUES ({', '.join('?' * (10 + len(OWNER_COLUMNS)))})",
             rows,
         )
+        new = connection.total_changes - before
+        releases.insert(connection, given_back, now_ns, who, why)
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
-    return connection.total_changes - before
+    return new

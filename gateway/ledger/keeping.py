@@ -70,7 +70,7 @@ def restore(copy: Path, ledger: Path) -> dict[str, int]:
     target = connect(ledger)
     try:
         counts = {"records": _records(source, target), "sums": _old_rollups(source, target)}
-        for table in ("adjustments", "keys", "quota_grants"):
+        for table in ("adjustments", "keys", "quota_grants", "releases"):
             counts[table] = _rows(source, target, table)
         return counts
     finally:

@@ -245,6 +245,19 @@ def _views() -> list[str]:
     ]
 
 
+@MIGRATIONS()
+def releases(db: Any) -> None:
+    """What statements gave back of calls whose true cost was not known."""
+    texts = ", ".join(f"{name} TEXT NOT NULL" for name in GROUP_COLUMNS)
+    db.execute(
+        "CREATE TABLE releases (id TEXT NOT NULL UNIQUE, request_id TEXT NOT NULL, started_ns INTEGER NOT NULL, "
+        "at_ns INTEGER NOT NULL, nanousd INTEGER NOT NULL, input_tokens INTEGER NOT NULL, "
+        f"output_tokens INTEGER NOT NULL, who TEXT NOT NULL, why TEXT NOT NULL, {texts})"
+    )
+    db.execute("CREATE INDEX releases_started ON releases (started_ns)")
+    db.execute("CREATE INDEX releases_request ON releases (request_id)")
+
+
 def _follow(db: Any) -> None:
     """Sums of usage fields that are newer than the file."""
     known = {column.name for column in db["hours"].columns}

@@ -13,6 +13,8 @@ from gateway.ledger.edges import id_bounds
 from gateway.ledger.rows import BROKEN, GROUP_BITS, GROUP_MASK, HOUR_NS
 from gateway.ledger.schema import connect_reader
 
+MAX_RELEASE = (1 << 63) - 1
+
 
 class Spent(msgspec.Struct, frozen=True):
     """What one group of calls holds of the quotas that match it."""
@@ -31,19 +33,27 @@ class Spent(msgspec.Struct, frozen=True):
 
 class UsageView(Protocol):
     def spent(self, since_ns: int, until_ns: int) -> Iterator[Spent]:
-        """All calls started in ``[since_ns, until_ns)`` that were not rejected, grouped by what rules match on."""
+        """All calls started in ``[since_ns, until_ns)`` that were not rejected, grouped by what rules match on. What
+        was released of them comes as groups of its own, with negative amounts."""
         ...
 
 
 class SqliteView:
-    """Full hours come from rollups, the rest from records."""
+    """Full hours come from rollups, the rest from records; less what was released, up to the release that has the
+    number ``last_release``."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, last_release: int = MAX_RELEASE) -> None:
         self._path = path
+        self._last_release = last_release
+
+    def up_to(self, last_release: int) -> SqliteView:
+        """The same without what was released later."""
+        return SqliteView(self._path, last_release)
 
     def spent(self, since_ns: int, until_ns: int) -> Iterator[Spent]:
         connection = connect_reader(self._path)
         try:
+            yield from self._released(connection, since_ns, until_ns)
             first_hour = -(-since_ns // HOUR_NS)
             last_hour = until_ns // HOUR_NS
             if first_hour >= last_hour:
@@ -63,6 +73,15 @@ class SqliteView:
             f"SELECT team, workflow, key_id, provider, model_requested, tags, {sums} FROM hours CROSS JOIN groups "  # noqa: S608
             f"ON groups.id = (hours.id & {GROUP_MASK}) WHERE hours.id >= ? AND hours.id < ? GROUP BY groups.id",
             (first << GROUP_BITS, last << GROUP_BITS),
+        )
+        yield from _spent(rows)
+
+    def _released(self, connection: sqlite3.Connection, since_ns: int, until_ns: int) -> Iterator[Spent]:
+        rows = connection.execute(
+            "SELECT team, workflow, key_id, provider, model_requested, tags, -sum(nanousd), -sum(input_tokens), "
+            "-sum(output_tokens), 0 FROM releases WHERE started_ns >= ? AND started_ns < ? AND rowid <= ? "
+            "GROUP BY 1, 2, 3, 4, 5, 6",
+            (since_ns, until_ns, self._last_release),
         )
         yield from _spent(rows)
 

@@ -148,6 +148,17 @@ class Quotas:
             for tell in list(self._freed):
                 tell()
 
+    def give_back(self, subject: Subject, reserved_ns: int, more: Amounts, now_ns: int) -> None:
+        """What a call is now known not to have used, in the windows in which it was reserved: it counts no more."""
+        vector = more.vector()
+        used = (-vector[0], -vector[1], -vector[2], -vector[3], 0, 0)
+        for counter in self.counters.plan(subject, now_ns).counters:
+            counter.book(reserved_ns, used)
+        if self._noted is not None:
+            self._noted.append((Reservation("", subject, used, [], (), reserved_ns), used))
+        for tell in list(self._freed):
+            tell()
+
     def on_freed(self, tell: Callable[[], None]) -> None:
         """Call ``tell`` whenever something is given back."""
         self._freed.append(tell)

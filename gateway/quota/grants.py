@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.ledger import releases
+from gateway.ledger.releases import Release
 from gateway.ledger.schema import connect_reader
 from gateway.quota.rule import UNITS, Raise
 
@@ -64,7 +66,7 @@ def raises_of(grants: list[Grant]) -> dict[str, list[Raise]]:
 
 
 class GrantWatch:
-    """Notices grants that another process wrote. A look costs one small query."""
+    """Notices grants and releases that another process wrote. A look costs two small queries."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -85,6 +87,16 @@ class GrantWatch:
             return None
         self._known = found
         return found
+
+    def released_after(self, number: int) -> list[tuple[int, Release]]:
+        """Releases that another process wrote after the one with this number. Never raises, as ``changed``."""
+        if self._connection is None:
+            return []
+        try:
+            return list(releases.after(self._connection, number))
+        except sqlite3.Error:
+            self.close()
+            return []
 
     def close(self) -> None:
         if self._connection is not None:
