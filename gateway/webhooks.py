@@ -95,7 +95,7 @@ class Webhooks:
         body = slack(event) if hook.format == "slack" else msgspec.json.encode(event)
         host = urlsplit(hook.url).hostname or ""
         pause, reason = FIRST_PAUSE_SECONDS, ""
-        for _ in range(TRIES):
+        for left in reversed(range(TRIES)):
             headers = {"Content-Type": "application/json", EVENT_ID: str(event.id)}
             if hook.secret:
                 headers[SIGNATURE] = sign(hook.secret, self._clock.now_ns() // 1_000_000_000, body)
@@ -108,10 +108,19 @@ class Webhooks:
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 reason = type(error).__name__
             self._count(host, "failed")
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            if left:
+                await self._pause(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
         self._count(host, "given_up")
         self._log.error("a webhook was given up", extra={"fields": {"host": host, "event": event.id, "reason": reason}})
+
+    async def _pause(self, seconds: float) -> None:
+        over = asyncio.Event()
+        timer = self._clock.after(seconds, over.set)
+        try:
+            await over.wait()
+        finally:
+            timer.cancel()
 
     def _count(self, host: str, result: str) -> None:
         self.counts[host, result] = self.counts.get((host, result), 0) + 1
