@@ -76,6 +76,8 @@ class Admitted(msgspec.Struct):
     clamped: int | None = None
     extends: int = 0
     """Output tokens to which a small reservation may grow with the answer; 0: it is whole."""
+    limited: bytes = b""
+    """The limit on tools that was put into the request, as ``name=number``."""
 
     def price_of(self, model: str) -> Price | None:
         """The price of the model that answered, else of the one that was asked for."""

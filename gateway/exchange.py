@@ -22,6 +22,7 @@ from gateway.extension import PLAIN, Extension, framing_of
 from gateway.heard import Heard, ends_by_closing
 from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, UPSTREAM_TIMEOUT
 from gateway.ledger.store import LedgerFull, LedgerUnavailable
+from gateway.loops import bounded, clamped
 from gateway.near import Near, behind_others
 from gateway.parts import Parts
 from gateway.ports import CredentialUnavailable, Failure, Header, RequestHead, UpstreamPort
@@ -96,6 +97,11 @@ class Exchange(Settling):
             self._refuse(call, None)
             return
         self._call = call
+        if call.facts.turns > 1 or call.facts.unbounded:
+            refused = bounded(parts, call)
+            if refused is not None:
+                self._refuse(refused[0], call, refused[1])
+                return
         shortage = behind_others(parts, call) or reserve(parts, call)
         if shortage is None:
             self._open()
@@ -188,8 +194,8 @@ class Exchange(Settling):
         elif not meter.rewrites:
             self._length = fields.content_length
         out.append((b"x-spendgate-request-id", call.entry.request_id.encode()))
-        if call.clamped is not None:
-            out.append((b"x-spendgate-clamped", b"%d" % call.clamped))
+        if call.clamped is not None or call.limited:
+            out.append((b"x-spendgate-clamped", clamped(call)))
         self._checkpoint_at = self._sent_at + CHECKPOINT_SECONDS
         if call.extends and status < 300:
             self._extension = Extension(

@@ -11,6 +11,8 @@ from gateway.config.values import moment_ns
 
 Scope = tuple[object, ...]
 Found = tuple[tuple[str | int, ...], str, str]
+_INPUT_UNITS = frozenset(("usd", "tokens", "input_tokens"))
+"""Limits that a loop of the provider's tools can pass."""
 _OUTPUT_UNITS = frozenset(("usd", "tokens", "output_tokens"))
 """Limits that a smaller output limit can meet."""
 
@@ -56,6 +58,9 @@ def _contradictions(path: tuple[str, int], quota: QuotaConfig) -> Iterator[Found
         for key in ("clamp", "extend", "queue_seconds"):
             if getattr(quota, key):
                 yield (*path, key), "has no effect on a rule that only warns", 'Drop it, or set action = "block".'
+    if quota.unbounded == "refuse" and (quota.action == "warn" or not units & _INPUT_UNITS):
+        message = f"has no effect on a rule that only warns, or has no limit on {', '.join(sorted(_INPUT_UNITS))}"
+        yield (*path, "unbounded"), message, ""
     for key in ("clamp", "extend"):
         if getattr(quota, key) and not units & _OUTPUT_UNITS:
             message = f"needs a limit on {', '.join(sorted(_OUTPUT_UNITS))}: a shorter answer can't meet the others"

@@ -90,6 +90,7 @@ class QuotaConfig(Table):
     warn_at: tuple[Share, ...] = ()
     clamp: bool = False
     extend: bool = False
+    unbounded: Literal["allow", "refuse"] = "allow"
     queue_seconds: Number = 0.0
     queue_length: Positive = 1000
     overflow: Literal["refuse", "shared"] = "refuse"

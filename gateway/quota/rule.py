@@ -53,6 +53,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Shares of the limit as fractions, ascending."""
     clamp: bool = False
     extend: bool = False
+    proven: bool = False
+    """Only calls whose cost has a proven bound get through."""
     queue_seconds: float = 0.0
     queue_length: int = 1000
     shared_overflow: bool = False
@@ -89,6 +91,7 @@ def from_config(config: QuotaConfig) -> Rule:
         warn_at=tuple(sorted((_fraction(share) for share in config.warn_at), key=lambda f: f[0] / f[1])),
         clamp=config.clamp,
         extend=config.extend,
+        proven=config.unbounded == "refuse",
         queue_seconds=config.queue_seconds,
         queue_length=config.queue_length,
         shared_overflow=config.overflow == "shared",

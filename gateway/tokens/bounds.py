@@ -35,6 +35,13 @@ class Bound(msgspec.Struct, frozen=True):
     """Units that are not tokens, by their ``Usage`` field."""
 
 
+def looped(limit: Bound, facts: Facts, model: ModelLimits) -> Bound:
+    """``limit`` with the context window as input once a turn, where the provider runs a loop of tools."""
+    if facts.turns <= 1:
+        return limit
+    return Bound(model.context_window * facts.turns, limit.output_tokens, limit.units)
+
+
 def bound(facts: Facts, model: ModelLimits) -> Bound:
     """Input by bytes or by the context window, output by the request's limit or the model's maximum."""
     window = model.context_window

@@ -36,6 +36,10 @@ OVERHEAD_TOKENS = 1024
 _BLOCK_INDEX = re.compile(rb'"index":\s*(\d{1,6})')
 
 
+LOOP_TURNS = 10
+"""Iterations of the loop in which Anthropic runs its tools, then it answers ``pause_turn``: "Handling stop reasons"."""
+
+
 class MessageBody(msgspec.Struct):
     model: Any = None
     stream: Any = None
@@ -58,6 +62,7 @@ def read_message(api: str, model: str, body: bytes, *, stream: bool | None = Non
     if limit is None:
         limit = count(fields.max_tokens_to_sample)
     tools = Reach() if fields.tools is NONE else reach(fields.tools)
+    loops = tools.open or b'"mcp_servers"' in body
     return Facts(
         api=api,
         model=model or text(fields.model),
@@ -69,6 +74,9 @@ def read_message(api: str, model: str, body: bytes, *, stream: bool | None = Non
         max_output=UNLIMITED if limit is None else limit,
         units_bound={"web_search_requests": tools.searches} if tools.searches else {},
         service_tier="fast" if fields.speed == "fast" else text(fields.service_tier, 40),
+        turns=LOOP_TURNS if loops else 1,
+        unbounded="a web search may be repeated without end" if tools.unlimited else "",
+        bounded_by="max_uses" if tools.unlimited else "",
     )
 
 

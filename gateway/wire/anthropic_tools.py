@@ -32,8 +32,11 @@ class Reach(msgspec.Struct):
     open: bool = False
     overhead: int = 0
     searches: int = 0
+    unlimited: bool = False
+    """A search without ``max_uses`` is among them."""
 
 
+_tool = msgspec.json.Decoder(Tool).decode
 _tools = msgspec.json.Decoder(list[Tool]).decode
 
 
@@ -56,4 +59,14 @@ def reach(raw: msgspec.Raw) -> Reach:
         if isinstance(kind, str) and kind.startswith("web_search"):
             uses = count(tool.max_uses)
             found.searches += SEARCHES if uses is None else uses
+            found.unlimited = found.unlimited or uses is None
     return found
+
+
+def lacks_limit(raw: bytes) -> bool:
+    """True for a tool that searches, and says not how often at most."""
+    try:
+        tool = _tool(raw)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(tool.type, str) and tool.type.startswith("web_search") and count(tool.max_uses) is None

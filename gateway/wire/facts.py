@@ -43,3 +43,11 @@ class Facts(msgspec.Struct):
     """False: the stream reports usage only on demand and the client did not ask."""
     service_tier: str = ""
     """The tier that was asked for."""
+
+    # a loop of tools that the provider runs itself
+    turns: int = 1
+    """How often the provider reads the context for one answer, at most."""
+    unbounded: str = ""
+    """Not empty: what has no documented end, in words."""
+    bounded_by: str = ""
+    """The request's member that would give it one; empty: there is none."""

@@ -85,7 +85,8 @@ def read_generate(operation: str, model: str, body: bytes) -> Facts:
     configs = (table(fields.generationConfig), table(fields.generation_config))
     limit = _largest(configs, LIMITS)
     choices = _largest(configs, CHOICES) or 1
-    outside = _runs_tools(fields.tools) or _outside(body)
+    tools = _runs_tools(fields.tools)
+    outside = tools or _outside(body)
     units = {}
     if api == "predict":
         units = {"output_images": count(table(fields.parameters).get("sampleCount")) or 4}
@@ -105,6 +106,7 @@ def read_generate(operation: str, model: str, body: bytes) -> Facts:
         output_free=api in ("gemini_embed", "predict"),
         units_bound=units,
         service_tier=text(tier, 40),
+        unbounded="tools that Google runs may be called without end" if tools else "",
     )
 
 

@@ -173,6 +173,18 @@ def tools_of(fields: Body) -> list[str]:
         return []
 
 
+def runs_tools(fields: Body) -> bool:
+    """True where tools may run that are not the caller's own: named ones, or such of an agent that lies elsewhere."""
+    if fields.agent_id is not None:
+        return True
+    if _absent(fields.tools):
+        return False
+    try:
+        return any(tool.type not in CLIENT_TOOLS for tool in _tools(fields.tools))
+    except (ValueError, RecursionError):
+        return True
+
+
 def _absent(raw: msgspec.Raw) -> bool:
     return raw is NONE or memoryview(raw)[0] == _NULL
 

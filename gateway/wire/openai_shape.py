@@ -21,7 +21,7 @@ from gateway.wire.json_read import parse
 from gateway.wire.meter import JsonMeter, Reader, SilentMeter, SseMeter, StrippingSseMeter, form_of, header
 from gateway.wire.multipart import form_field
 from gateway.wire.numbers import count, text
-from gateway.wire.openai_request import Body, characters, choices, extent, read_body, reranked
+from gateway.wire.openai_request import Body, characters, choices, extent, read_body, reranked, runs_tools
 from gateway.wire.openai_searches import BOUND, searches_bound, take_searches
 from gateway.wire.openai_strip import strip_usage
 from gateway.wire.openai_usage import milliseconds, read_usage
@@ -204,7 +204,7 @@ class OpenAIShape:
         asked = isinstance(options, dict) and options.get("include_usage") is True
         reach = extent(fields)
         # by position: names cost several times as much
-        return Facts(
+        facts = Facts(
             api,
             text(fields.model),
             stream,
@@ -221,6 +221,22 @@ class OpenAIShape:
             not stream or asked or api not in self.asks,
             text(fields.service_tier, 40),
         )
+        if reach.open and runs_tools(fields):
+            self._loop(facts, fields)
+        return facts
+
+    limits_tools: ClassVar[bool] = False
+    """Its Responses take ``max_tool_calls``."""
+
+    def _loop(self, facts: Facts, fields: Body) -> None:
+        """The provider runs tools: how often it reads the context for that, at most."""
+        most = count(fields.max_tool_calls) if self.limits_tools and facts.api == "responses" else None
+        if most is not None:
+            facts.turns = most + 1
+            return
+        facts.unbounded = "tools that the provider runs may be called without end"
+        if self.limits_tools and facts.api == "responses":
+            facts.bounded_by = "max_tool_calls"
 
     def _units(self, api: str, fields: Body, body: bytes) -> dict[str, int]:
         if api == "images":

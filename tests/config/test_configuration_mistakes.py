@@ -128,6 +128,7 @@ def test_all_problems_come_at_once_in_the_order_of_the_file() -> None:
             "needs a limit on output_tokens, tokens, usd",
         ),
         (QUOTA + 'usd=1\nwindow="day"\nqueue_seconds=3', "quotas[0].queue_seconds", "can only wait for concurrent"),
+        (QUOTA + 'requests=1\nwindow="day"\nunbounded="refuse"', "quotas[0].unbounded", "has no limit on input_tokens"),
         (QUOTA + 'usd=1\nwindow="day"\nper=["team","team"]', "quotas[0].per", "names a dimension twice"),
         (
             QUOTA + 'usd=1\nwindow="day"\noverrides=[{tokens=5, until=2026-12-01}]',

@@ -23,6 +23,7 @@ class Groq(OpenAIShape):
         facts = super().read(method, target, content_type, body)
         if "compound" in facts.model:
             facts.input_open = True
+            facts.unbounded = "a compound system may call its tools without end"
         return facts
 
     def usage_of(self, document: dict[str, Any]) -> Any:

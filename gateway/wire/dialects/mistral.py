@@ -50,6 +50,7 @@ class Mistral(OpenAIShape):
             facts.units_bound = {"pages": 1000}
         elif facts.api == "conversations":
             facts.input_open = True
+            facts.unbounded = "a conversation's connectors may be called without end"
         if facts.input_open and facts.api in ("chat", "conversations"):
             facts.units_bound = {"web_search_requests": SEARCHES}
         return facts

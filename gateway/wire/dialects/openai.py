@@ -9,6 +9,7 @@ class OpenAI(OpenAIShape):
     base_url = "https://api.openai.com"
     limit_key = b"max_completion_tokens"
     counts_searches = True
+    limits_tools = True
 
 
 DIALECT = OpenAI()

@@ -27,6 +27,7 @@ class Perplexity(OpenAIShape):
         facts = super().read(method, target, content_type, body)
         if "deep-research" in facts.model:
             facts.input_open = True
+            facts.unbounded = "deep research may search without end"
             facts.units_bound = {"web_search_requests": DEEP_SEARCHES}
         return facts
 
