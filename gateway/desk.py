@@ -89,8 +89,10 @@ class QuotaDesk:
     def _noted(self, event: Event, kept: journal.Kept | None, error: Exception | None) -> None:
         if kept is None and error is None:
             return
-        fields = {"quota": event.quota, "bucket": event.bucket, "unit": event.unit, "limit": event.limit}
-        fields |= {"used": event.used, "detail": event.detail, "who": event.who}
+        # in dollars, as ledger and webhooks say it
+        said = kept if kept is not None else event
+        fields = {"quota": said.quota, "bucket": said.bucket, "unit": said.unit, "limit": said.limit}
+        fields |= {"used": said.used, "detail": said.detail, "who": said.who}
         self._log.warning(f"quota {event.kind}", extra={"fields": {k: v for k, v in fields.items() if v != ""}})
         key = (event.quota, event.kind)
         if key in self.counts or len(self.counts) < MAX_COUNTS:

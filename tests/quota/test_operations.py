@@ -139,7 +139,8 @@ def test_events_are_told_once_each_to_the_ledger_the_log_and_the_webhooks(tmp_pa
                 stamp, code = (part.split("=")[1] for part in str(seen.header("x-spendgate-signature")).split(","))
                 right = hmac.new(b"hook-secret-1", f"{stamp}.".encode() + seen.body, hashlib.sha256).hexdigest()
                 assert code == right
-        assert gateway.log().count("quota exhausted") == 1
+        [told] = [line for line in gateway.log().splitlines() if "quota exhausted" in line]
+        assert "unit=usd limit=0.01 " in told
 
 
 def test_a_raise_holds_at_once_and_ends_and_is_kept_with_who_and_why(tmp_path: Path) -> None:
