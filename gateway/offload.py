@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from gateway.ledger.schema import is_trouble
+
 T = TypeVar("T")
 
 
@@ -23,7 +25,8 @@ class Offloader:
         def done(future: Future[T]) -> None:
             error = future.exception()
             if error is not None:
-                self._log.error("work in the background failed", exc_info=error)
+                expected = is_trouble(error)
+                self._log.error(f"work in the background failed: {error}", exc_info=None if expected else error)
             result = fallback if error is not None else future.result()
             self._loop.call_soon_threadsafe(then, result)
 

@@ -18,6 +18,8 @@ from gateway.admin.problem import problem, too_many
 from gateway.admin.query import BadQueryError, answer
 from gateway.admin.services import SERVICES, Services
 from gateway.config.values import is_loopback as is_loopback
+from gateway.ledger.schema import is_trouble
+from gateway.ledger.store import LedgerUnavailable
 from gateway.reports.spend import UnknownDimensionError
 from gateway.server.patience import Patient
 
@@ -96,11 +98,8 @@ async def _headers(request: web.Request, handler: Handler) -> web.StreamResponse
             response.headers["Allow"] = error.headers["Allow"]
     except (BadQueryError, UnknownDimensionError) as error:
         response = problem(400, "Bad query", f"{error}.")
-    except Exception:
-        logging.getLogger("spendgate.admin").exception(
-            "an admin request failed", extra={"fields": {"path": request.path}}
-        )
-        response = problem(500, "A defect", "This should have been answered. The gateway's log says more.")
+    except Exception as error:  # noqa: BLE001 - whoever asked is told
+        response = _failed(request, error)
     finally:
         if isinstance(connection, Patient):
             connection.ended()
@@ -113,6 +112,15 @@ async def _headers(request: web.Request, handler: Handler) -> web.StreamResponse
     headers.setdefault("Referrer-Policy", "no-referrer")
     headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
     return response
+
+
+def _failed(request: web.Request, error: Exception) -> web.Response:
+    log = logging.getLogger("spendgate.admin")
+    if isinstance(error, LedgerUnavailable) or is_trouble(error):
+        log.error("the ledger can't be used", extra={"fields": {"path": request.path, "why": str(error)}})
+        return problem(503, "The ledger can't be used", f"{error}.")
+    log.error("an admin request failed", exc_info=error, extra={"fields": {"path": request.path}})
+    return problem(500, "A defect", "This should have been answered. The gateway's log says more.")
 
 
 async def _me(request: web.Request) -> web.Response:

@@ -90,7 +90,7 @@ def _operation(method: str, path: str, summary: str, query: dict[str, str], body
 
 def _refusals(method: str, path: str, names: list[str]) -> list[str]:
     """The statuses that an operation may answer instead."""
-    found = ["400", "401", "403", "429"]
+    found = ["400", "401", "403", "429", "503"]
     if names or path == "/api/prices":
         found.append("404")
     if "/keys/{id}" in path:

@@ -272,6 +272,12 @@ def _follow(db: Any) -> None:
             db.execute(statement)
 
 
+_TROUBLE = (
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL,
+)  # fmt: skip
+
+
 class LedgerCorrupt(Exception):  # noqa: N818 - said in one line to a person
     """The file is no database, or a damaged one."""
 
@@ -286,23 +292,47 @@ def connect(path: Path, *, timeout: float = 5.0, create: bool = True) -> sqlite3
         check_same_thread=False,
         cached_statements=512,
     )
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA wal_autocheckpoint = 4000")
-    connection.execute("PRAGMA journal_size_limit = 67108864")
-    connection.execute("PRAGMA cache_size = -8192")
-    connection.execute("PRAGMA temp_store = MEMORY")
-    return connection
+    return _set(
+        connection,
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "wal_autocheckpoint = 4000",
+        "journal_size_limit = 67108864",
+        "cache_size = -8192",
+        "temp_store = MEMORY",
+    )
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
     """A connection that only reads; it never holds up a writer, nor is it held up."""
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0, check_same_thread=False)
     connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA query_only = 1")
-    connection.execute("PRAGMA cache_size = -65536")
-    connection.execute("PRAGMA mmap_size = 1073741824")
+    return _set(connection, "query_only = 1", "cache_size = -65536", "mmap_size = 1073741824")
+
+
+def _set(connection: sqlite3.Connection, *pragmas: str) -> sqlite3.Connection:
+    """Closes it where the file can't be read: a connection stands in a circle with its own cache, and would stay."""
+    try:
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether the file itself is broken, so that trying again does not help."""
+    return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_trouble(error: BaseException) -> bool:
+    """Whether it is the file, the disk or another program that makes SQLite fail, and not what was asked."""
+    return is_damage(error) or _code(error) in _TROUBLE
+
+
+def _code(error: BaseException) -> int:
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
 def migrate(path: Path) -> Path | None:

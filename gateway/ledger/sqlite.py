@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from gateway.ledger.record import Checkpoint, OpenEntry, Record
+from gateway.ledger.schema import is_damage
 from gateway.ledger.store import Done, LedgerFull, LedgerUnavailable
 from gateway.ledger.transactions import OPEN, SETTLE, TASK, Item, Task, Transactions
 from gateway.ledger.turns import Alone, Turns
@@ -31,7 +32,8 @@ RETRY_SECONDS = 0.25
 BUSY_SECONDS = 2.0
 BUSY_PAUSE_SECONDS = 0.01
 STOPPING_TRIES = 40
-"""At a stop with a disk that fails: what is not written by then is recovered at the next start."""
+"""At a stop with a disk that fails: what is not written by then is recovered at the next start. A damaged file is not
+tried again."""
 UNFIT = (ValueError, TypeError, OverflowError, sqlite3.DataError)
 """What is raised for a row that SQLite can't take, whatever the disk does."""
 WAIT: tuple[list[Item], bool] = ([], False)
@@ -248,14 +250,14 @@ class SqliteLedger:
                 written = self._write(batch, prepared)
             except (sqlite3.Error, OSError) as error:
                 batch = self._failed(batch, error)
-                prepared = False
+                prepared, damaged = False, is_damage(error)
             else:
                 self._reason = ""
                 self._call(self._written, written, time.perf_counter() - began)
                 return True
             if self._stopping:
                 tries_left -= 1
-                if not batch or not tries_left:
+                if not batch or not tries_left or damaged:
                     return False
             time.sleep(RETRY_SECONDS)
             batch += self._waiting(MAX_BATCH - len(batch))

@@ -49,6 +49,14 @@ class Transactions:
     def open(self) -> None:
         """Connect. Raises ``sqlite3.Error`` or ``OSError``."""
         connection = connect(self.path, timeout=0.0, create=False)
+        try:
+            self._begin_on(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self.connection = connection
+
+    def _begin_on(self, connection: sqlite3.Connection) -> None:
         file = self._file
         self._file = self._identity()
         if file != self._file:
@@ -59,7 +67,6 @@ class Transactions:
         own = "SELECT coalesce(max(id), ?) FROM open_requests WHERE id >= ? AND id < ?"
         row = connection.execute(own, (first, first, end)).fetchone()
         self._last_number = max(self._last_number, row[0])
-        self.connection = connection
 
     def _identity(self) -> tuple[int, int]:
         try:

@@ -210,7 +210,21 @@ def test_a_file_that_is_damaged_while_it_serves_refuses_calls_and_says_why(
         done = gateway.cli(*command, check=False)
         (line,) = done.stderr.splitlines()
         assert (done.returncode, "damaged" in line) == (1, True)
-    gateway.kill()
+    for _ in range(60):
+        assert asked_of_api(gateway) == (503, "The ledger can't be used")
+    assert gateway.process is not None
+    held = [os.readlink(one) for one in Path(f"/proc/{gateway.process.pid}/fd").iterdir()]
+    assert sum(one.startswith(str(path)) for one in held) < 30
+    assert gateway.stop() == 0
+    assert "Traceback" not in gateway.log(), gateway.log()[-3000:]
+
+
+def asked_of_api(gateway: Gateway) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(gateway.admin + "/api/requests", timeout=10) as answer:
+            return answer.status, ""
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)["title"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
