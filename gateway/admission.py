@@ -181,7 +181,8 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
     price = None
     limit = NOTHING_BOUND
     amounts = ONE_REQUEST
-    if facts.billable:
+    # what was spent before needs no price to be fetched, and nothing can be held for it
+    if facts.billable and not facts.fetches:
         found = listed_price(parts, provider, model, now_ns)
         if isinstance(found, Refusal):
             return found

@@ -161,7 +161,13 @@ def record_of(call: Admitted, reading: Reading, ending: Ending, estimated: Usage
         reading.region,
         entry.prompt_hash,
         entry.span,
+        reading.claim,
     )
+
+
+def charged(call: Admitted) -> Admitted:
+    """A call that fetched what is to be charged now."""
+    return msgspec.structs.replace(call, facts=msgspec.structs.replace(call.facts, billable=True))
 
 
 def checkpoint_of(call: Admitted, reading: Reading, usage: Usage, status: int, at_ns: int, seen: int) -> Checkpoint:

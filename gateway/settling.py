@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from gateway.admission import Admitted
 from gateway.call_state import State
 from gateway.delivery import Delivery
@@ -13,6 +15,7 @@ from gateway.quota.engine import Amounts
 from gateway.settlement import (
     Ending,
     Most,
+    charged,
     checkpoint_of,
     merge_estimate,
     narrow,
@@ -81,6 +84,25 @@ class Settling(Delivery):
             self._cut_by,
         )
         reading = self._meter.reading() if self._meter is not None else NO_READING
+        if reading.claim and call.facts.fetches:
+            self._fetched(call, reading, ending)
+            return
+        self._reckon(call, reading, ending)
+
+    def _fetched(self, call: Admitted, reading: Reading, ending: Ending) -> None:
+        """The answer tells of a use that has an id of its own: it is charged once."""
+
+        def told(first: bool) -> None:
+            self._call = charged(call) if first else replace(call, facts=replace(call.facts, billable=False))
+            self._reckon(self._call, reading if first else replace(reading, claim=""), ending)
+
+        if reading.usage is None:
+            told(False)
+        else:
+            self._parts.ledger.claim(call.provider.name, reading.claim, told)
+
+    def _reckon(self, call: Admitted, reading: Reading, ending: Ending) -> None:
+        parts = self._parts
         if needs_estimate(call, reading, ending):
             parts.offload(
                 lambda: self._estimate(call, reading),
@@ -108,9 +130,11 @@ class Settling(Delivery):
         reservation = call.reservation
         if reservation is not None:
             call.reservation = None
-            if parts.quotas.settle(reservation, Amounts(*held_of(record)), ending.ended_ns):
+            exceeded = parts.quotas.settle(reservation, Amounts(*held_of(record)), ending.ended_ns)
+            # what was used before could not be held here
+            if exceeded and not call.facts.fetches:
                 parts.observer.exceeded(call.provider.kind, call.facts.api)
-        if record.usage_source == "response" and record.outcome == COMPLETED:
+        if record.usage_source == "response" and record.outcome == COMPLETED and not call.facts.fetches:
             self._teach(record)
         parts.observer.settled(record, call.provider.kind)
         parts.ledger.settle(record, self._settled)

@@ -10,7 +10,8 @@ from gateway.exports.columns import Row, moment, usd, whole
 from gateway.exports.scope import GRAINS, Scope, billing, shared
 from gateway.ledger.rows import HOUR_NS
 
-TEXTS = {"reprice": "Calls priced again", "reconcile": "Difference from the provider's bill"}
+TEXTS = {"reprice": "Calls priced again", "reconcile": "Difference from the provider's bill",
+         "reported": "Estimate replaced by what was reported"}  # fmt: skip
 """By kind of adjustment."""
 
 

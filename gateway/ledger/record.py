@@ -113,5 +113,7 @@ class Record(msgspec.Struct):
     """The same for calls with the same prompt, see ``gateway.ledger.prompts``; 0: none was made."""
     span: str = ""
     """As the open entry's; not kept in the ledger."""
+    claim: str = ""
+    """As the reading's: what is charged once, see ``gateway.ledger.claims``; not kept in the record."""
     opened: bool = True
     """False: rejected before an open entry was written (nothing to close)."""

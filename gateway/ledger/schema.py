@@ -24,7 +24,7 @@ from gateway.ledger.rows import (
 )
 
 MIGRATIONS = Migrations("spendgate")
-LIGHT = ("prompt_hashes", "outcomes", "waste")
+LIGHT = ("prompt_hashes", "outcomes", "waste", "claims")
 """Migrations that leave every record and sum where it lies: no copy is made before them."""
 UNSPLIT = "unsplit_until"
 """The fact that names the newest record whose group may not be of its outcome yet; absent: all are."""
@@ -178,6 +178,16 @@ def waste(db: Any) -> None:
         "CREATE TABLE waste (hours INTEGER NOT NULL, first_hour INTEGER NOT NULL, calls INTEGER NOT NULL, "
         "sums TEXT NOT NULL, PRIMARY KEY (hours, first_hour))"
     )
+
+
+@MIGRATIONS()
+def claims(db: Any) -> None:
+    """What is reported more than once and charged once: see ``gateway.ledger.claims``."""
+    db.execute(
+        "CREATE TABLE claims (provider TEXT NOT NULL, id TEXT NOT NULL, request_id TEXT NOT NULL, "
+        "at_ns INTEGER NOT NULL, charged INTEGER NOT NULL, PRIMARY KEY (provider, id)) WITHOUT ROWID"
+    )
+    db.execute("CREATE INDEX claims_at_ns ON claims (at_ns)")
 
 
 def _groups_table(columns: Sequence[str], name: str = "groups") -> str:

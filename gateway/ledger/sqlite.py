@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.ledger.claims import Claims
 from gateway.ledger.record import Checkpoint, OpenEntry, Record
 from gateway.ledger.schema import is_damage
 from gateway.ledger.store import Done, LedgerFull, LedgerUnavailable
@@ -78,6 +79,7 @@ class SqliteLedger:
         """Refusals that were answered but not recorded, because the queue was full."""
         self.rows_unfit = 0
         """Rows that can't be written as they are. A call that was sent stays open: the next start recovers it."""
+        self._claims = Claims(self.run)
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
 
     # the event loop's side
@@ -104,7 +106,12 @@ class SqliteLedger:
             if done is not None:
                 self._loop.call_soon(done, None)
             return
+        if record.claim:
+            self._claims.settled(record)
         self._put((SETTLE, None, record, done))
+
+    def claim(self, provider: str, claim: str, then: Callable[[bool], None]) -> None:
+        self._claims.take(provider, claim, then)
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         transactions = self._transactions

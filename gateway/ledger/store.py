@@ -33,6 +33,11 @@ class Store(Protocol):
         (``opened`` False) is dropped then, and ``done`` told."""
         ...
 
+    def claim(self, provider: str, claim: str, then: Callable[[bool], None]) -> None:
+        """``then`` hears, on the event loop, whether the use that ``provider`` reports under ``claim`` is still to be
+        charged; True to one caller alone, see ``gateway.ledger.claims``."""
+        ...
+
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Remember how far a stream has come. The newest wins; rides in the next commit; never waited for."""
         ...

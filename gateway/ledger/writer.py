@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 
+from gateway.ledger.claims import claimed
 from gateway.ledger.days import closed_until
 from gateway.ledger.record import Record
 from gateway.ledger.rows import (
@@ -160,6 +161,8 @@ class Writer:
         rows = []
         hours: dict[int, list[int]] = {}
         for record in records:
+            if record.claim:
+                record = claimed(connection, record)
             group = group_of(record)
             group_id = self._groups.get(group) or self._new_group(connection, group, record)
             kind = kind_of(record)

@@ -51,3 +51,9 @@ class Facts(msgspec.Struct):
     """Not empty: what has no documented end, in words."""
     bounded_by: str = ""
     """The request's member that would give it one; empty: there is none."""
+
+    # what is reported again and again
+    fetches: bool = False
+    """True: the answer tells of a use that was charged before, perhaps: see ``Reading.claim``."""
+    claim: str = ""
+    """What ``Reading.claim`` is where the request tells it."""

@@ -21,6 +21,7 @@ from gateway.wire.json_read import parse
 from gateway.wire.meter import JsonMeter, Reader, SilentMeter, SseMeter, StrippingSseMeter, form_of, header
 from gateway.wire.multipart import form_field
 from gateway.wire.numbers import count, text
+from gateway.wire.openai_later import claim_of, fetched
 from gateway.wire.openai_request import Body, characters, choices, extent, read_body, reranked, runs_tools
 from gateway.wire.openai_searches import BOUND, searches_bound, take_searches
 from gateway.wire.openai_strip import strip_usage
@@ -35,7 +36,7 @@ __all__ = ["OpenAIReader", "OpenAIShape", "read_usage", "retry_headers", "strip_
 NEEDLES = (b'"usage"', b'"error"', b"[DONE]")
 RESPONSE_NEEDLES = (b'"response.completed"', b'"response.incomplete"', b'"response.failed"', b'"error"', b'"usage"')
 DOCUMENT_KEYS = ("usage", "model", "error", "service_tier", "duration", "usage_info", "x_groq", "timings", "status",
-                 "tool_usage")  # fmt: skip
+                 "tool_usage", "id", "background")  # fmt: skip
 ENDS = {
     "response.completed": False,
     "response.incomplete": False,
@@ -109,6 +110,8 @@ class OpenAIReader:
         tier = document.get("service_tier")
         if isinstance(tier, str):
             reading.service_tier = text(tier, 40)
+        if self._dialect.keeps_answers:
+            reading.claim = claim_of(document) or reading.claim
         usage = self._dialect.usage_of(document)
         if isinstance(usage, dict):
             into = reading.usage or Usage()
@@ -172,6 +175,8 @@ class OpenAIShape:
     """Operations whose streams report usage only when ``stream_options.include_usage`` asks for it."""
     counts_searches: ClassVar[bool] = False
     """Its answers tell of web searches as OpenAI's do, see ``gateway.wire.openai_searches``."""
+    keeps_answers: ClassVar[bool] = False
+    """Responses are made in the background and can be fetched, see ``gateway.wire.openai_later``."""
 
     # the request
 
@@ -190,7 +195,7 @@ class OpenAIShape:
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         api = self._operations.get((method, target)) or self._operation(method, target)
         if api == "other":
-            return Facts(api=api)
+            return (fetched(method, target) if self.keeps_answers else None) or Facts(api=api)
         if content_type[:19].lower() == b"multipart/form-data":
             return self._read_form(api, content_type, body)
         if api == "messages":

@@ -62,6 +62,9 @@ class Reading(msgspec.Struct, kw_only=True):
     """An error object came inside a successful status."""
     region: str = ""
     """Where it was served (Anthropic's ``inference_geo``), when the response says so."""
+    claim: str = ""
+    """The provider's id of what was used, where it is reported more than once (a response in the background, the
+    results of a batch); empty: it is reported once."""
     sample: bytes = b""
     """The first decoded bytes of an answer that reported no usage: material for an estimate."""
     decoded_bytes: int = 0

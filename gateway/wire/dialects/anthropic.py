@@ -20,7 +20,7 @@ from gateway.wire.framing.ndjson import Lines
 from gateway.wire.json_edit import set_value
 from gateway.wire.json_read import parse
 from gateway.wire.meter import FrameMeter
-from gateway.wire.numbers import table
+from gateway.wire.numbers import table, text
 from gateway.wire.numbers import total as sum_of
 from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.paths import plain_path
@@ -33,7 +33,7 @@ class BatchReader:
     """Results of a batch, one a line: the sum of what its messages used, at the batch tier."""
 
     def __init__(self, facts: Facts) -> None:
-        self.reading = Reading(service_tier="batch")
+        self.reading = Reading(service_tier="batch", claim=facts.claim)
         self.terminal = False
         self._facts = facts
 
@@ -86,7 +86,8 @@ class Anthropic:
             if path.endswith("/complete"):
                 return read_message("complete", "", body)
         elif path.endswith("/results") and "/messages/batches/" in path:
-            return Facts(api="batch_results", billable=True, output_free=False)
+            batch = path.split("/")[-2]
+            return Facts(api="batch_results", billable=True, output_free=False, fetches=True, claim=text(batch))
         return Facts()
 
     def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:

@@ -25,6 +25,7 @@ class Azure(OpenAIShape):
     limit_key = b"max_completion_tokens"
     counts_searches = True
     limits_tools = True
+    keeps_answers = True
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         facts = super().read(method, target, content_type, body)

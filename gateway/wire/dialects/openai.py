@@ -10,6 +10,7 @@ class OpenAI(OpenAIShape):
     limit_key = b"max_completion_tokens"
     counts_searches = True
     limits_tools = True
+    keeps_answers = True
 
 
 DIALECT = OpenAI()

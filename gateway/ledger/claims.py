@@ -1,0 +1,94 @@
+"""What a provider reports more than once is charged once: answers in the background, results of a batch.
+
+Such a use has an id of the provider's own. The first record with its report takes the claim to it, in the transaction
+in which it is written; a later record of the same id costs nothing. Where the id was known before its report, a record
+holds an estimate, which the report replaces: an adjustment takes it back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from gateway.ledger.record import Record
+from gateway.ledger.rows import HOUR_NS
+from gateway.wire.usage import Usage
+
+KEPT_NS = 60 * 24 * HOUR_NS
+"""OpenAI keeps answers for 30 days, Anthropic the results of a batch for 29."""
+MAX_TAKEN = 10_000
+_FIND = "SELECT request_id, charged FROM claims WHERE provider = ? AND id = ?"
+_CHARGE = (
+    "INSERT INTO claims (provider, id, request_id, at_ns, charged) VALUES (?, ?, ?, ?, 1) "
+    "ON CONFLICT (provider, id) DO UPDATE SET charged = 1"
+)
+_EXPECT = "INSERT OR IGNORE INTO claims (provider, id, request_id, at_ns, charged) VALUES (?, ?, ?, ?, 0)"
+_ADJUST = (
+    "INSERT OR IGNORE INTO adjustments (id, request_id, at_ns, hour, kind, reason, who, delta_nanousd, price, "
+    "cost_lines, team, workflow, key_id, provider, model, model_requested, tags) "
+    "SELECT ?, r.request_id, ?, r.started_ns / ?, 'reported', ?, '', -r.cost_nanousd - coalesce((SELECT "
+    "sum(delta_nanousd) FROM adjustments a WHERE a.request_id = r.request_id), 0), '', '[]', r.team, r.workflow, "
+    "r.key_id, r.provider, r.model, r.model_requested, r.tags FROM requests r WHERE r.request_id = ?"
+)
+Task = Callable[[sqlite3.Connection], Any]
+Run = Callable[[Task, Callable[[Any, "Exception | None"], None]], None]
+
+
+def claimed(connection: sqlite3.Connection, record: Record) -> Record:
+    """Take the claim of ``record``, or note that its report is expected. Answers the record to be written: without
+    usage and cost where another took the claim."""
+    key = record.provider, record.claim
+    if record.usage_source != "response":
+        connection.execute("DELETE FROM claims WHERE at_ns < ?", (record.ended_ns - KEPT_NS,))
+        if record.usage_source == "estimated":
+            connection.execute(_EXPECT, (*key, record.request_id, record.ended_ns))
+        return record
+    before = connection.execute(_FIND, key).fetchone()
+    if before is not None and before[1]:
+        return uncharged(record)
+    connection.execute(_CHARGE, (*key, record.request_id, record.ended_ns))
+    if before is not None:
+        mark = "adj_" + hashlib.sha256("|".join(("reported", *key)).encode()).hexdigest()[:26]
+        reason = f"its use was reported later: {record.request_id}"
+        connection.execute(_ADJUST, (mark, record.ended_ns, HOUR_NS, reason, before[0]))
+    return record
+
+
+def uncharged(record: Record) -> Record:
+    """The record of a call that told again of what was charged before."""
+    return msgspec.structs.replace(
+        record, usage=Usage(), usage_source="none", cost_nanousd=0, cost_lines=(), price="", priced=True
+    )
+
+
+class Claims:
+    """Whether a use is still to be charged, for one process. ``run`` executes a task on the writer's connection."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._taken: dict[tuple[str, str], None] = {}
+        """Claims that were taken here, the newest ones: what the ledger says may be older."""
+
+    def take(self, provider: str, claim: str, then: Callable[[bool], None]) -> None:
+        """``then`` hears whether the use is to be charged by whoever asks now; True once."""
+        key = provider, claim
+
+        def found(row: Any, error: Exception | None) -> None:
+            # where the ledger could not say, it decides when the record is written
+            free = key not in self._taken and (row is None or not row[1])
+            if free:
+                if len(self._taken) >= MAX_TAKEN:
+                    del self._taken[next(iter(self._taken))]
+                self._taken[key] = None
+            then(free)
+
+        self._run(lambda connection: connection.execute(_FIND, key).fetchone(), found)
+
+    def settled(self, record: Record) -> None:
+        """A record that has only an estimate leaves its claim to the next one."""
+        if record.usage_source != "response":
+            self._taken.pop((record.provider, record.claim), None)

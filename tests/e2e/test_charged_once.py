@@ -1,0 +1,195 @@
+"""What a provider reports again and again (answers in the background, results of a batch) is charged once."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import OpenAI
+from support.gateway import Gateway
+from support.upstream import CLOSE, LAST_CHUNK, Seen, Step, Upstream, answer, chunk, chunked_head
+from usages import SSE, sse
+
+KEY = "sk-test-once"
+USAGE = {"input_tokens": 1500, "output_tokens": 900, "output_tokens_details": {"reasoning_tokens": 64}}
+EXACT = {"input_tokens_total": 1500, "output_tokens_total": 900, "reasoning_tokens": 64}
+COST = 1500 * 2500 + 900 * 10_000
+"""GPT-4o: 2.5 and 10 dollars a million tokens, in nanodollars."""
+
+
+def response(name: str, status: str, *, background: bool = True) -> dict[str, Any]:
+    usage = USAGE if status == "completed" else None
+    said = [{"type": "message", "content": [{"type": "output_text", "text": "2 + 2 = 4"}]}] if usage else []
+    return {"id": name, "object": "response", "background": background, "status": status, "model": "gpt-4o-2024-08-06",
+            "output": said, "usage": usage, "error": None}  # fmt: skip
+
+
+class Provider:
+    """Makes responses that are done after two looks, and one batch."""
+
+    def __init__(self) -> None:
+        self.looks: dict[str, int] = {}
+
+    def __call__(self, seen: Seen) -> Iterator[Step]:
+        path = seen.target.partition("?")[0]
+        name = path.split("/")[3] if path.count("/") > 2 else ""
+        if path.endswith("/results"):
+            message = {"model": "claude-sonnet-4-5", "usage": {"input_tokens": 1000, "output_tokens": 100}}
+            line = {"custom_id": "a", "result": {"type": "succeeded", "message": message}}
+            yield answer(json.dumps(line).encode() + b"\n", "application/x-jsonl")
+        elif seen.method == "POST" and not name:
+            asked = json.loads(seen.body)
+            made = response(f"resp_{len(self.looks)}", "queued", background=asked.get("background", False))
+            self.looks[made["id"]] = 0
+            if not asked.get("background"):
+                made = response("resp_fore", "completed", background=False)
+            if not asked.get("stream"):
+                yield answer(json.dumps(made).encode())
+                return
+            yield chunked_head(SSE) + chunk(sse({"type": "response.created", "response": made}))
+            yield CLOSE
+        elif name == "resp_fore":
+            yield answer(json.dumps(response(name, "completed", background=False)).encode())
+        elif "stream=true" in seen.target:
+            ended = {"type": "response.completed", "response": response(name, "completed")}
+            yield chunked_head(SSE) + chunk(sse(ended)) + LAST_CHUNK
+        else:
+            self.looks[name] = self.looks.get(name, 0) + 1
+            done = self.looks[name] > 1 or path.endswith("/cancel")
+            yield answer(json.dumps(response(name, "completed" if done else "in_progress")).encode())
+
+
+def config(upstream: Upstream) -> str:
+    return f"""
+[providers.openai]
+kind = "openai"
+base_url = "{upstream.url}"
+api_key = "sk-real"
+[providers.anthropic]
+kind = "anthropic"
+base_url = "{upstream.url}"
+api_key = "sk-real"
+unpriced_models = "block"
+[[keys]]
+id = "once"
+secret = "{KEY}"
+team = "research"
+workflow = "evals"
+[[quotas]]
+name = "all"
+usd = 100.0
+window = "total"
+"""
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    with Upstream(Provider()) as upstream, Gateway(tmp_path, config(upstream)) as running:
+        yield running
+
+
+def ask(gateway: Gateway, method: str, path: str, body: Any = None) -> bytes:
+    host = gateway.url.partition("//")[2]
+    connection = http.client.HTTPConnection(host, timeout=20)
+    connection.request(method, path, json.dumps(body) if body is not None else None,
+                       {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"})  # fmt: skip
+    try:
+        return connection.getresponse().read()
+    except http.client.IncompleteRead as error:
+        return error.partial
+    finally:
+        connection.close()
+
+
+def spent(gateway: Gateway) -> int:
+    """What reports say was spent, adjustments included."""
+    found = json.loads(gateway.cli("report", "--by", "team", "--format", "json").stdout)
+    rows = found["rows"] if isinstance(found, dict) else found
+    return sum(round(float(row["cost_usd"]) * 1e9) for row in rows)
+
+
+def test_a_background_response_is_charged_when_its_usage_first_comes_and_never_again(gateway: Gateway) -> None:
+    client = OpenAI(api_key=KEY, base_url=f"{gateway.url}/openai/v1", max_retries=0)
+    made = client.responses.create(model="gpt-4o", input="What is 2 + 2?", background=True)
+    while made.status in ("queued", "in_progress"):
+        made = client.responses.retrieve(made.id)
+    for _ in range(3):
+        client.responses.retrieve(made.id)
+    list(client.responses.retrieve(made.id, stream=True, starting_after=0))
+    client.responses.cancel(made.id)
+    records = sorted(gateway.records(), key=lambda record: record["request_id"])
+    assert [record["usage_source"] for record in records] == ["estimated", "none", "response"] + ["none"] * 5
+    assert records[2]["usage"] == EXACT
+    assert (records[2]["method"], records[2]["cost_nanousd"], records[2]["model"]) == ("GET", COST, "gpt-4o-2024-08-06")
+    assert [record["cost_nanousd"] for record in records[3:]] == [0] * 5
+    estimate = gateway.get(f"/api/requests/{records[0]['request_id']}")
+    assert [(one["kind"], one["delta_nanousd"]) for one in estimate["adjustments"]] == [
+        ("reported", -records[0]["cost_nanousd"])
+    ]
+    assert spent(gateway) == COST
+    assert "agrees with itself" in gateway.cli("ledger", "verify").stdout
+
+
+def test_a_restart_charges_nothing_again(tmp_path: Path) -> None:
+    with Upstream(Provider()) as upstream:
+        with Gateway(tmp_path, config(upstream)) as first:
+            made = json.loads(ask(first, "POST", "/openai/v1/responses", {"model": "gpt-4o", "background": True}))
+            other = json.loads(ask(first, "POST", "/openai/v1/responses", {"model": "gpt-4o", "background": True}))
+            for _ in range(2):
+                ask(first, "GET", f"/openai/v1/responses/{made['id']}")
+        with Gateway(tmp_path, config(upstream)) as second:
+            for name in (made["id"], other["id"], other["id"]):
+                ask(second, "GET", f"/openai/v1/responses/{name}")
+            assert sum(record["usage"] == EXACT for record in second.records()) == 2
+            assert spent(second) == 2 * COST
+
+
+def test_many_who_fetch_at_once_are_charged_once(gateway: Gateway) -> None:
+    made = json.loads(ask(gateway, "POST", "/openai/v1/responses", {"model": "gpt-4o", "background": True}))["id"]
+    ask(gateway, "GET", f"/openai/v1/responses/{made}")
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda _: ask(gateway, "GET", f"/openai/v1/responses/{made}"), range(48)))
+    assert sum(record["cost_nanousd"] == COST for record in gateway.records()) == 1
+    assert spent(gateway) == COST
+    counted = [line for line in gateway.metrics().splitlines() if line.startswith("spendgate_tokens_total")]
+    assert [line.split()[-1] for line in counted if 'type="reasoning"' in line] == ["64.0"]
+
+
+def test_a_stream_that_broke_off_is_charged_by_what_its_resumption_reports(gateway: Gateway) -> None:
+    asked = {"model": "gpt-4o", "background": True, "stream": True}
+    ask(gateway, "POST", "/openai/v1/responses", asked)
+    ask(gateway, "GET", "/openai/v1/responses/resp_0?stream=true&starting_after=1")
+    first, second = sorted(gateway.records(), key=lambda record: record["request_id"])
+    assert (first["usage_source"], first["outcome"]) == ("estimated", "upstream_error")
+    assert (second["usage"], second["stream"]) == (EXACT, True)
+    assert spent(gateway) == COST
+
+
+def test_fetching_what_was_answered_at_once_is_free(gateway: Gateway) -> None:
+    ask(gateway, "POST", "/openai/v1/responses", {"model": "gpt-4o", "input": "Hi"})
+    ask(gateway, "GET", "/openai/v1/responses/resp_fore")
+    ask(gateway, "GET", "/openai/v1/responses/resp_fore/input_items")
+    assert spent(gateway) == COST
+
+
+def test_the_results_of_a_batch_are_charged_when_they_are_first_read(gateway: Gateway) -> None:
+    for _ in range(3):
+        assert b"succeeded" in ask(gateway, "GET", "/anthropic/v1/messages/batches/msgbatch_1/results")
+    assert sorted(record["cost_nanousd"] for record in gateway.records()) == [0, 0, 2_250_000]
+    assert spent(gateway) == 2_250_000
+
+
+def test_a_claim_that_another_process_took_meanwhile_is_not_charged_twice(tmp_path: Path) -> None:
+    with Upstream(Provider()) as upstream, Gateway(tmp_path, config(upstream)) as running:
+        made = json.loads(ask(running, "POST", "/openai/v1/responses", {"model": "gpt-4o", "background": True}))["id"]
+        with sqlite3.connect(next(tmp_path.rglob("ledger.db"))) as other:
+            other.execute("UPDATE claims SET charged = 1")
+        ask(running, "GET", f"/openai/v1/responses/{made}?include=x")
+        ask(running, "GET", f"/openai/v1/responses/{made}?include=x")
+        assert not any(record["usage"] == EXACT for record in running.records())
