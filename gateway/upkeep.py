@@ -16,6 +16,7 @@ from gateway.ports import Clock
 
 REST_SECONDS = 60.0
 SLICE_SECONDS = 0.2
+WASTE_SECONDS = 300.0
 
 
 class Upkeep:
@@ -57,7 +58,7 @@ class Upkeep:
             if slices:
                 self._ledger.run(lambda connection: keep(connection, slices), kept)
             else:
-                self._clock.after(REST_SECONDS, self._add_up_waste)
+                self._clock.after(WASTE_SECONDS, self._add_up_waste)
 
         def kept(_: None, error: Exception | None) -> None:
             self._clock.after(SLICE_SECONDS if error is None else REST_SECONDS, self._add_up_waste)

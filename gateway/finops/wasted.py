@@ -19,8 +19,6 @@ AGAIN_NS = HOUR_NS
 """A prompt that is sent again within this time is a retry. ``waste`` keeps sums by hours, so that it is one."""
 KEPT_DAYS = 32
 """Days of which hours are kept one by one."""
-SETTLED_HOURS = 2
-"""How long after its last retry an hour is added up: most of its calls are settled by then."""
 DAY = 24
 MAX_SLICES = 24
 """Hours or days that are added up at once."""
@@ -144,7 +142,7 @@ def to_keep(connection: sqlite3.Connection, now_ns: int) -> list[Slice]:
 
     Reads for a moment; a thread's work. ``keep`` writes them.
     """
-    over = now_ns // HOUR_NS - AGAIN_NS // HOUR_NS - SETTLED_HOURS
+    over = (now_ns - AGAIN_NS) // HOUR_NS
     first = (over // DAY - KEPT_DAYS) * DAY
     connection.execute("BEGIN")
     try:

@@ -166,7 +166,7 @@ def outcomes(db: Any) -> None:
         f"INSERT INTO new_groups (id, outcome, {names}) SELECT id, 'completed', {names} FROM groups",
         "DROP TABLE groups",
         "ALTER TABLE new_groups RENAME TO groups",
-        f"INSERT INTO facts (name, value) SELECT '{UNSPLIT}', max(id) FROM records HAVING max(id) IS NOT NULL",
+        f"INSERT INTO facts (name, value) SELECT '{UNSPLIT}', id FROM records ORDER BY id DESC LIMIT 1",
     ]
     _without_views(db, statements)
 
