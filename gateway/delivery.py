@@ -37,6 +37,8 @@ class Delivery:
     _meter: Meter | None = None
     _timer: Timer | None = None
     _record: Record | None = None
+    _beside_nanousd = 0
+    """What other models cost that worked on the answer."""
     _outcome = COMPLETED
     _failure = ""
     _status = 0
@@ -130,7 +132,7 @@ class Delivery:
         record = self._record
         assert record is not None
         if record.priced and record.usage_source != "none":
-            self._out_headers.append((b"x-spendgate-cost-usd", answers.usd(record.cost_nanousd)))
+            self._out_headers.append((b"x-spendgate-cost-usd", answers.usd(record.cost_nanousd + self._beside_nanousd)))
         held = self._held
         body = held[0] if len(held) == 1 else b"".join(held)
         self._client.reply(self._status, self._reason, self._out_headers, body)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from gateway.admission import Admitted, amounts_of
@@ -163,6 +165,32 @@ def record_of(call: Admitted, reading: Reading, ending: Ending, estimated: Usage
         entry.span,
         reading.claim,
     )
+
+
+def beside_of(call: Admitted, reading: Reading, ending: Ending, new_id: Callable[[], str]) -> list[Record]:
+    """A record for each other model that worked on the same answer, at its own price. Nothing was held for them."""
+    found = []
+    for one in reading.beside if call.facts.billable else ():
+        facts = msgspec.structs.replace(call.facts, api=one.api, model=one.model)
+        entry = msgspec.structs.replace(
+            call.entry,
+            request_id=new_id(),
+            api=one.api,
+            model_requested=one.model,
+            reserved_nanousd=0,
+            reserved_input_tokens=0,
+            reserved_output_tokens=0,
+            request_bytes=0,
+        )
+        price = call.book.find(call.provider.price_as, one.model, entry.started_ns)
+        told = Reading(
+            usage=one.usage, source="response", service_tier=reading.service_tier, region=reading.region, complete=True
+        )
+        own = msgspec.structs.replace(ending, response_bytes=0, ttft_us=None, gateway_us=0, cut_by="")
+        record = record_of(msgspec.structs.replace(call, facts=facts, entry=entry, price=price), told, own, None)
+        record.opened = False
+        found.append(record)
+    return found
 
 
 def charged(call: Admitted) -> Admitted:

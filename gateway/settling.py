@@ -15,6 +15,7 @@ from gateway.quota.engine import Amounts
 from gateway.settlement import (
     Ending,
     Most,
+    beside_of,
     charged,
     checkpoint_of,
     merge_estimate,
@@ -137,7 +138,20 @@ class Settling(Delivery):
         if record.usage_source == "response" and record.outcome == COMPLETED and not call.facts.fetches:
             self._teach(record)
         parts.observer.settled(record, call.provider.kind)
+        if reading.beside:
+            self._book_beside(call, reading, ending)
         parts.ledger.settle(record, self._settled)
+
+    def _book_beside(self, call: Admitted, reading: Reading, ending: Ending) -> None:
+        """Other models worked on the answer: their records are written before the call's own."""
+        parts = self._parts
+        for record in beside_of(call, reading, ending, parts.new_id):
+            self._beside_nanousd += record.cost_nanousd
+            subject = replace(call.subject, model=record.model)
+            parts.quotas.book(subject, Amounts(*held_of(record)), record.started_ns)
+            parts.observer.started(record.provider)
+            parts.observer.settled(record, call.provider.kind)
+            parts.ledger.settle(record)
 
     def _teach(self, record: Record) -> None:
         """A call whose usage was reported teaches the estimates of its model."""

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from gateway.ledger.claims import Claims
-from gateway.ledger.record import Checkpoint, OpenEntry, Record
+from gateway.ledger.record import REJECTED, Checkpoint, OpenEntry, Record
 from gateway.ledger.schema import is_damage
 from gateway.ledger.store import Done, LedgerFull, LedgerUnavailable
 from gateway.ledger.transactions import OPEN, SETTLE, TASK, Item, Task, Transactions
@@ -100,7 +100,7 @@ class SqliteLedger:
     def settle(self, record: Record, done: Done | None = None) -> None:
         if record.opened:
             self.open_count -= 1
-        elif len(self._queue) >= self._bound:
+        elif record.outcome == REJECTED and len(self._queue) >= self._bound:
             # a flood of refusals does not fill the queue that paid calls need
             self.refusals_dropped += 1
             if done is not None:

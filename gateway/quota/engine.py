@@ -78,6 +78,16 @@ class Quotas:
                 self._warn(span.counter, now_ns)
         return exceeded
 
+    def book(self, subject: Subject, actual: Amounts, at_ns: int) -> None:
+        """Count what was used beside a call, for which nothing was held."""
+        vector = actual.vector()
+        for counter in self.counters.plan(subject, at_ns).counters:
+            counter.book(at_ns, vector)
+            if counter.rule.warn_at:
+                self._warn(counter, at_ns)
+        if self._noted is not None:
+            self._noted.append((Reservation("", subject, vector, [], (), at_ns), vector))
+
     def release(self, held: Reservation, now_ns: int) -> None:
         """Give everything back: the call was never sent."""
         self._return(held, (0, 0, 0, 0, 0, 0))

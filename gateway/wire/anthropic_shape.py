@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.wire.anthropic_iterations import COUNTS, HOUR, advisors, compactions
 from gateway.wire.anthropic_tools import NONE, Reach, reach
 from gateway.wire.dialect import Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
@@ -28,9 +29,6 @@ _outside = mentions(
     b'"image"', b'"document"', b'"file_id"', b'"container"', b'"mcp_servers"', b'"web_search', b'"web_fetch',
     b'"code_execution', b'"bash_code', b'"advisor', b'"tool_search', b'"mcp_', b'"url"',
 )  # fmt: skip
-_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
-_HOUR = "ephemeral_1h_input_tokens"
-MAX_ITERATIONS = 10_000
 OVERHEAD_TOKENS = 1024
 """Tokens around the text: Anthropic states up to 735 for the tool-use system prompt with computer use, 346 without."""
 _BLOCK_INDEX = re.compile(rb'"index":\s*(\d{1,6})')
@@ -85,18 +83,18 @@ def take_usage(usage: dict[str, Any], into: Usage, raw: dict[str, int]) -> None:
 
     ``input_tokens`` leaves cached tokens out (Anthropic, prompt caching), so the total is their sum.
     """
-    for name in _COUNTS:
+    for name in COUNTS:
         value = count(usage.get(name))
         if value is not None:
             raw[name] = value
-    hour = part(usage, "cache_creation", _HOUR)
+    hour = part(usage, "cache_creation", HOUR)
     if hour is not None:
-        raw[_HOUR] = hour
-    compacted = _compactions(usage.get("iterations"))
+        raw[HOUR] = hour
+    compacted = compactions(usage.get("iterations"))
     if compacted is not None:
         raw.update({"compaction " + name: value for name, value in compacted.items()})
-    used = {name: total(raw.get(name, 0), raw.get("compaction " + name, 0)) for name in (*_COUNTS, _HOUR)}
-    into.cache_write_1h_tokens = used[_HOUR]
+    used = {name: total(raw.get(name, 0), raw.get("compaction " + name, 0)) for name in (*COUNTS, HOUR)}
+    into.cache_write_1h_tokens = used[HOUR]
     into.cache_read_tokens = used["cache_read_input_tokens"]
     into.cache_write_tokens = used["cache_creation_input_tokens"]
     into.input_tokens_total = used["input_tokens"] + into.cache_read_tokens + into.cache_write_tokens
@@ -107,22 +105,6 @@ def take_usage(usage: dict[str, Any], into: Usage, raw: dict[str, int]) -> None:
     searches = part(usage, "server_tool_use", "web_search_requests")
     if searches is not None:
         into.web_search_requests = searches
-
-
-def _compactions(iterations: Any) -> dict[str, int] | None:
-    """What compaction used, which is billed and which the numbers beside it leave out; None where none is reported.
-
-    Iterations of an advisor are billed at another model's price and are left out here too.
-    """
-    if not isinstance(iterations, list):
-        return None
-    found = dict.fromkeys((*_COUNTS, _HOUR), 0)
-    for one in iterations[:MAX_ITERATIONS]:
-        if isinstance(one, dict) and one.get("type") == "compaction":
-            for name in _COUNTS:
-                found[name] = total(found[name], count(one.get(name)) or 0)
-            found[_HOUR] = total(found[_HOUR], part(one, "cache_creation", _HOUR) or 0)
-    return found
 
 
 class MessageReader:
@@ -165,6 +147,9 @@ class MessageReader:
             reading.usage = Usage()
             reading.source = "response"
         take_usage(usage, reading.usage, self._raw)
+        advised = advisors(usage.get("iterations"))
+        if advised is not None:
+            reading.beside = advised
         tier = "fast" if usage.get("speed") == "fast" else usage.get("service_tier")
         if isinstance(tier, str):
             reading.service_tier = text(tier, 40)

@@ -26,7 +26,7 @@ FIRST_FRAMES = 16
 SCANNED = (
     "type", "model", "usage", "error", "service_tier", "usageMetadata", "modelVersion",
     "response/usage", "response/model", "response/id", "response/background", "response/error", "response/service_tier",
-    "response/tool_usage", "message/usage", "message/model", "delta/usage", "response/meta",
+    "response/tool_usage", "response/tools", "message/usage", "message/model", "delta/usage", "response/meta",
 )  # fmt: skip
 """What is read of an event that is too long to be kept."""
 

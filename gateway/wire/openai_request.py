@@ -46,6 +46,7 @@ class Item(msgspec.Struct):
 
 class Tool(msgspec.Struct):
     type: str = "function"
+    model: Any = None
 
 
 class Body(msgspec.Struct):
@@ -163,12 +164,12 @@ def extent(fields: Body) -> Extent:
     return found
 
 
-def tools_of(fields: Body) -> list[str]:
-    """The types of the request's tools; none where they can't be read."""
+def tools_of(fields: Body) -> list[Tool]:
+    """The request's tools; none where they can't be read."""
     if _absent(fields.tools):
         return []
     try:
-        return [tool.type for tool in _tools(fields.tools)]
+        return _tools(fields.tools)
     except (ValueError, RecursionError):
         return []
 

@@ -49,7 +49,7 @@ def searches_bound(api: str, fields: Body, model: str) -> int:
     """How many searches the call can be charged for; 0: it has no means to search."""
     if api == "chat":
         return int(fields.web_search_options is not None or any(mark in model for mark in SEARCH_MODELS))
-    if api != "responses" or not any(tool.startswith("web_search") for tool in tools_of(fields)):
+    if api != "responses" or not any(tool.type.startswith("web_search") for tool in tools_of(fields)):
         return 0
     most = count(fields.max_tool_calls)
     return SEARCHES if most is None else most

@@ -22,6 +22,7 @@ from gateway.wire.meter import JsonMeter, Reader, SilentMeter, SseMeter, Strippi
 from gateway.wire.multipart import form_field
 from gateway.wire.numbers import count, text
 from gateway.wire.openai_later import claim_of, fetched
+from gateway.wire.openai_pictures import pictures
 from gateway.wire.openai_request import Body, characters, choices, extent, read_body, reranked, runs_tools
 from gateway.wire.openai_searches import BOUND, searches_bound, take_searches
 from gateway.wire.openai_strip import strip_usage
@@ -126,6 +127,7 @@ class OpenAIReader:
             into.web_searches_seen = self._facts.units_bound.get(BOUND, 0)
         else:
             take_searches(document, data, into)
+            self.reading.beside = pictures(document, data)
 
     def done(self) -> None:
         reading, facts = self.reading, self._facts
@@ -361,7 +363,7 @@ class OpenAIShape:
                 return StrippingSseMeter(reader, headers, self.needles(facts), self.strip(facts))
             return SseMeter(reader, headers, self.needles(facts))
         if form == "json" and (facts.api not in SOUND or b"json" in header(headers, b"content-type")):
-            document = partial(JsonMeter, reader, headers, (*DOCUMENT_KEYS, *self.document_keys))
+            document = partial(JsonMeter, reader, headers, (*DOCUMENT_KEYS, "tools", *self.document_keys))
             if doubtful(headers, facts):
                 return Sniffed(document, partial(SseMeter, reader, headers, self.needles(facts)))
             return document()

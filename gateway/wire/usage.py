@@ -41,6 +41,15 @@ class Usage(msgspec.Struct, omit_defaults=True, kw_only=True):
     """Web searches that an answer shows and its report does not count: charged beside ``web_search_requests``."""
 
 
+class Beside(msgspec.Struct, frozen=True):
+    """What another model used for the same answer, which its own provider charges at that model's price."""
+
+    api: str
+    """What it did: ``advisor``, ``image_generation``."""
+    model: str
+    usage: Usage
+
+
 class Reading(msgspec.Struct, kw_only=True):
     """What a response said about itself once it ended (or so far: a checkpoint)."""
 
@@ -62,6 +71,8 @@ class Reading(msgspec.Struct, kw_only=True):
     """An error object came inside a successful status."""
     region: str = ""
     """Where it was served (Anthropic's ``inference_geo``), when the response says so."""
+    beside: tuple[Beside, ...] = ()
+    """What other models used for this answer: not in ``usage``."""
     claim: str = ""
     """The provider's id of what was used, where it is reported more than once (a response in the background, the
     results of a batch); empty: it is reported once."""

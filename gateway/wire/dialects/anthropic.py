@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import msgspec
 
+from gateway.wire.anthropic_iterations import MAX_ADVISORS
 from gateway.wire.anthropic_shape import (
     MessageReader,
     cut,
@@ -24,7 +25,7 @@ from gateway.wire.numbers import table, text
 from gateway.wire.numbers import total as sum_of
 from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.paths import plain_path
-from gateway.wire.usage import Reading, Usage
+from gateway.wire.usage import Beside, Reading, Usage
 
 BATCH_KEYS = ("result/type", "result/message/usage", "result/message/model")
 
@@ -49,12 +50,28 @@ class BatchReader:
         if total.usage is None:
             # requests that failed, expired or were cancelled report nothing and cost nothing
             total.usage, total.source = Usage(), "response"
+        total.beside = _added(total.beside, found.beside)
         if found.usage is not None:
-            for name in Usage.__struct_fields__:
-                setattr(total.usage, name, sum_of(getattr(total.usage, name), getattr(found.usage, name)))
+            _add(total.usage, found.usage)
 
     def done(self) -> None:
         self.reading.complete = self.reading.usage is not None
+
+
+def _add(total: Usage, more: Usage) -> None:
+    for name in Usage.__struct_fields__:
+        setattr(total, name, sum_of(getattr(total, name), getattr(more, name)))
+
+
+def _added(known: tuple[Beside, ...], more: tuple[Beside, ...]) -> tuple[Beside, ...]:
+    """What other models used, by model."""
+    by_model = {one.model: one for one in known}
+    for one in more:
+        if one.model in by_model:
+            _add(by_model[one.model].usage, one.usage)
+        elif len(by_model) < MAX_ADVISORS:
+            by_model[one.model] = one
+    return tuple(by_model.values())
 
 
 class AnthropicOpenAI(OpenAIShape):
