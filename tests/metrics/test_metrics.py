@@ -9,6 +9,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,16 @@ def test_a_compressed_scrape_is_the_same_scrape(gateway: Gateway) -> None:
         assert answer.headers["Content-Encoding"] == "gzip"
         families = parse_text(gzip.decompress(answer.read()).decode())
     assert {family.name for family in families} >= {family.name for family in FAMILIES}
+
+
+def test_many_scrapes_at_once_are_whole_and_each_of_its_kind(gateway: Gateway) -> None:
+    accepted = ["application/openmetrics-text; version=1.0.0", ""] * 20
+    with ThreadPoolExecutor(len(accepted)) as pool:
+        answers = list(pool.map(lambda accept: scrape(gateway, accept), accepted))
+    for accept, (kind, text) in zip(accepted, answers, strict=True):
+        assert kind.startswith("application/openmetrics-text") == bool(accept)
+        assert text.endswith("# EOF\n") == bool(accept)
+        assert all(family.name in text for family in FAMILIES)
 
 
 def test_metrics_and_ledger_tell_the_same_cost(gateway: Gateway) -> None:
