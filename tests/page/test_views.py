@@ -141,6 +141,7 @@ def test_a_table_is_sorted_by_its_headings(visit: Visit, busy: Gateway) -> None:
 def test_insight_tells_the_forecast_unusual_days_that_sum_and_waste_with_its_calls(visit: Visit, odd: Gateway) -> None:
     visitor = visit(odd)
     main = visitor.open("insight?days=14")
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 14 * 86_400))
     month = odd.get("/api/forecast")
     facts = main.get_by_role("region", name="This month").locator("dd").all_inner_texts()
     assert dollars(facts[1]) == pytest.approx(month["expected_nanousd"] / 1e9, rel=0.01, abs=0.006)
@@ -150,8 +151,15 @@ def test_insight_tells_the_forecast_unusual_days_that_sum_and_waste_with_its_cal
     assert usual + change == pytest.approx(cost, abs=0.03)
     assert change > 0
     assert sum(drivers) == pytest.approx(change, abs=0.03)
-    waste = main.get_by_role("region", name="Waste by workflow and model").locator("tbody tr")
-    line = waste.filter(has_text="Answers nobody received").first
+    kinds = main.get_by_role("region", name="Waste by kind").locator("tbody tr")
+    said = kinds.filter(has_text="Answers nobody received").locator("th, td").all_inner_texts()
+    lost = [one for one in odd.get(f"/api/waste?since={since}")["findings"] if one["kind"] == "unreceived"]
+    assert int(said[2].replace(",", "")) == sum(one["calls"] for one in lost)
+    assert dollars(said[3]) == pytest.approx(sum(one["nanousd_a_month"] for one in lost) / 1e9, rel=0.02)
+    kinds.get_by_role("button", name="Answers nobody received").click()
+    waste = visitor.shown().get_by_role("region", name="Waste by workflow and model").locator("tbody tr")
+    assert all("Answers nobody received" in text for text in waste.all_inner_texts())
+    line = waste.first
     calls = int(line.locator("td").nth(3).inner_text())
     line.locator("td").nth(3).get_by_role("link").click()
     expect(visitor.shown().get_by_role("button", name="Remove since")).to_be_visible()
@@ -161,9 +169,9 @@ def test_insight_tells_the_forecast_unusual_days_that_sum_and_waste_with_its_cal
 
 def test_a_prompt_that_was_sent_again_leads_from_its_dollars_to_the_calls(visit: Visit, busy: Gateway) -> None:
     visitor = visit(busy)
-    main = visitor.open("insight?days=30")
+    main = visitor.open("insight?days=30&kind=retries")
     waste = main.get_by_role("region", name="Waste by workflow and model").locator("tbody tr")
-    waste.filter(has_text="The same prompt again").first.get_by_role("link", name="its retry").click()
+    waste.first.get_by_role("link", name="its retry").click()
     same = visitor.shown().get_by_role("region", name="The same prompt")
     assert same.locator("tbody tr").count() >= 2
     assert visitor.axe() == ""
@@ -279,7 +287,7 @@ def test_models_stand_side_by_side_with_price_speed_and_use(visit: Visit, busy: 
     heads = main.get_by_role("columnheader").all_inner_texts()
     cells = dict(zip(heads, row.locator("th, td").all_inner_texts(), strict=True))
     assert cells["input"] == "$0.15"
-    assert cells["output"] == "$0.6"
+    assert cells["output"] == "$0.60"
     assert int(cells["requests"].replace(",", "")) > 100
     assert cells["first token"].endswith("ms")
     assert "catalogue" in cells["price from"]

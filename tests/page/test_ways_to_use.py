@@ -136,3 +136,16 @@ def test_the_theme_follows_the_system_until_it_is_chosen(visit: Visit, busy: Gat
     light.page.reload()
     light.shown()
     assert background(light) == background(dark)
+
+
+@pytest.mark.parametrize(
+    ("view", "heading"),
+    [("requests", "cost"), ("overview", "change"), ("insight?days=30", "a month"), ("keys", "state")],
+)
+def test_on_a_phone_what_matters_is_in_sight(visit: Visit, busy: Gateway, view: str, heading: str) -> None:
+    visitor = visit(busy, width=390, height=844)
+    main = visitor.open(view)
+    for one in (main.get_by_role("columnheader", name=heading).first, visitor.page.locator("nav [aria-current]")):
+        box = one.bounding_box()
+        assert box is not None
+        assert 0 <= box["x"] < box["x"] + box["width"] <= 390

@@ -31,6 +31,9 @@ function place() {
 function navigation(name) {
   fill(document.getElementById("nav"), h("ul", {}, Object.entries(TITLES).map(([key, title]) =>
     h("li", {}, h("a", { href: "#/" + key, "aria-current": key === name ? "page" : null }, title)))));
+  const nav = document.getElementById("nav");
+  const current = nav.querySelector("[aria-current]");
+  nav.scrollLeft = current.offsetLeft + current.offsetWidth / 2 - nav.offsetWidth / 2;
 }
 
 async function show() {

@@ -74,14 +74,14 @@ export function empty(title, ...hints) {
   return h("div", { class: "empty" }, h("p", { class: "big" }, title), hints.map((hint) => h("p", {}, hint)));
 }
 
-// A table that sorts by its headings. columns: {label, cell(row), sort(row)?, number?}
+// A table that sorts by its headings. columns: {label, cell(row), sort(row)?, number?, minor?: not shown on a phone}
 export function table({ caption, columns, rows, none, sorted }) {
   if (!rows.length) return none || empty("Nothing here.");
   let by = sorted === undefined ? -1 : sorted;
   let down = true;
   const body = h("tbody");
   const heads = columns.map((column, index) => {
-    const head = h("th", { scope: "col", class: column.number ? "num" : "" });
+    const head = h("th", { scope: "col", class: classes(column, "") });
     if (!column.sort) return fill(head, column.label);
     head.append(h("button", { type: "button", class: "sort", onclick: () => {
       down = by === index ? !down : Boolean(column.number);
@@ -101,11 +101,15 @@ export function table({ caption, columns, rows, none, sorted }) {
       head.setAttribute("aria-sort", index === by ? (down ? "descending" : "ascending") : "none");
     });
     fill(body, shown.map((row) => h("tr", {}, columns.map((column, index) =>
-      h(index ? "td" : "th", { scope: index ? null : "row", class: column.number ? "num" : column.class || "" }, column.cell(row))))));
+      h(index ? "td" : "th", { scope: index ? null : "row", class: classes(column, column.class) }, column.cell(row))))));
   }
   draw();
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     h("table", {}, h("caption", { class: "sr" }, caption), h("thead", {}, h("tr", {}, heads)), body));
+}
+
+function classes(column, own) {
+  return [column.number ? "num" : own, column.minor && "minor"].filter(Boolean).join(" ");
 }
 
 function compare(a, b) {

@@ -110,6 +110,8 @@ function filterBar({ query, filters, values, go }) {
 function groupTable(groups, by, query, go) {
   const whole = groups.total.cost_nanousd;
   const number = (label, value, cell) => ({ label, number: true, sort: value, cell: (row) => cell(value(row)) });
+  const ends = [number("refused", (row) => row.rejected, count), number("errors", (row) => row.errors, count),
+    number("clients gone", (row) => row.disconnected, count)];
   return table({
     caption: "Spend by " + by.join(" and "), rows: groups.rows, sorted: by.length,
     none: empty("No calls match.", "Take a filter away, or look further back."),
@@ -118,10 +120,8 @@ function groupTable(groups, by, query, go) {
         h("button", { type: "button", class: "text", title: "Only this", onclick: () => go({ ...query, [name]: [row.group[name]] }) }, named(row.group[name])) })),
       number("cost", (row) => row.cost_nanousd, usd),
       number("share", (row) => (whole ? row.cost_nanousd / whole : null), percent),
-      number("requests", (row) => row.requests, count),
-      number("refused", (row) => row.rejected, count),
-      number("errors", (row) => row.errors, count),
-      number("clients gone", (row) => row.disconnected, count),
+      number("requests", (row) => row.requests + (by.includes("outcome") ? row.rejected : 0), count),
+      ...(by.includes("outcome") ? [] : ends),
       number("input", (row) => row.input_tokens, short),
       number("cached", (row) => row.cache_read_tokens, short),
       number("output", (row) => row.output_tokens, short),

@@ -11,7 +11,7 @@ const KINDS = {
 };
 const EXAMPLES = { retries: ["dearest", "its retry"] };
 const OUTCOMES = { unreceived: "client_disconnected", failed: "upstream_error" };
-const SHOWN = 100;
+const SHOWN = 15;
 
 export async function insight({ main, query, me, signal, go }) {
   if (me.team) {
@@ -24,10 +24,10 @@ export async function insight({ main, query, me, signal, go }) {
     get("forecast", {}, signal), get("anomalies", { days }, signal), get("waste", { since }, signal),
   ]);
   fill(main,
-    h("div", { class: "head" }, h("h1", { tabindex: "-1" }, "Insight"), field("Period", select(DAYS, days, (value) => go({ days: value })))),
+    h("div", { class: "head" }, h("h1", { tabindex: "-1" }, "Insight"), field("Period", select(DAYS, days, (value) => go({ ...query, days: value })))),
     h("section", { class: "panel", "aria-labelledby": "month" }, h("h2", { id: "month" }, "This month"), ahead(month)),
     h("section", { class: "panel", "aria-labelledby": "odd" }, h("h2", { id: "odd" }, "Unusual days, and what drove them"), oddTable(odd.anomalies)),
-    h("section", { class: "panel", "aria-labelledby": "waste" }, h("h2", { id: "waste" }, "Money that bought little"), wasteTable(lost.findings, since)));
+    h("section", { class: "panel", "aria-labelledby": "waste" }, h("h2", { id: "waste" }, "Money that bought little"), wasted({ found: lost.findings, since, query, go })));
 }
 
 function ahead(month) {
@@ -61,22 +61,49 @@ export function oddTable(rows) {
   });
 }
 
+// What each kind comes to, and the findings of all of them or of one.
+function wasted({ found, since, query, go }) {
+  if (!found.length) return empty("Nothing was found.", "Looked for: answers nobody received, failures that were charged, prompts that were sent again, reasoning, small tasks on dear models, input that is not cached, limits far above use.");
+  const kind = query.kind in KINDS ? query.kind : "";
+  const sums = Object.keys(KINDS).map((name) => {
+    const rows = found.filter((row) => row.kind === name);
+    const sum = (value) => rows.reduce((all, row) => all + value(row), 0);
+    return { name, calls: sum((row) => row.calls), month: sum((row) => row.nanousd_a_month), most: rows.some((row) => row.at_most), found: rows.length };
+  }).filter((row) => row.found).sort((a, b) => (a.name === "limits") - (b.name === "limits") || b.month - a.month);
+  const only = (name) => go({ ...query, kind: name, all: "" });
+  const rows = kind ? found.filter((row) => row.kind === kind) : found;
+  const shown = query.all === "1" ? rows : rows.slice(0, SHOWN);
+  return [
+    table({
+      caption: "Waste by kind", rows: sums,
+      columns: [
+        { label: "kind", cell: (row) => h("button", { type: "button", class: "text", "aria-pressed": row.name === kind ? "true" : "false", onclick: () => only(row.name === kind ? "" : row.name) }, KINDS[row.name]) },
+        { label: "found", number: true, minor: true, sort: (row) => row.found, cell: (row) => count(row.found) },
+        { label: "calls", number: true, sort: (row) => row.calls, cell: (row) => count(row.calls) },
+        { label: "a month", number: true, sort: (row) => row.month, cell: (row) => [row.most ? "at most " : "", usd(row.month)] },
+      ],
+    }),
+    h("p", { class: "muted gap" }, "A call may count under several kinds: they do not add up."),
+    kind ? h("ul", { class: "chips", "aria-label": "Kind" }, h("li", {}, h("button", { type: "button", class: "chip", "aria-label": "Remove kind " + KINDS[kind], onclick: () => only("") }, KINDS[kind] + " ×"))) : null,
+    wasteTable(shown, since),
+    shown.length < rows.length ? h("button", { type: "button", onclick: () => go({ ...query, all: "1" }) }, "Show all " + count(rows.length)) : null,
+  ];
+}
+
 function wasteTable(rows, since) {
   const calls = (row) => link("requests", { team: row.team, workflow: row.workflow, model: row.model, provider: row.provider, outcome: OUTCOMES[row.kind], since },
     count(row.calls));
-  const shown = table({
-    caption: "Waste by workflow and model", rows: rows.slice(0, SHOWN),
-    none: empty("Nothing was found.", "Looked for: answers nobody received, failures that were charged, prompts that were sent again, reasoning, small tasks on dear models, input that is not cached, limits far above use."),
+  return table({
+    caption: "Waste by workflow and model", rows,
     columns: [
       { label: "what", sort: (row) => KINDS[row.kind], cell: (row) => [KINDS[row.kind] || row.kind, h("span", { class: "muted block" }, row.because)], class: "wide-text" },
-      { label: "team", sort: (row) => row.team, cell: (row) => row.team },
+      { label: "team", minor: true, sort: (row) => row.team, cell: (row) => row.team },
       { label: "workflow", sort: (row) => row.workflow, cell: (row) => named(row.workflow) },
-      { label: "model", sort: (row) => row.model, cell: (row) => row.model },
-      { label: "calls", number: true, sort: (row) => row.calls, cell: calls },
-      { label: "in the period", number: true, sort: (row) => row.nanousd, cell: (row) => [row.at_most ? "at most " : "", usd(row.nanousd)] },
+      { label: "model", minor: true, sort: (row) => row.model, cell: (row) => row.model },
+      { label: "calls", minor: true, number: true, sort: (row) => row.calls, cell: calls },
+      { label: "in the period", number: true, minor: true, sort: (row) => row.nanousd, cell: (row) => [row.at_most ? "at most " : "", usd(row.nanousd)] },
       { label: "a month", number: true, sort: (row) => row.nanousd_a_month, cell: (row) => usd(row.nanousd_a_month) },
       { label: "examples", cell: (row) => row.examples.map((id, index) => [index ? " " : "", h("a", { href: "#/requests/" + encodeURIComponent(id) }, (EXAMPLES[row.kind] || ["newest", "dearest"])[index])]) },
     ],
   });
-  return [shown, rows.length > SHOWN && h("p", { class: "muted" }, "The " + SHOWN + " dearest of " + count(rows.length) + " are shown.")];
 }

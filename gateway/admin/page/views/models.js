@@ -12,7 +12,7 @@ export async function models({ main, query, signal, go }) {
     const found = price && price.rates.find((one) => one.item === item);
     return found ? Number(found.usd) : null;
   };
-  const dollars = (value) => (value === null ? "–" : "$" + value.toLocaleString("en-US", { maximumFractionDigits: 4 }));
+  const dollars = (value) => (value === null ? "–" : "$" + value.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 4 }));
   const number = (label, value, cell) => ({ label, number: true, sort: value, cell: (row) => cell(value(row)) });
   const priced = (label, item) => ({
     label, number: true, sort: (row) => rate(row.price, item), cell: (row) => {
@@ -28,7 +28,7 @@ export async function models({ main, query, signal, go }) {
       none: empty("No model was called in this period.", "Look further back, or make a first call."),
       columns: [
         { label: "model", sort: (row) => row.model, cell: (row) => link("explore", { by: "team", model: row.model, provider: row.provider, period: query.period }, row.model || "(none)") },
-        { label: "provider", sort: (row) => row.provider, cell: (row) => row.provider },
+        { label: "provider", minor: true, sort: (row) => row.provider, cell: (row) => row.provider },
         number("requests", (row) => row.requests, count),
         number("cost", (row) => row.cost_nanousd, usd),
         priced("input", "input"), priced("cached", "cache_read"), priced("output", "output"),
@@ -37,7 +37,7 @@ export async function models({ main, query, signal, go }) {
         number("tokens out", (row) => row.output_tokens, short),
         number("first token", (row) => row.ttft_ms, ms),
         number("latency", (row) => row.latency_ms, ms),
-        number("tokens a second", (row) => row.output_tokens_per_second, (value) => (value === null ? "–" : value.toFixed(0))),
+        number("tokens a second", (row) => row.output_tokens_per_second, (value) => (value === null ? "–" : count(Math.round(value)))),
         { label: "price from", class: "wide-text", cell: (row) => h("span", { class: "muted" }, row.price ? row.price.source : "no price is known") },
       ],
     })));

@@ -78,7 +78,7 @@ function moversTable(rows, by) {
     none: empty("Nothing moved.", "Two weeks of calls are needed for a comparison."),
     columns: [
       { label: by, cell: (row) => link("explore", { by, [by]: row.name, period: "30d" }, named(row.name)) },
-      { label: "before", number: true, cell: (row) => usd(row.before) },
+      { label: "before", number: true, minor: true, cell: (row) => usd(row.before) },
       { label: "now", number: true, cell: (row) => usd(row.now) },
       { label: "change", number: true, cell: (row) => h("span", { class: row.change > 0 ? "up" : "down" }, signed(row.change),
         row.before ? " (" + (row.change > 0 ? "+" : "") + percent(row.change / row.before) + ")" : " (new)") },

@@ -66,15 +66,16 @@ function list(rows) {
     caption: "Requests, the newest first", rows,
     none: empty("No requests match.", "A call shows up here as soon as it has ended."),
     columns: [
-      { label: "started", cell: (row) => h("a", { href: "#/requests/" + encodeURIComponent(row.request_id) }, time(row.started_at)) },
+      { label: "started", cell: (row) => h("a", { href: "#/requests/" + encodeURIComponent(row.request_id) },
+        time(row.started_at).split(" ").map((part, index) => [index ? " " : "", h("span", { class: "nowrap" }, part)])) },
       { label: "team", cell: (row) => row.team },
-      { label: "workflow", cell: (row) => named(row.workflow) },
-      { label: "model", cell: (row) => row.model || row.model_requested },
+      { label: "workflow", minor: true, cell: (row) => named(row.workflow) },
+      { label: "model", minor: true, cell: (row) => row.model || row.model_requested },
       { label: "outcome", cell: (row) => h("span", { class: "badge " + (row.outcome === "completed" && row.status < 400 ? "good" : "bad") }, row.outcome.replace("_", " ") + " " + row.status) },
-      { label: "input", number: true, cell: (row) => short(row.usage.input_tokens_total || 0) },
-      { label: "output", number: true, cell: (row) => short(row.usage.output_tokens_total || 0) },
+      { label: "input", number: true, minor: true, cell: (row) => short(row.usage.input_tokens_total || 0) },
+      { label: "output", number: true, minor: true, cell: (row) => short(row.usage.output_tokens_total || 0) },
       { label: "cost", number: true, cell: (row) => (row.priced ? usd(row.cost_nanousd) : "no price") },
-      { label: "latency", number: true, cell: (row) => ms(row.latency_ms) },
+      { label: "latency", number: true, minor: true, cell: (row) => ms(row.latency_ms) },
     ],
   });
 }
@@ -98,7 +99,7 @@ async function one({ main, rest, signal }) {
         columns: [
           { label: "item", cell: (line) => line.item },
           { label: "quantity", number: true, cell: (line) => count(line.quantity) + " " + line.unit + (line.quantity === 1 ? "" : "s") },
-          { label: "nanodollars", number: true, cell: (line) => count(line.nanousd) },
+          { label: "nanodollars", number: true, minor: true, cell: (line) => count(line.nanousd) },
           { label: "dollars", number: true, cell: (line) => usd(line.nanousd) },
         ],
       }),
