@@ -11,6 +11,7 @@ from gateway.ledger.record import COMPLETED, Checkpoint, Record
 from gateway.tokens.bounds import Bound
 from gateway.wire.usage import Reading, Usage
 from pricing.money import Line
+from pricing.units import SEEN
 
 NOTHING = Usage()
 
@@ -109,6 +110,12 @@ def price_usage(call: Admitted, usage: Usage, reading: Reading) -> tuple[int, tu
     return bill.nanousd, bill.lines, bill.source, True
 
 
+def keep_reported(usage: Usage, lines: tuple[Line, ...]) -> None:
+    """Usage is what was reported: searches that were only seen in the answer stay where a price charges for them."""
+    if usage.web_searches_seen and all(line.item != SEEN for line in lines):
+        usage.web_searches_seen = 0
+
+
 def record_of(call: Admitted, reading: Reading, ending: Ending, estimated: Usage | None) -> Record:
     """The one record of ``call``. ``estimated``: usage for what the provider did not report; None: nothing is due."""
     entry = call.entry
@@ -123,6 +130,7 @@ def record_of(call: Admitted, reading: Reading, ending: Ending, estimated: Usage
         lines: tuple[Line, ...] = ()
     else:
         cost, lines, price, priced = price_usage(call, usage, reading)
+        keep_reported(usage, lines)
     # by position: so many names cost twenty times as much
     return Record(
         entry.request_id,
@@ -201,6 +209,7 @@ def charged(call: Admitted) -> Admitted:
 def checkpoint_of(call: Admitted, reading: Reading, usage: Usage, status: int, at_ns: int, seen: int) -> Checkpoint:
     """How far ``call`` has come, priced, should nobody come back."""
     cost, lines, price, _ = price_usage(call, usage, reading)
+    keep_reported(usage, lines)
     return Checkpoint(
         request_id=call.entry.request_id,
         at_ns=at_ns,

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from pricing.money import half_even
 from pricing.sheet import Sheet
-from pricing.units import PARTS, UNITS
+from pricing.units import PARTS, SEEN, UNITS
 
 UNBOUNDED = 1 << 62
 """Answer of ``affordable_output`` where output costs nothing."""
@@ -67,7 +67,7 @@ class Ceiling:
         )
         self._units = {
             unit.usage: (
-                _unit_side(known, unit.item, sizes),
+                _unit_side(known, (unit.item, SEEN) if unit.item == "web_search" else (unit.item,), sizes),
                 max((sheet.minimum_audio_ms for sheet in known), default=0) if unit.item == "audio_time" else 0,
             )
             for unit in UNITS
@@ -115,6 +115,7 @@ def _side(sheets: tuple[Sheet, ...], items: tuple[str, ...], sizes: tuple[int, .
     return _Side(rates, fractional)
 
 
-def _unit_side(sheets: tuple[Sheet, ...], item: str, sizes: tuple[int, ...]) -> _Side:
-    rates = [sheet.card[item].at(size) for sheet in sheets if item in sheet.card for size in sizes]
+def _unit_side(sheets: tuple[Sheet, ...], items: tuple[str, ...], sizes: tuple[int, ...]) -> _Side:
+    """``items``: what one unit may be billed as, each time as one of them."""
+    rates = [sheet.card[item].at(size) for sheet in sheets for item in items if item in sheet.card for size in sizes]
     return _Side(rates, int(any(rate.denominator != 1 for rate in rates)))

@@ -82,6 +82,9 @@ class PriceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The same as ``per_1k_characters``, for a million; only one of the two."""
     per_page: Decimal | None = None
     web_search_per_k: Decimal | None = None
+    """For a thousand searches that the provider reports."""
+    web_search_seen_per_k: Decimal | None = None
+    """For a thousand searches that its answers show and its reports do not count."""
     search_units_per_k: Decimal | None = None
     tiers: tuple[PriceTier, ...] = ()
     """Long-context rates."""

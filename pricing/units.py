@@ -160,6 +160,10 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
     """Fields of ``PriceEntry`` and the quantity that their dollars are for."""
 
 
+SEEN = "web_search_seen"
+"""Searches that an answer shows and no report counts: whether they are charged only the contract says, so that no
+catalogue has a rate for them."""
+
 UNITS = (
     Unit(
         item="web_search",
@@ -204,11 +208,11 @@ UNITS = (
         config=(("per_page", 1),),
     ),
     Unit(
-        item="web_search",
+        item=SEEN,
         usage="web_searches_seen",
         unit="request",
-        catalogue=(("web_searches_kcount", 1000),),
-        config=(("web_search_per_k", 1000),),
+        catalogue=(),
+        config=(("web_search_seen_per_k", 1000),),
     ),
     Unit(
         item="request",

@@ -57,6 +57,7 @@ class PriceConfig(Table):
     per_mchars: Money | None = None
     per_page: Money | None = None
     web_search_per_k: Money | None = None
+    web_search_seen_per_k: Money | None = None
     search_units_per_k: Money | None = None
     tiers: tuple[PriceTier, ...] = ()
     discount_percent: Percent | None = None

@@ -40,6 +40,7 @@ METERS = {
     "output_audio": Meter("Audio Output Tokens", "Tokens", 1_000_000, _MILLION),
     "output_image": Meter("Image Output Tokens", "Tokens", 1_000_000, _MILLION),
     "web_search": Meter("Web Searches", "Requests", 1000, "1000 Requests"),
+    "web_search_seen": Meter("Web Searches", "Requests", 1000, "1000 Requests"),
     "search_unit": Meter("Search Units", "Units", 1000, "1000 Units"),
     "character": Meter("Characters", "Characters", 1_000_000, "1000000 Characters"),
     "audio_time": Meter("Audio Time", "Milliseconds", 1000, "Seconds"),

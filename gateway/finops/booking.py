@@ -18,6 +18,7 @@ from gateway.ledger.releases import Release
 from gateway.ledger.rows import HOUR_NS, OWNER_COLUMNS
 from gateway.reports.spend import column_of, spend
 from gateway.statements.charge import WEB_SEARCH, model_key
+from pricing.units import SEEN
 
 NOBODY = ("unattributed", "bypassed", "")
 """Team, workflow and key of usage that did not come through the gateway."""
@@ -82,8 +83,8 @@ def _searches(
 ) -> None:
     rows = connection.execute(
         f"SELECT started_ns / {DAY_NS}, model, {column_of(dimension)}, sum(json_extract(line.value, '$[3]')) "  # noqa: S608
-        "FROM requests, json_each(requests.lines) AS line WHERE json_extract(line.value, '$[0]') = 'web_search' "
-        f"AND {where} GROUP BY 1, 2, 3",
+        "FROM requests, json_each(requests.lines) AS line "
+        f"WHERE json_extract(line.value, '$[0]') IN ('web_search', '{SEEN}') AND {where} GROUP BY 1, 2, 3",
         values,
     ).fetchall()
     for number, model, value, nanousd in rows:

@@ -60,7 +60,7 @@ def genai_values(usage: Usage, groq_minimum: bool = False) -> dict[str, int | Fr
         "output_audio_tokens": usage.output_audio_tokens,
         "output_image_tokens": usage.output_image_tokens,
         "cache_audio_read_tokens": usage.cache_read_audio_tokens,
-        "web_searches": usage.web_search_requests + usage.web_searches_seen,
+        "web_searches": usage.web_search_requests,
         "rerank_searches": usage.search_units,
         "input_characters": usage.input_characters,
         "audio_seconds": Fraction(milliseconds, 1000),
