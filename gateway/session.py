@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway import answers
-from gateway.admission import Admitted, Caller, amounts_of, forbidden, listed_price, reserve
+from gateway.admission import Admitted, Caller, amounts_of, forbidden, listed_price, reserve, use_model
 from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, OpenEntry, Record
 from gateway.ledger.rows import held_of
 from gateway.ledger.store import LedgerFull, LedgerUnavailable
@@ -26,8 +26,10 @@ from gateway.tokens.bounds import Bound
 from gateway.wire.dialect import Refusal
 from gateway.wire.facts import Facts
 from gateway.wire.framing.websocket import close_frame
+from gateway.wire.gemini_live import Setup
 from gateway.wire.http_heads import request_head_bytes
-from gateway.wire.sockets import SAMPLE_BYTES, Ended, Talk, ends_something, handshake_headers, socket_model
+from gateway.wire.sockets import LIVE, handshake_headers, socket_model, talk_of
+from gateway.wire.talks import SAMPLE_BYTES, Ended, Listener
 from gateway.wire.usage import Reading
 from pricing.book import Price
 
@@ -48,7 +50,9 @@ class Session:
         self._api = api
         self._call: Admitted | None = None
         self._upstream: UpstreamPort | None = None
-        self._talk: Talk | None = None
+        self._talk: Listener | None = None
+        self._setup = Setup() if api == LIVE else None
+        """Waits for the model, where the client's first message names it."""
         self._switched = False
         self._over = False
         self._gone = False
@@ -83,8 +87,8 @@ class Session:
             return
         limits = parts.models.facts(provider.price_as, model)
         facts = Facts(api=self._api, model=model, stream=True, billable=True, input_open=True)
-        self._talk = Talk(facts, provider.dialect)
-        bound = Bound(limits.context_window, limits.max_output, {})
+        self._talk = talk_of(self._api, facts, provider.dialect)
+        bound = Bound(limits.context_window, limits.max_output, {}) if self._setup is None else Bound(0, 0, {})
         principal = caller.principal
         entry = OpenEntry(
             request_id=parts.new_id(),
@@ -209,7 +213,8 @@ class Session:
             self._response(one)
 
     def _forward(self, data: bytes, at_boundary: bool) -> None:
-        ends = ends_something(data)
+        assert self._talk is not None
+        ends = self._talk.ends(data)
         if self._holding or ends:
             self._held.append(data)
             self._held_bytes += len(data)
@@ -315,12 +320,32 @@ class Session:
         self._end(COMPLETED if self._switched else UPSTREAM_ERROR)
 
     def client_data(self, data: bytes) -> None:
+        if self._setup is not None:
+            data = self._set_up(self._setup, data)
+        if not data:
+            return
         if self._switched and self._upstream is not None:
             self._upstream.write(data)
         elif not self._over:
             self._early.append(data)
             if sum(map(len, self._early)) > SAMPLE_BYTES:
                 self._client.abort()
+
+    def _set_up(self, setup: Setup, data: bytes) -> bytes:
+        """What may go on to the provider: nothing before the client has named a model that it may use."""
+        model = setup.feed(data)
+        if setup.failed:
+            self._close(POLICY_VIOLATION, "the first message must be a setup that names the model")
+        elif model is not None:
+            self._setup = None
+            self._release()
+            assert self._call is not None
+            short = use_model(self._parts, self._call, model)
+            if short is None:
+                return setup.held()
+            refusal = short if isinstance(short, Refusal) else refusal_of(short, self._parts.clock.now_ns())
+            self._close(POLICY_VIOLATION, refusal.message)
+        return b""
 
     def client_paused(self) -> None:
         if self._upstream is not None:

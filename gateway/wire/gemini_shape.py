@@ -166,6 +166,7 @@ def read_usage(meta: dict[str, Any], into: Usage, raw: dict[str, int]) -> bool:
         # pictures in the prompt are billed as text, so they are not a part of their own
         ("promptTokensDetails", "input_audio_tokens", ""),
         ("candidatesTokensDetails", "output_audio_tokens", "output_image_tokens"),
+        ("responseTokensDetails", "output_audio_tokens", "output_image_tokens"),
         ("cacheTokensDetails", "cache_read_audio_tokens", ""),
     ):
         for item in meta.get(key) or () if isinstance(meta.get(key), list) else ():

@@ -1,4 +1,4 @@
-"""WebSockets that are metered: OpenAI's realtime API and its responses over WebSocket.
+"""WebSockets that are metered: OpenAI's realtime API, its responses over WebSocket, and Gemini's Live API.
 
 Sources: OpenAI API reference (Realtime: WebSocket; server events session.created, response.created,
 response.done, conversation.item.input_audio_transcription.completed), guide "WebSocket
@@ -10,20 +10,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import unquote_plus
 
-import msgspec
-
 from gateway.wire.dialect import Dialect, Header
 from gateway.wire.dialects.openai import DIALECT as OPENAI
 from gateway.wire.facts import Facts
 from gateway.wire.framing.websocket import Messages
+from gateway.wire.gemini_live import LiveTalk, is_live
 from gateway.wire.json_read import parse
 from gateway.wire.meter import header
 from gateway.wire.numbers import table, text
 from gateway.wire.openai_shape import OpenAIReader, OpenAIShape
 from gateway.wire.paths import plain_path, query_value
+from gateway.wire.talks import SAMPLE_BYTES, Ended, Listener, unreported
 from gateway.wire.usage import Reading
 
-SAMPLE_BYTES = 32_768
+LIVE = "live"
+GOOGLES = ("gemini", "vertex")
 STARTS = (b'"response.created"',)
 ENDS = (b'"response.done"', b'"response.completed"', b'"response.incomplete"', b'"response.failed"')
 HEARD = b'"conversation.item.input_audio_transcription.completed"'
@@ -34,10 +35,14 @@ _KEPT = frozenset((b"sec-websocket-key", b"sec-websocket-version", b"sec-websock
 
 
 def socket_api(dialect: Dialect, target: bytes, headers: Sequence[Header]) -> str:
-    """``realtime`` or ``responses`` where this upgrade is one that is metered; empty for any other."""
-    if not isinstance(dialect, OpenAIShape) or header(headers, b"upgrade").lower() != b"websocket":
+    """``realtime``, ``responses`` or ``live`` where this upgrade is one that is metered; empty for any other."""
+    if header(headers, b"upgrade").lower() != b"websocket":
         return ""
     path = plain_path(target)
+    if dialect.kind in GOOGLES and is_live(path):
+        return LIVE
+    if not isinstance(dialect, OpenAIShape):
+        return ""
     if path.endswith("/realtime"):
         return "realtime"
     return "responses" if path.endswith("/responses") else ""
@@ -53,13 +58,6 @@ def handshake_headers(headers: Sequence[Header]) -> list[Header]:
     """What the provider needs to answer the client's own handshake; extensions are left out, so that none is agreed."""
     kept = [item for item in headers if item[0].lower() in _KEPT]
     return [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"), *kept]
-
-
-class Ended(msgspec.Struct, frozen=True):
-    """A response that is done, or a piece of what the client said that has been written down."""
-
-    reading: Reading
-    began_ns: int
 
 
 class Talk:
@@ -81,6 +79,10 @@ class Talk:
         """True where no message is begun."""
         return self._messages.at_boundary
 
+    def ends(self, data: bytes) -> bool:
+        """True where these bytes may hold the end of something that is to be written down."""
+        return HEARD in data or any(mark in data for mark in ENDS)
+
     def feed(self, data: bytes, now_ns: int) -> list[Ended]:
         """What these bytes end."""
         return [ended for message in self._messages.feed(data) if (ended := self._message(message, now_ns))]
@@ -88,7 +90,7 @@ class Talk:
     def unfinished(self) -> Ended | None:
         """The response in progress, as far as it came; afterwards none is in progress."""
         sample, self._sample = self._sample, None
-        return None if sample is None else Ended(_unreported(sample), self._began_ns)
+        return None if sample is None else Ended(unreported(sample), self._began_ns)
 
     def _message(self, message: bytes, now_ns: int) -> Ended | None:
         if any(mark in message for mark in STARTS):
@@ -98,8 +100,8 @@ class Talk:
             reading.model = reading.model or self._model
             sample, self._sample = self._sample, None
             if reading.usage is None and sample:
-                unreported = _unreported(sample)
-                reading.sample, reading.decoded_bytes = unreported.sample, unreported.decoded_bytes
+                told = unreported(sample)
+                reading.sample, reading.decoded_bytes = told.sample, told.decoded_bytes
             return Ended(reading, self._began_ns)
         elif HEARD in message:
             reading = self._read(message)
@@ -118,14 +120,9 @@ class Talk:
         return reader.reading
 
 
-def ends_something(data: bytes) -> bool:
-    """True where these bytes may hold the end of something that is to be written down."""
-    return HEARD in data or any(mark in data for mark in ENDS)
-
-
-def _unreported(sample: list[bytes]) -> Reading:
-    joined = b"\n".join(sample)
-    return Reading(sample=joined, decoded_bytes=len(joined))
+def talk_of(api: str, facts: Facts, dialect: Dialect) -> Listener:
+    """What reads the sessions of an API."""
+    return LiveTalk(facts) if api == LIVE else Talk(facts, dialect)
 
 
 def session_models(message: bytes) -> tuple[str, str]:

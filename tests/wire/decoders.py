@@ -33,8 +33,8 @@ def _events(pieces: Iterator[bytes]) -> list[Any]:
     return [(m.headers, m.payload) for piece in pieces for m in events.feed(piece)]
 
 
-def _messages(pieces: Iterator[bytes]) -> list[Any]:
-    messages = Messages()
+def _messages(pieces: Iterator[bytes], *, client: bool = False) -> list[Any]:
+    messages = Messages(masked=client, binary=client)
     return [message for piece in pieces for message in messages.feed(piece)]
 
 
@@ -72,13 +72,15 @@ DECODERS: dict[str, Callable[[Iterator[bytes]], list[Any]]] = {
     "json scan": _scan,
     "aws event stream": _events,
     "websocket": _messages,
+    "a client's websocket": lambda pieces: _messages(pieces, client=True),
     "gzip": _coded(b"gzip"),
     "deflate": _coded(b"deflate"),
     "br": _coded(b"br"),
     "zstd": _coded(b"zstd"),
     "a chain": _coded(b"gzip, br"),
 }
-EXACT = frozenset(("lines", "json array", "json body", "json scan", "aws event stream", "websocket"))
+EXACT = frozenset(("lines", "json array", "json body", "json scan", "aws event stream", "websocket",
+                   "a client's websocket"))  # fmt: skip
 """Those whose frames do not depend on the chunking, whatever the bytes are."""
 
 

@@ -73,3 +73,20 @@ def test_a_message_of_endless_fragments_needs_no_more_memory_than_its_bound() ->
     tracemalloc.stop()
     assert peak < 1_000_000
     assert messages.feed(frame(b"c", 0)) == [b"a" + b"b" * 20_000 + b"c"]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_clients_frames_are_read_without_their_masks(seed: int) -> None:
+    rng = random.Random(seed)
+    talk, said = b"", [b"{}", b"x" * rng.randint(0, 300), b"y" * 70_000]
+    for payload, opcode in zip(said, (1, 2, 1), strict=True):
+        key = rng.randbytes(4)
+        plain = frame(payload, opcode)
+        head = plain[: len(plain) - len(payload)]
+        talk += bytes([head[0], head[1] | 0x80]) + head[2:] + key
+        talk += bytes(byte ^ key[at % 4] for at, byte in enumerate(payload))
+    messages = Messages(masked=True, binary=True)
+    assert [message for piece in cut(talk, rng) for message in messages.feed(piece)] == said
+    wrong = Messages()
+    assert wrong.feed(talk) == []
+    assert wrong.broken

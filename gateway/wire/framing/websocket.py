@@ -1,6 +1,6 @@
 """WebSocket frames, read on a copy: messages out of bytes in any chunking. Source: RFC 6455 section 5.
 
-Only what a server sends to a client is read: unmasked frames, without extensions (the gateway lets none be agreed).
+Frames have no extensions: the gateway lets none be agreed.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """A longer message is passed over."""
 MAX_CONTROL_BYTES = 125
 _MOST_PARTS = 4096
-TEXT, CLOSE = 1, 8
+TEXT, BINARY, CLOSE = 1, 2, 8
 
 
 class Messages:
-    """Text messages of one direction. ``broken`` once the bytes are no frames."""
+    """Text messages of one direction, with ``binary`` all messages; ``masked``: those of a client. ``broken`` once the
+    bytes are no frames."""
 
-    __slots__ = ("_buffer", "_message", "_size", "_skip", "broken")
+    __slots__ = ("_buffer", "_kinds", "_mask", "_message", "_size", "_skip", "broken")
 
-    def __init__(self) -> None:
+    def __init__(self, *, masked: bool = False, binary: bool = False) -> None:
+        self._mask = 0x80 if masked else 0
+        self._kinds = (TEXT, BINARY) if binary else (TEXT,)
         self._buffer = bytearray()
         self._message: list[bytes] | None = None
         self._size = 0
@@ -58,7 +61,11 @@ class Messages:
             return 0
         final, opcode = buffer[0] & 0x80, buffer[0] & 0x0F
         size, start = buffer[1] & 0x7F, 2
-        if buffer[0] & 0x70 or buffer[1] & 0x80 or (opcode >= CLOSE and (size > MAX_CONTROL_BYTES or not final)):
+        if (
+            buffer[0] & 0x70
+            or buffer[1] & 0x80 != self._mask
+            or (opcode >= CLOSE and (size > MAX_CONTROL_BYTES or not final))
+        ):
             return -1
         if size == 126:
             start = 4
@@ -66,6 +73,9 @@ class Messages:
         elif size == 127:
             start = 10
             size = int.from_bytes(buffer[2:10], "big")
+        key = start
+        if self._mask:
+            start += 4
         if len(buffer) < start:
             return 0
         if opcode >= CLOSE:
@@ -76,11 +86,14 @@ class Messages:
             return len(buffer)
         if len(buffer) < start + size:
             return 0
-        self._take(opcode, bool(final), bytes(buffer[start : start + size]), found)
+        payload = bytes(buffer[start : start + size])
+        if self._mask:
+            payload = unmasked(payload, bytes(buffer[key:start]))
+        self._take(opcode, bool(final), payload, found)
         return start + size
 
     def _take(self, opcode: int, final: bool, payload: bytes, found: list[bytes]) -> None:
-        if opcode == TEXT:
+        if opcode in self._kinds:
             self._message, self._size = [payload], len(payload)
         elif opcode == 0 and self._message is not None:
             self._size += len(payload)
@@ -95,6 +108,13 @@ class Messages:
         if final and self._message is not None:
             found.append(b"".join(self._message))
             self._message = None
+
+
+def unmasked(payload: bytes, key: bytes) -> bytes:
+    """A payload without its mask, or with it."""
+    size = len(payload)
+    mask = (key * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload, "big") ^ int.from_bytes(mask, "big")).to_bytes(size, "big")
 
 
 def close_frame(code: int, reason: str) -> bytes:

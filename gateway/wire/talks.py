@@ -1,0 +1,45 @@
+"""What a session over WebSocket is read by, whoever speaks."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from gateway.wire.usage import Reading
+
+SAMPLE_BYTES = 32_768
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """A response that is done, or a piece of what the client said that has been written down."""
+
+    reading: Reading
+    began_ns: int
+
+
+class Listener(Protocol):
+    """Reads what a provider says in one session."""
+
+    @property
+    def at_boundary(self) -> bool:
+        """True where no message is begun."""
+        ...
+
+    def ends(self, data: bytes) -> bool:
+        """True where these bytes may hold the end of something that is to be written down."""
+        ...
+
+    def feed(self, data: bytes, now_ns: int) -> list[Ended]:
+        """What these bytes end."""
+        ...
+
+    def unfinished(self) -> Ended | None:
+        """The response in progress, as far as it came; afterwards none is in progress."""
+        ...
+
+
+def unreported(sample: list[bytes]) -> Reading:
+    """What is known of a response that reported nothing."""
+    joined = b"\n".join(sample)
+    return Reading(sample=joined, decoded_bytes=len(joined))
