@@ -189,7 +189,9 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
         price = found
         limit = bound(facts, parts.models.facts(provider.price_as, model))
         amounts = amounts_of(price, limit, facts)
-        if not facts.asks_usage:
+        if provider.usage_unasked:
+            facts.asks_usage = True
+        elif not facts.asks_usage:
             body = dialect.prepare(facts, target, body)
     subject = Subject(principal.team, caller.workflow, principal.key_id, provider.name, model, caller.tags)
     # by position, here and below: names cost several times as much

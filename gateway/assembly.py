@@ -114,6 +114,7 @@ def _provider(
         models=config.models,
         unpriced=policy if isinstance(policy, str) else "allow",
         unpriced_as=policy.price_as if not isinstance(policy, str) else "",
+        usage_unasked=config.usage_unasked,
         upstreams=upstreams,
     )
 

@@ -36,6 +36,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """``allow`` or ``block`` calls of models that have no price."""
     unpriced_as: str = ""
     """The model as which they are priced; empty: none."""
+    usage_unasked: bool = False
+    """Streams report their usage unasked: nothing is asked for and nothing taken out."""
     upstreams: Upstreams
 
 

@@ -148,6 +148,8 @@ class ProviderConfig(Table):
     """True: the provider is left out, instead of an error, while its ``env:`` key is not set."""
     models: tuple[Glob, ...] = ()
     unpriced_models: Policy | PriceAs = "allow"
+    usage_unasked: bool = False
+    """True: streams report their usage unasked, so nothing is asked for and nothing taken out."""
     connect_seconds: Seconds = 10
     head_seconds: Seconds = 600
     idle_seconds: Seconds = 300

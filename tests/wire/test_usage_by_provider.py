@@ -289,3 +289,16 @@ def test_tuned_models_of_google_are_metered(kind: str, path: str, model: str) ->
     assert (facts.api, facts.billable, facts.model) == ("generate_content", True, model)
     answer = {"usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 4}}
     assert numbers(reading_of(kind, facts, answer)) == {"input_tokens_total": 3, "output_tokens_total": 4}
+
+
+@pytest.mark.parametrize(
+    ("asked", "model"),
+    [({}, "search"), ({"search_type": "web"}, "search"), ({"search_type": "fast"}, "search_fast"),
+     ({"search_type": 5}, "search")],
+)  # fmt: skip
+def test_a_raw_search_of_perplexitys_is_one_unit(asked: dict[str, Any], model: str) -> None:
+    facts = ask("perplexity", "/search", {"query": ["a", "b"], "max_results": 5, **asked})
+    assert (facts.api, facts.model, facts.billable, facts.units_bound) == ("search", model, True, {"search_units": 1})
+    answer = {"results": [{"title": "t", "url": "u", "snippet": "s"}], "id": "1", "server_time": None}
+    assert numbers(reading_of("perplexity", facts, answer)) == {"search_units": 1}
+    assert numbers(reading_of("perplexity", facts, {"error": {}}, status=429)) is None

@@ -1,14 +1,23 @@
 """Perplexity. Every chunk carries the usage so far, and what the call cost; deep research reads what it cites.
 
-Sources: https://docs.perplexity.ai/api-reference/chat-completions-post, https://docs.perplexity.ai/getting-started/pricing
+Raw searches are charged by the request that succeeds ("Search API billing counts each successful POST /search").
+
+Sources: https://docs.perplexity.ai/docs/search/fast-search,
+https://docs.perplexity.ai/api-reference/chat-completions-post, https://docs.perplexity.ai/getting-started/pricing
 (citation tokens and reasoning tokens of deep research have prices of their own).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
+from gateway.wire.dialect import Header
 from gateway.wire.facts import Facts
+from gateway.wire.json_read import read_fields
+from gateway.wire.meter import Reader
 from gateway.wire.numbers import count, nanousd, table, text
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.usage import Reading, Usage
@@ -22,14 +31,20 @@ class Perplexity(OpenAIShape):
     price_as = "perplexity"
     base_url = "https://api.perplexity.ai"
     asks = frozenset()
+    operations = {**OpenAIShape.operations, "/search": "search"}
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         facts = super().read(method, target, content_type, body)
+        if facts.api == "search" and not facts.malformed:
+            return _search(body)
         if "deep-research" in facts.model:
             facts.input_open = True
             facts.unbounded = "deep research may search without end"
             facts.units_bound = {"web_search_requests": DEEP_SEARCHES}
         return facts
+
+    def reader(self, facts: Facts, status: int, headers: Sequence[Header]) -> Reader:
+        return SearchReader(status) if facts.api == "search" else super().reader(facts, status, headers)
 
     def take_usage(self, usage: dict[str, Any], document: dict[str, Any], into: Usage, reading: Reading) -> bool:
         seen = read_usage(usage, into)
@@ -46,6 +61,39 @@ class Perplexity(OpenAIShape):
         if cost is not None:
             reading.reported_cost_nanousd = cost
         return seen
+
+
+class SearchBody(msgspec.Struct):
+    search_type: Any = None
+
+
+_search_body = msgspec.json.Decoder(SearchBody)
+
+
+def _search(body: bytes) -> Facts:
+    """A raw search: one unit, whatever it finds, at the price of its type."""
+    fields = read_fields(_search_body, body)
+    kind = "" if isinstance(fields, str) else text(fields.search_type, 40)
+    model = "search" if kind in ("", "web") else f"search_{kind}"
+    return Facts(api="search", model=model, billable=True, output_free=True, units_bound={"search_units": 1})
+
+
+class SearchReader:
+    """A search that succeeds is charged; its answer reports nothing of it."""
+
+    def __init__(self, status: int) -> None:
+        self.reading = Reading()
+        self.terminal = False
+        self._ok = status < 300
+
+    def frame(self, data: bytes) -> None:
+        return
+
+    def done(self) -> None:
+        if self._ok:
+            self.reading.usage = Usage(search_units=1)
+            self.reading.source = "response"
+            self.reading.complete = True
 
 
 def _sum(usage: dict[str, Any], *names: str) -> int:
