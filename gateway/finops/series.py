@@ -73,24 +73,32 @@ def _of_days(costs: Sequence[int], now_ns: int) -> Forecast:
 def recent_anomalies(connection: sqlite3.Connection, first: date, last: date, filters: Filters = ()) -> list[Anomaly]:
     """Anomalies of the days from ``first`` to ``last``, both included."""
     begin = first - timedelta(weeks=2 * BASE_WEEKS)
-    rows = spend(
-        connection,
-        ["day", "team", "workflow", "model"],
-        day_start_ns(begin),
-        day_start_ns(last + timedelta(days=1)),
-        filters,
-        ["input_tokens", "output_tokens"],
-    )
-    days = [
+    # what a day cost tells whether it was unusual; models, which are many, are read for those workflows alone
+    found = anomalies(_days(connection, begin, last, filters, ()), first, last)
+    unusual = {(one.team, one.workflow) for one in found}
+    if not unusual:
+        return []
+    narrow = [one for one in filters if one[0] not in ("team", "workflow")]
+    narrow += dict.fromkeys(one for team, workflow in unusual for one in (("team", team), ("workflow", workflow)))
+    days = _days(connection, begin, last, narrow, ("model",))
+    return anomalies([day for day in days if (day.team, day.workflow) in unusual], first, last)
+
+
+def _days(
+    connection: sqlite3.Connection, first: date, last: date, filters: Filters, more: tuple[str, ...]
+) -> list[Day]:
+    """What each workflow used on each day; with ``more``, also by model."""
+    since, until = day_start_ns(first), day_start_ns(last + timedelta(days=1))
+    by = ["day", "team", "workflow", *more]
+    return [
         Day(
             date.fromisoformat(row.group[0]),
             row.group[1],
             row.group[2],
-            row.group[3],
+            row.group[3] if more else "",
             calls=row.requests,
             tokens=row.input_tokens + row.output_tokens,
             nanousd=row.cost_nanousd,
         )
-        for row in rows
+        for row in spend(connection, by, since, until, filters, ["input_tokens", "output_tokens"])
     ]
-    return anomalies(days, first, last)
