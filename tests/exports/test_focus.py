@@ -160,7 +160,7 @@ def test_an_export_that_can_not_be_whole_is_refused_in_one_line(tmp_path: Path) 
     assert not list(tmp_path.glob("x*"))
 
 
-@pytest.mark.skipif(not VALIDATOR.exists(), reason="focus-validator is in no environment: make focus")
+@pytest.mark.skipif(not VALIDATOR.exists(), reason="focus-validator is in no environment: make focus, with Python 3.12")
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_the_validator_of_focus_finds_nothing(quarter: Gateway, tmp_path: Path, form: str) -> None:
     file = tmp_path / f"f.{form}"
