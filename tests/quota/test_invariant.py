@@ -116,6 +116,8 @@ class Gateway(RuleBasedStateMachine):
             assert held.used + held.reserved + held.wanted > held.limit
             self.quotas.refused(held, self.now)
         else:
+            if self.number % 3 == 0:
+                self.quotas.grows(held)
             self.open.append((held, bound))
 
     def pick(self, data: st.DataObject) -> tuple[Reservation, Amounts]:
@@ -129,6 +131,19 @@ class Gateway(RuleBasedStateMachine):
             used = Amounts(*(part * share // 100 for part in (bound.nanousd, bound.input_tokens, bound.output_tokens)))
             assert not self.quotas.settle(held, used, self.now)
             self.ledger.rows.append((held.reserved_ns, held.subject, used))
+
+    @precondition(lambda self: self.ledger.rows)
+    @rule(data=st.data(), share=st.integers(1, 100))
+    def give_back(self, data: st.DataObject, share: int) -> None:
+        """A statement says that a call did not cost all that it counts at."""
+        at, subject, _ = data.draw(st.sampled_from(self.ledger.rows))
+        left = [used for when, who, used in self.ledger.rows if (when, who) == (at, subject)]
+        less = [
+            sum(parts) * share // 100
+            for parts in zip(*((one.nanousd, one.input_tokens, one.output_tokens) for one in left), strict=True)
+        ]
+        self.quotas.give_back(subject, at, Amounts(*less), self.now)
+        self.ledger.rows.append((at, subject, Amounts(*(-part for part in less), requests=0)))
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
@@ -230,6 +245,9 @@ class Gateway(RuleBasedStateMachine):
             assert taken <= max(limit, self.loosest.get(key, 0)), key
             self.loosest[key] = taken if taken > limit else limit
         assert self.quotas.live == len(self.open)
+        for counter in self.quotas.counters:
+            growing = [held for held, _ in self.open if held.growing]
+            assert counter.growing == sum(any(span.counter is counter for span in held.spans) for held in growing)
 
     def teardown(self) -> None:
         if not hasattr(self, "quotas"):
