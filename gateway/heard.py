@@ -6,15 +6,19 @@ So a stream that the gateway closes holds that much of its quotas, not all that 
 
 from __future__ import annotations
 
+from zlib import compress, decompress
+
 from gateway.admission import Admitted
-from gateway.extension import MARGIN_TOKENS, MAX_FRAME_BYTES, end_of_frames, extendable, text_of
+from gateway.extension import MARGIN_TOKENS, end_of_frames, extendable, text_of
 from gateway.quota.rule import UNITS
 from gateway.tokens.counter import Counter
 
-READ_BYTES = 16_384
-"""So many bytes are turned into text at once."""
-MAX_TEXT = 262_144
-"""Characters that are kept of an answer; a longer one holds all."""
+BLOCK_BYTES = 16_384
+"""So many bytes are packed at once: a stream's frames are alike, and take a tenth."""
+MAX_BYTES = 262_144
+"""Packed bytes that are kept of an answer…"""
+MAX_BLOCKS = 256
+"""…and so many blocks; a longer one holds all."""
 COUNTED = frozenset(UNITS.index(name) for name in ("usd", "output_tokens", "tokens"))
 
 
@@ -44,15 +48,22 @@ class Heard:
         self._counter = counter
         self._framing = framing
         self._raw = bytearray()
-        self._text: list[str] = []
-        self._room = MAX_TEXT if framing else 0
+        self._packed: list[bytes] = []
+        self._room = MAX_BYTES if framing else 0
         self._behind = False
 
     def feed(self, data: bytes) -> bytes:
         if self._room > 0:
-            self._raw += data
-            if len(self._raw) > READ_BYTES:
-                self._read()
+            raw = self._raw
+            raw += data
+            if len(raw) > BLOCK_BYTES:
+                packed = compress(raw, 1)
+                raw.clear()
+                self._packed.append(packed)
+                self._room -= len(packed)
+                if self._room <= 0 or len(self._packed) > MAX_BLOCKS:
+                    self._room = 0
+                    self._packed.clear()
         return data
 
     def flush(self) -> bytes:
@@ -73,21 +84,8 @@ class Heard:
         most = self._call.bound.output_tokens
         if self._behind or self._room <= 0:
             return most
-        self._read()
-        # a frame that is not whole says no more tokens than it has bytes
-        said = self._counter.text_tokens(self._call.facts.model, "".join(self._text)) + len(self._raw)
-        return min(most, said + MARGIN_TOKENS * self._call.facts.choices)
-
-    def _read(self) -> None:
-        """Turn whole frames into text."""
-        raw = self._raw
+        raw = bytearray().join([*map(decompress, self._packed), self._raw])
         end = end_of_frames(raw, self._framing)
-        text = text_of(bytes(raw[:end]), self._framing)
-        del raw[:end]
-        self._text.append(text)
-        self._room -= len(text)
-        if len(raw) > MAX_FRAME_BYTES:
-            self._room = 0
-        if self._room <= 0:
-            raw.clear()
-            self._text.clear()
+        said = self._counter.text_tokens(self._call.facts.model, text_of(bytes(raw[:end]), self._framing))
+        # a frame that is not whole says no more tokens than it has bytes
+        return min(most, said + len(raw) - end + MARGIN_TOKENS * self._call.facts.choices)
