@@ -171,8 +171,14 @@ def test_a_stream_that_is_closed_before_it_begins_holds_what_was_on_its_way(tmp_
         assert record["reserved_output_tokens"] == MARGIN_TOKENS
 
 
-def test_a_client_that_does_not_read_lets_no_provider_run_ahead_of_what_is_held(tmp_path: Path) -> None:
-    """What fills the buffers between a provider and a client that does not read is more than the budget's 900."""
+@pytest.mark.prove
+def test_a_client_that_does_not_read_lets_no_provider_run_ahead_of_what_is_held(tmp_path: Path, prove: bool) -> None:
+    """What fills the buffers between a provider and a client that does not read is more than the budget's 900.
+
+    On a machine that keeps up with 6 MB a second: 64 tokens are a tenth of a second here.
+    """
+    if not prove:
+        pytest.skip("runs in make prove")
     provider = Provider(12_000, at_once=3, pause=0.005, padding=30_000)
     budget = 900 * OUTPUT_NANOUSD
     with Upstream(provider.script) as upstream, Gateway(tmp_path, config(upstream, budget / 1e9)) as gateway:
@@ -191,7 +197,6 @@ def test_a_client_that_does_not_read_lets_no_provider_run_ahead_of_what_is_held(
             while not got.endswith(b"0\r\n\r\n"):
                 got = got[-5:] + (client.recv(65536) or b"0\r\n\r\n")
         [record] = settled(gateway)
-        print(record, provider.said, used(gateway))
         assert record["refused_by"] == "budget"
         assert used(gateway) <= budget
         assert used(gateway) >= provider.said * OUTPUT_NANOUSD
