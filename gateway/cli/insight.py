@@ -188,7 +188,7 @@ def _signed(nanousd: int) -> str:
 def _waste_table(found: list[Finding]) -> str:
     shown = [one for one in found if one.nanousd_a_month >= CENT]
     if not shown:
-        return "Nothing was found."
+        return f"Nothing above a cent a month was found; {len(found)} are below." if found else "Nothing was found."
     rows = [
         [one.kind, one.team, one.workflow, one.model, f"{one.calls:,}",
          ("≤ " if one.at_most else "") + dollars(one.nanousd_a_month, 2), one.because, one.examples[0]]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+import urllib.request
 from pathlib import Path
 
 import book
@@ -14,6 +16,24 @@ from gateway.ledger.ids import first_id_at
 from gateway.wire.usage import Usage
 
 DAY = 86_400 * 10**9
+PROMPTS = """
+[providers.simulated]
+kind = "simulated"
+first_token_seconds = 0.0
+token_seconds = 0.0
+
+[[prices]]
+provider = "simulated"
+model = "*"
+input_per_mtok = 250.0
+output_per_mtok = 1000.0
+
+[[keys]]
+id = "one"
+secret = "sk-one-12345678"
+team = "search"
+workflow = "ranking"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +92,24 @@ def test_waste_names_dollars_a_month_and_a_request_behind_it(office: Gateway) ->
                   if one["request_id"] == lost["examples"][0])  # fmt: skip
     assert record["outcome"] == "client_disconnected"
     assert "unreceived" in office.cli("insight", "waste").stdout
+
+
+def test_a_prompt_sent_twice_is_found_by_every_way(tmp_path: Path) -> None:
+    with Gateway(tmp_path, PROMPTS) as gateway:
+        for prompt in ("one", "two", "one", "one"):
+            body = json.dumps({"model": "dear", "messages": [{"role": "user", "content": prompt}]}).encode()
+            headers = {"Authorization": "Bearer sk-one-12345678", "Content-Type": "application/json"}
+            request = urllib.request.Request(gateway.url + "/simulated/v1/chat/completions", body, headers)
+            urllib.request.urlopen(request, timeout=20).close()
+        last, third, _, first = gateway.records()
+        (found,) = [one for one in gateway.get("/api/waste")["findings"] if one["kind"] == "retries"]
+        (said,) = [one for one in json.loads(gateway.cli("insight", "waste", "--format", "json").stdout)
+                   if one["kind"] == "retries"]  # fmt: skip
+        assert found["calls"] == said["calls"] == 2
+        assert found["nanousd"] == said["nanousd"] == first["cost_nanousd"] + third["cost_nanousd"]
+        pairs = [[first["request_id"], third["request_id"]], [third["request_id"], last["request_id"]]]
+        assert found["examples"] in pairs
+        assert re.search(r"retries +search +ranking +dear +2 +≤ ", gateway.cli("insight", "waste").stdout)
 
 
 def exported(gateway: Gateway) -> list[str]:
