@@ -46,7 +46,6 @@ class ClientConnection(Answers):
 
     def __init__(self, plane: DataPlane) -> None:
         super().__init__(plane)
-        self._parser = httptools.HttpRequestParser(self)
         self._headers: list[Header] = []
         self._url = b""
         self._head_bytes = 0
@@ -59,6 +58,8 @@ class ClientConnection(Answers):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = self._transport = cast(asyncio.Transport, transport)
+        # not before: nobody hears of the end of a connection whose handshake fails, and this makes a circle
+        self._parser = httptools.HttpRequestParser(self)
         address = transport.get_extra_info("peername")
         self.peer = address[0] if isinstance(address, tuple) else ""
         limits = self._plane.limits

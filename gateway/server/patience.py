@@ -24,9 +24,11 @@ class Patient(asyncio.Protocol):
     """One connection. Hands everything to ``inner``; whoever serves its requests says when one ``began`` and ``ended``.
     Between two requests ``inner`` has a bound of its own."""
 
-    def __init__(self, patience: Patience, inner: asyncio.Protocol) -> None:
+    _inner: asyncio.Protocol
+
+    def __init__(self, patience: Patience, make: Callable[[], asyncio.Protocol]) -> None:
         self._patience = patience
-        self._inner = inner
+        self._make = make
         self._transport: asyncio.Transport | None = None
         self._serving = False
         self._head: asyncio.TimerHandle | None = None
@@ -44,6 +46,8 @@ class Patient(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are not of asyncio's classes
         self._head = self._later(self._patience.limits.head_seconds)
+        # not before: nothing ends one whose handshake fails, and it may stand in a circle
+        self._inner = self._make()
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -88,4 +92,4 @@ class Patient(asyncio.Protocol):
 
 def patient(patience: Patience, make: Callable[[], asyncio.Protocol]) -> Callable[[], Patient]:
     """Makes a connection's protocol."""
-    return lambda: Patient(patience, make())
+    return lambda: Patient(patience, make)
