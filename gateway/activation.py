@@ -20,20 +20,20 @@ GRACE_SECONDS = 15.0
 """What a predecessor may need beyond its drain time."""
 
 
-def inherited(environ: MutableMapping[str, str], pid: int) -> dict[str, socket.socket]:
+def inherited(environ: MutableMapping[str, str], pid: int) -> dict[str, list[socket.socket]]:
     """The sockets that were handed to this process, by name. Takes the variables away: children get none of it."""
     meant_for = environ.pop("LISTEN_PID", "")
     count = environ.pop("LISTEN_FDS", "0")
     names = environ.pop("LISTEN_FDNAMES", "").split(":")
     if meant_for != str(pid) or not count.isdigit():
         return {}
-    found = {}
+    found: dict[str, list[socket.socket]] = {}
     for place in range(min(int(count), len(NAMES))):
         os.set_inheritable(FIRST_FD + place, False)
         one = socket.socket(fileno=FIRST_FD + place)
         one.setblocking(False)
         name = names[place] if place < len(names) else ""
-        found[name if name in NAMES else NAMES[place]] = one
+        found[name if name in NAMES else NAMES[place]] = [one]
     return found
 
 

@@ -6,7 +6,7 @@ Decides only; sends nothing and waits for nothing. What needs time (an exact cou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -279,6 +279,24 @@ def use_model(parts: Parts, call: Admitted, model: str) -> Refusal | Shortage | 
     call.amounts = amounts_of(price, call.bound, call.facts)
     call.subject = msgspec.structs.replace(call.subject, model=model)
     return reserve(parts, call)
+
+
+def reserve_lent(parts: Parts, call: Admitted, short: Shortage, then: Callable[[Shortage | None], None]) -> None:
+    """After a shortage: where room is lent, ask for more and try again; then ``then`` with the shortage that is left.
+    While it waits the call may end: ``then`` is called all the same, and must give back what is held."""
+    tries = iter((True, True, False))
+    quotas = parts.quotas
+
+    def lent(all_of_it: bool) -> None:
+        left = reserve(parts, call)
+        if left is None or not all_of_it or not next(tries):
+            then(left)
+        elif not quotas.ask(call.subject, call.amounts, call.entry.started_ns, lent, whole=True):
+            # another call of this process took some of it, or the window has ended
+            then(left)
+
+    if not quotas.ask(call.subject, call.amounts, call.entry.started_ns, lent):
+        then(short)
 
 
 def _route_by_model(parts: Parts, caller: Caller, body: bytes) -> tuple[Provider, bytes, bytes] | Refusal:

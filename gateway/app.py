@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import msgspec
 import uvloop
 
 from gateway import assembly
@@ -32,7 +31,6 @@ from gateway.doors import Doors
 from gateway.exchange import Exchange
 from gateway.exporting import Exports
 from gateway.identity.guard import Guard
-from gateway.identity.ring import KeyRing
 from gateway.identity.store import SqliteKeyStore
 from gateway.ledger.ids import Ids
 from gateway.ledger.reader import LedgerReader
@@ -41,7 +39,9 @@ from gateway.ledger.schema import migrate
 from gateway.ledger.single import DirectoryLock
 from gateway.ledger.sqlite import SqliteLedger
 from gateway.log import set_up
+from gateway.making import Making
 from gateway.metrics import Metrics, QuotaSample
+from gateway.metrics.families import VITALS
 from gateway.metrics.process import samples
 from gateway.offload import Offloader
 from gateway.parts import Parts
@@ -72,9 +72,9 @@ GC_THRESHOLDS = (50_000, 20, 20)
 class App:
     """One gateway process."""
 
-    def __init__(self, config_path: Path) -> None:
+    def __init__(self, config_path: Path, config: Config) -> None:
         self.config_path = config_path
-        self.config = load(config_path, os.environ)
+        self.config = config
         self.logs = set_up(self.config.logging.format, self.config.logging.level, secrets_of(self.config))
         self.log = self.logs.logger
         self.catalogue = load_catalogue(self.config, config_path.resolve().parent)
@@ -122,18 +122,18 @@ class App:
         self.exports = Exports(self.config_path, self.clock.now_ns, self.log)
         await self.exports.start(config.exports)
         plane = self.plane = DataPlane(self._exchange, self.clock, loop, assembly.limits_of(config))
-        self.doors = Doors(plane)
+        self.doors = Doors(plane, loop, assembly.limits_of(config))
         try:
             self._signals(loop)
             await self._listen()
-            self._measure_lag(loop)
+            measure_lag(loop, self.metrics)
             Upkeep(
                 self.ledger, self.reader, self.clock, self.parts.offload, lambda: self.config.ledger.keep_days
             ).start()
             gc.collect()
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLDS)
-            ready(_where(config.server))
+            ready(where(config.server))
             await self._stop.wait()
             await self._shut_down(plane)
         finally:
@@ -150,7 +150,7 @@ class App:
 
     def _build(self, loop: asyncio.AbstractEventLoop, path: Path) -> None:
         config, clock = self.config, self.clock
-        self.key_store = SqliteKeyStore(path)
+        self.making = Making(self.pool, clock, self.keeper, SqliteKeyStore(path))
         self.desk = QuotaDesk(self.ledger, clock, self.log, lambda: self.parts.quotas)
         self.webhooks = Webhooks(self.ledger, clock, self.log)
         self.desk.told.append(self.webhooks.wake)
@@ -160,14 +160,10 @@ class App:
         quotas.on_freed(line.pump)
         vocabularies = Vocabularies()
         self.parts = Parts(
-            router=assembly.router_of(config, self.pool, clock, self.keeper, os.environ),
-            keys=KeyRing(config.keys, self.key_store, monotonic=clock.monotonic, now_ns=clock.now_ns),
+            **self.making.from_config(config, self.catalogue),
             guard=Guard(assembly.guard_limits_of(config), clock.monotonic),
-            attribution=config.attribution,
             quotas=quotas,
             line=line,
-            book=assembly.book_of(config, self.catalogue),
-            models=assembly.models_of(config, self.catalogue),
             ledger=self.ledger,
             clock=clock,
             counter=Counter(vocabularies),
@@ -175,7 +171,6 @@ class App:
             observer=self.watch,
             offload=Offloader(loop, self._executor, self.log),
             new_id=Ids(clock.now_ns, secrets.randbits),
-            on_disconnect=config.on_disconnect,
             ready=self.not_ready,
             prompt_hash=assembly.prompt_hash_of(config, path),
             trace=Beginner(config.tracing.sample, secrets.randbits) if self.spans is not None else None,
@@ -262,39 +257,25 @@ class App:
         old = self.parts
         catalogue = await asyncio.to_thread(load_catalogue, config, self.config_path.resolve().parent)
         rules = assembly.rules_of(config)
-        router = assembly.router_of(config, self.pool, self.clock, self.keeper, os.environ)
-        keys = KeyRing(
-            config.keys,
-            self.key_store,
-            monotonic=self.clock.monotonic,
-            now_ns=self.clock.now_ns,
-        )
-        book = assembly.book_of(config, catalogue)
-        models = assembly.models_of(config, catalogue)
+        parts = self.making.renewed(old, config, catalogue)
         # the last thing that is waited for: from the change of the rules to the new parts nothing comes between
         await self.desk.change_rules(old.quotas, rules, config.max_quota_counters)
         self.catalogue = catalogue
-        return msgspec.structs.replace(
-            old,
-            router=router,
-            keys=keys,
-            attribution=config.attribution,
-            book=book,
-            models=models,
-            on_disconnect=config.on_disconnect,
-        )
+        return parts
 
     # measuring itself
 
     def _measure(self) -> None:
         """Where the metrics read the running parts."""
         metrics, ledger, loop = self.metrics, self.ledger, asyncio.get_running_loop()
-        metrics.quota_samples = self._quota_samples
+        metrics.quota_samples = lambda: quota_samples(self.parts.quotas, self.clock.now_ns())
         metrics.certificates = lambda: self.doors.ends
         metrics.quota_events = lambda: self.desk.counts
         metrics.webhook_deliveries = lambda: self.webhooks.counts
         metrics.bind(
             {
+                "spendgate_workers": lambda: 1,
+                "spendgate_workers_replaced_total": lambda: 0,
                 "spendgate_ledger_queue_length": lambda: ledger.queue_length,
                 "spendgate_ledger_open_requests": lambda: max(0, ledger.open_count),
                 "spendgate_ledger_rows_unfit_total": lambda: ledger.rows_unfit,
@@ -320,45 +301,53 @@ class App:
             }
         )
 
-    def _quota_samples(self) -> Iterator[QuotaSample]:
-        """May be paused between any two: the list of counters is taken at its start."""
-        now_ns = self.clock.now_ns()
-        for counter in list(self.parts.quotas.counters):
-            span = counter.current(now_ns)
-            rule = counter.rule
-            ends = 0.0 if rule.rolling_ns or span.end_ns == FOREVER else span.end_ns / 1e9
-            for position, kind in enumerate(rule.units):
-                unit = UNITS[kind]
-                scale = NANO if unit == "usd" else 1
-                yield (
-                    rule.name,
-                    counter.bucket,
-                    unit,
-                    rule.limit(position, now_ns) / scale,
-                    counter.used(position) / scale,
-                    counter.reserved(position) / scale,
-                    ends,
-                )
 
-    def _measure_lag(self, loop: asyncio.AbstractEventLoop) -> None:
-        expected = loop.time() + LAG_SECONDS
-
-        def measure() -> None:
-            self.metrics.lagged(max(0.0, loop.time() - expected))
-            self._measure_lag(loop)
-
-        loop.call_at(expected, measure)
+def quota_samples(quotas: Quotas, now_ns: int) -> Iterator[QuotaSample]:
+    """May be paused between any two: the list of counters is taken at its start."""
+    for counter in list(quotas.counters):
+        span = counter.current(now_ns)
+        rule = counter.rule
+        ends = 0.0 if rule.rolling_ns or span.end_ns == FOREVER else span.end_ns / 1e9
+        for position, kind in enumerate(rule.units):
+            unit = UNITS[kind]
+            scale = NANO if unit == "usd" else 1
+            yield (
+                rule.name,
+                counter.bucket,
+                unit,
+                rule.limit(position, now_ns) / scale,
+                counter.used(position) / scale,
+                counter.reserved(position) / scale,
+                ends,
+            )
 
 
-def _where(server: ServerConfig) -> str:
+def measure_lag(loop: asyncio.AbstractEventLoop, metrics: Metrics) -> None:
+    """From now on see how late the loop is."""
+    expected = loop.time() + LAG_SECONDS
+
+    def measure() -> None:
+        metrics.lagged(max(0.0, loop.time() - expected))
+        measure_lag(loop, metrics)
+
+    loop.call_at(expected, measure)
+
+
+def vitals(own: dict[str, Callable[[], float]]) -> dict[str, Callable[[], float]]:
+    """What ``Metrics.bind`` takes, for a process that has only some of them."""
+    return {family.shown: own.get(family.shown, lambda: 0.0) for family in VITALS}
+
+
+def where(server: ServerConfig) -> str:
+    """Where it listens, for a person."""
     data, admin = ("https" if tls is not None else "http" for tls in (server.tls, server.admin_tls))
     return f"{data}://{server.listen}  admin {admin}://{server.admin_listen}"
 
 
-def run(config_path: Path, ready: Callable[[str], None]) -> None:
-    """Serve in the foreground until SIGTERM. Raises ``ConfigErrors``, ``OSError``, ``AlreadyRunning``…"""
+def run(config_path: Path, config: Config, ready: Callable[[str], None]) -> None:
+    """Serve in the foreground until SIGTERM. Raises ``OSError``, ``AlreadyRunning``…"""
 
     async def main() -> None:
-        await App(config_path).run(ready)
+        await App(config_path, config).run(ready)
 
     uvloop.run(main())

@@ -53,14 +53,25 @@ class QuotaDesk:
         connection = sqlite3.connect(self._ledger.path)
         try:
             self._released = releases.newest(connection)
-            load(quotas, self._view.up_to(self._released), now_ns)
-            for quota, bucket, unit in journal.exhausted(connection):
-                quotas.was_exhausted(quota, bucket, unit, now_ns)
+            self._load(quotas, now_ns)
         finally:
             connection.close()
+        self.recall_exhausted(quotas)
         self.grants = self._grants.changed(now_ns) or []
         quotas.grant(raises_of(self.grants))
         self._clock.after(LOOK_SECONDS, self._look)
+
+    def _load(self, quotas: Quotas, now_ns: int) -> None:
+        load(quotas, self._view.up_to(self._released), now_ns)
+
+    def recall_exhausted(self, quotas: Quotas) -> None:
+        """Tell ``quotas`` what was exhausted and has not reopened."""
+        connection = sqlite3.connect(self._ledger.path)
+        try:
+            for quota, bucket, unit in journal.exhausted(connection):
+                quotas.was_exhausted(quota, bucket, unit, self._clock.now_ns())
+        finally:
+            connection.close()
 
     async def change_rules(self, quotas: Quotas, rules: Sequence[Rule], max_counters: int) -> None:
         """Let other rules hold, with all that was used and is held under them; nothing changes where that fails."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 
@@ -25,41 +26,46 @@ ADMIN_CONNECTIONS, ADMIN_CONNECTIONS_OF_ONE = 1024, 256
 LINGER_SECONDS = 2.0
 """So long the rest of a body is read that its answer did not wait for."""
 Material = dict[str, bytes]
+Sockets = Mapping[str, Sequence[socket.socket]]
+"""Listening sockets that were handed over, by the port's name (``data``, ``admin``)."""
 
 
 class Doors:
-    """The data plane's port and the admin port."""
+    """The data plane's port and the admin port; in one of several processes, one of them."""
 
-    def __init__(self, plane: DataPlane) -> None:
+    def __init__(self, plane: DataPlane | None, loop: asyncio.AbstractEventLoop, limits: Limits) -> None:
         self.plane = plane
         self.ends: dict[str, float] = {}
         """Port (``data``, ``admin``) → when its certificate ends, in seconds since the epoch."""
         self._shown: Material = {}
         self._runner: web.AppRunner | None = None
         self._admin: Listener | None = None
-        self._patience = Patience(plane.loop, plane.limits)
+        self._patience = Patience(loop, limits)
 
-    async def open(self, server: ServerConfig, services: Services, sockets: Mapping[str, socket.socket]) -> None:
-        """Listen on both. Raises ``OSError``."""
+    async def open(self, server: ServerConfig, services: Services | None, sockets: Sockets) -> None:
+        """Listen: on the admin port with ``services``, on the other with a plane. Raises ``OSError``."""
         self._shown = _material(server)
         self._tell(server)
-        runner = self._runner = web.AppRunner(
-            make_app(services),
-            access_log=None,
-            max_line_size=MAX_LINE,
-            keepalive_timeout=server.limits.idle_seconds,
-            lingering_time=LINGER_SECONDS,
-        )
-        await runner.setup()
-        assert runner.server is not None
-        crowd = Crowd(ADMIN_CONNECTIONS, ADMIN_CONNECTIONS_OF_ONE)
-        make = patient(self._patience, runner.server)
-        self._admin = Listener(self._patience.loop, make, server.limits.head_seconds, crowd=crowd)
-        host, port = split_address(server.admin_listen)
-        await self._admin.open(host, port, tls=context_of(server.admin_tls), sock=sockets.get("admin"))
-        # last: whoever is answered here finds all of it up
-        host, port = split_address(server.listen)
-        await self.plane.start(host, port, tls=context_of(server.tls), sock=sockets.get("data"))
+        if services is not None:
+            runner = self._runner = web.AppRunner(
+                make_app(services),
+                access_log=None,
+                max_line_size=MAX_LINE,
+                keepalive_timeout=server.limits.idle_seconds,
+                lingering_time=LINGER_SECONDS,
+            )
+            await runner.setup()
+            assert runner.server is not None
+            crowd = Crowd(ADMIN_CONNECTIONS, ADMIN_CONNECTIONS_OF_ONE)
+            make = patient(self._patience, runner.server)
+            self._admin = Listener(self._patience.loop, make, server.limits.head_seconds, crowd=crowd)
+            host, port = split_address(server.admin_listen)
+            handed = sockets.get("admin", ())
+            await self._admin.open(host, port, tls=context_of(server.admin_tls), sockets=handed)
+        if self.plane is not None:
+            # last: whoever is answered here finds all of it up
+            host, port = split_address(server.listen)
+            await self.plane.start(host, port, tls=context_of(server.tls), sockets=sockets.get("data", ()))
 
     def prepare(self, server: ServerConfig) -> Renewal:
         """What a reload would show on the ports. Raises ``OSError`` or ``ssl.SSLError``; changes nothing."""
@@ -72,7 +78,7 @@ class Doors:
     async def renew(self, renewal: Renewal) -> None:
         """Show it. Connections that stand go on with what they have."""
         changed = self.changed(renewal)
-        if "server.tls" in changed:
+        if "server.tls" in changed and self.plane is not None:
             await self.plane.renew(renewal.data)
         if "server.admin_tls" in changed and self._admin is not None:
             await self._admin.renew(renewal.admin)
@@ -82,22 +88,24 @@ class Doors:
     @property
     def failed_handshakes(self) -> int:
         admin = self._admin.failed_handshakes if self._admin is not None else 0
-        return self.plane.listener.failed_handshakes + admin
+        return (self.plane.listener.failed_handshakes if self.plane is not None else 0) + admin
 
     def use(self, limits: Limits) -> None:
         """Other bounds hold from now on, on both ports."""
-        self.plane.use(limits)
+        if self.plane is not None:
+            self.plane.use(limits)
         self._patience.limits = limits
 
     @property
     def slow_clients(self) -> int:
         """Connections given up because of a slow client, on both ports."""
-        return self.plane.slow_clients + self._patience.given_up
+        return (self.plane.slow_clients if self.plane is not None else 0) + self._patience.given_up
 
     @property
     def refused(self) -> int:
         """Connections beyond a limit, on both ports."""
-        return self.plane.refused + (self._admin.refused if self._admin is not None else 0)
+        admin = self._admin.refused if self._admin is not None else 0
+        return (self.plane.refused if self.plane is not None else 0) + admin
 
     async def close(self) -> None:
         """Close the admin port; the data plane drains by itself."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from gateway.admission import Admitted, amounts_of, reserve
+from gateway.admission import Admitted, amounts_of, reserve, reserve_lent
 from gateway.extension import HEADROOM_TOKENS, LEAST_TOKENS, MARGIN_TOKENS, extendable, first_bound
 from gateway.parts import Parts
 from gateway.quota.counter import Counter
@@ -39,12 +39,37 @@ class Near:
         self._since = 0.0
         """When it began to wait; 0: it has not."""
         self._leave: Callable[[], None] | None = None
+        self._asking = False
+        """It stands in line, and has asked for more to be lent."""
 
     def start(self) -> None:
-        call = self._call
         if self._shortage.behind:
             self._wait()
-            return
+        else:
+            self._lent(self._count)
+
+    def _lent(self, otherwise: Callable[[], None]) -> None:
+        """Where room is lent, try with more of it; else ``otherwise``."""
+
+        def done(short: Shortage | None) -> None:
+            if self._cancelled:
+                self._give_back()
+            elif short is None:
+                self._done(None, "")
+            else:
+                self._shortage = short
+                otherwise()
+
+        reserve_lent(self._parts, self._call, self._shortage, done)
+
+    def _give_back(self) -> None:
+        """What came after the client had gone."""
+        held, self._call.reservation = self._call.reservation, None
+        if held is not None:
+            self._parts.quotas.release(held, self._parts.clock.now_ns())
+
+    def _count(self) -> None:
+        call = self._call
         if self._shortage.unit in COUNTED and call.facts.billable and not call.facts.input_open:
             counter, model, facts, body = self._parts.counter, call.facts.model, call.facts, call.body
             self._parts.offload(lambda: counter.count(model, facts, body), None, self._counted)
@@ -64,8 +89,9 @@ class Near:
         if tokens is not None and tokens < call.bound.input_tokens:
             call.bound = Bound(tokens, call.bound.output_tokens, call.bound.units)
             call.amounts = amounts_of(call.price, call.bound, call.facts)
-            if self._try():
-                return
+            if not self._try():
+                self._lent(self._clamp)
+            return
         self._clamp()
 
     def _try(self) -> bool:
@@ -84,6 +110,8 @@ class Near:
         if self._shortage.clamp and not call.facts.output_free:
             limit = self._affordable(self._room())
             if limit >= MIN_OUTPUT_TOKENS and self._clamped_to(limit):
+                if not self._try():
+                    self._lent(self._extend)
                 return
             if call.provider.dialect.clamp(call.facts, call.body, MIN_OUTPUT_TOKENS) is not None:
                 self._would_do_with(MIN_OUTPUT_TOKENS)
@@ -113,8 +141,12 @@ class Near:
         call.extends = bound.output_tokens
         call.bound, call.amounts = first, amounts_of(call.price, first, call.facts)
         if not self._try():
-            call.bound, call.amounts, call.extends, self._shortage = bound, amounts, 0, shortage
-            self._wait()
+
+            def otherwise() -> None:
+                call.bound, call.amounts, call.extends, self._shortage = bound, amounts, 0, shortage
+                self._wait()
+
+            self._lent(otherwise)
 
     def _would_do_with(self, tokens: int) -> None:
         """The call waits or is refused, but not as one that needs its whole bound: so many output tokens a choice are
@@ -144,6 +176,7 @@ class Near:
         return left // max(1, call.facts.choices)
 
     def _clamped_to(self, limit: int) -> bool:
+        """Lower the output limit of what is sent; False where that can't be done."""
         call = self._call
         body = call.provider.dialect.clamp(call.facts, call.body, limit)
         if body is None or (call.facts.max_output != UNLIMITED and limit >= call.facts.max_output):
@@ -152,7 +185,7 @@ class Near:
         call.amounts = amounts_of(call.price, call.bound, call.facts)
         call.body = body
         call.clamped = limit
-        return self._try()
+        return True
 
     def _wait(self) -> None:
         short, now = self._shortage, self._parts.clock.monotonic()
@@ -176,9 +209,19 @@ class Near:
         if self._try():
             return True
         if (self._shortage.quota, self._shortage.bucket) == place:
+            if not self._asking and self._parts.quotas.ask(
+                self._call.subject, self._call.amounts, self._call.entry.started_ns, self._asked
+            ):
+                self._asking = True
             return False
         self._clamp()
         return True
+
+    def _asked(self, all_of_it: bool) -> None:
+        """What was lent is for whoever stands first."""
+        self._asking = False
+        if all_of_it:
+            self._parts.line.pump()
 
     def _refuse(self) -> None:
         if not self._cancelled:

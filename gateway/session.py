@@ -13,14 +13,23 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway import answers
-from gateway.admission import Admitted, Caller, amounts_of, forbidden, listed_price, reserve, use_model
+from gateway.admission import (
+    Admitted,
+    Caller,
+    amounts_of,
+    forbidden,
+    listed_price,
+    reserve,
+    reserve_lent,
+    use_model,
+)
 from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, OpenEntry, Record
 from gateway.ledger.rows import held_of
 from gateway.ledger.store import LedgerFull, LedgerUnavailable
 from gateway.near import refusal_of
 from gateway.parts import Parts
 from gateway.ports import ClientPort, CredentialUnavailable, Failure, Header, RequestHead, UpstreamPort
-from gateway.quota.engine import Amounts, Subject
+from gateway.quota.engine import Amounts, Shortage, Subject
 from gateway.settlement import Ending, record_of
 from gateway.tokens.bounds import Bound
 from gateway.wire.dialect import Refusal
@@ -60,6 +69,8 @@ class Session:
         """Records on their way to the disk: what came behind them waits."""
         self._held: list[bytes] = []
         self._held_bytes = 0
+        self._unsent: bytearray | None = None
+        """What the client has sent while the quotas are asked."""
         self._early: list[bytes] = []
         """What the client sent before the provider agreed."""
         self._why = ""
@@ -121,13 +132,24 @@ class Session:
             entry=entry,
         )
         shortage = reserve(parts, call)
-        if shortage is not None:
-            self._refuse(refusal_of(shortage, now_ns), shortage.quota)
-            return
-        try:
-            parts.ledger.open(entry, self._opened)
-        except (LedgerFull, LedgerUnavailable) as error:
-            self._opened(error)
+        if shortage is None:
+            self._admitted(None)
+        else:
+            reserve_lent(parts, call, shortage, self._admitted)
+
+    def _admitted(self, short: Shortage | None) -> None:
+        call, parts = self._call, self._parts
+        assert call is not None
+        if self._gone:
+            self._over = True
+            self._release()
+        elif short is not None:
+            self._refuse(refusal_of(short, parts.clock.now_ns()), short.quota)
+        else:
+            try:
+                parts.ledger.open(call.entry, self._opened)
+            except (LedgerFull, LedgerUnavailable) as error:
+                self._opened(error)
 
     def request_too_large(self) -> None:
         self._refuse(answers.TOO_LARGE, "")
@@ -237,11 +259,26 @@ class Session:
         assert call is not None
         self._holding += 1
         parts.ledger.settle(self._booked(ended, COMPLETED), self._recorded)
-        began_ns, call.entry.started_ns = call.entry.started_ns, parts.clock.now_ns()
-        shortage = reserve(parts, call)
-        call.entry.started_ns = began_ns
-        if shortage is not None:
-            self._why = refusal_of(shortage, parts.clock.now_ns()).message
+        following = msgspec.structs.replace(
+            call, entry=msgspec.structs.replace(call.entry, started_ns=parts.clock.now_ns())
+        )
+        shortage = reserve(parts, following)
+        if shortage is None:
+            call.reservation = following.reservation
+        else:
+            self._holding += 1
+            reserve_lent(parts, following, shortage, lambda short: self._held_for(following, short))
+
+    def _held_for(self, following: Admitted, short: Shortage | None) -> None:
+        """There is room for the next response, or not."""
+        call, parts = self._call, self._parts
+        assert call is not None
+        call.reservation = following.reservation
+        if short is not None:
+            self._why = refusal_of(short, parts.clock.now_ns()).message
+        if self._over:
+            self._release()
+        self._recorded(None)
 
     def _booked(self, ended: Ended, outcome: str) -> Record:
         """The record of one response; quotas and metrics take the same numbers."""
@@ -320,6 +357,11 @@ class Session:
         self._end(COMPLETED if self._switched else UPSTREAM_ERROR)
 
     def client_data(self, data: bytes) -> None:
+        if self._unsent is not None:
+            self._unsent += data
+            if len(self._unsent) > MAX_HELD_BYTES:
+                self._close(POLICY_VIOLATION, "too much arrived while the quotas were asked")
+            return
         if self._setup is not None:
             data = self._set_up(self._setup, data)
         if not data:
@@ -343,9 +385,22 @@ class Session:
             short = use_model(self._parts, self._call, model)
             if short is None:
                 return setup.held()
-            refusal = short if isinstance(short, Refusal) else refusal_of(short, self._parts.clock.now_ns())
-            self._close(POLICY_VIOLATION, refusal.message)
+            if isinstance(short, Shortage):
+                self._unsent = bytearray(setup.held())
+                reserve_lent(self._parts, self._call, short, self._named)
+            else:
+                self._close(POLICY_VIOLATION, short.message)
         return b""
+
+    def _named(self, short: Shortage | None) -> None:
+        """There is room for the model that was named, or not."""
+        unsent, self._unsent = self._unsent, None
+        if self._over:
+            self._release()
+        elif short is not None:
+            self._close(POLICY_VIOLATION, refusal_of(short, self._parts.clock.now_ns()).message)
+        elif unsent:
+            self.client_data(bytes(unsent))
 
     def client_paused(self) -> None:
         if self._upstream is not None:

@@ -165,14 +165,21 @@ class Rounds:
         self.note("MiB after many calls", gateway, memory_mib(gateway.pid))
 
     def workers(self, name: str, source: Path, folder: Path, provider: int, cores: set[int]) -> None:
-        """Two workers with twice the calls in flight, on both cores; nothing where the version knows none."""
+        """Two workers with twice the calls in flight, on both cores, in turns with one; nothing where the version knows
+        none."""
         if not contenders.knows_workers(source, folder):
             return
-        with contenders.gateway(name, source, folder, provider, cores, workers=2) as both:
+        for workers in (1, 2):
+            (folder / str(workers)).mkdir()
+        with (
+            contenders.gateway(name, source, folder / "1", provider, {min(cores)}) as one,
+            contenders.gateway(name, source, folder / "2", provider, cores, workers=2) as both,
+        ):
             for _ in range(self.size.rounds):
-                seen = self.load(both, seconds=self.size.seconds, in_flight=64)
-                self.note("CPU µs a call, 2 workers", both, seen["cpu_us"])
-                self.note("calls/s, 2 workers", both, seen["good"] / seen["seconds"])
+                for what, contender, in_flight in (("1 worker", one, 32), ("2 workers", both, 64)):
+                    seen = self.load(contender, seconds=self.size.seconds, in_flight=in_flight)
+                    self.note(f"CPU µs a call, {what}", contender, seen["cpu_us"])
+                    self.note(f"calls/s, {what}", contender, seen["good"] / seen["seconds"])
 
     def middle(self, what: str, name: str) -> float | None:
         """The median of all rounds."""

@@ -14,19 +14,33 @@ def add_parser(commands: Any) -> None:
     ).set_defaults(run=run)
 
 
+def _ready(where: str) -> None:
+    print(f"spendgate listens on {where}", flush=True)
+
+
 def run(options: argparse.Namespace) -> int:
+    import os
+
     from gateway import app
     from gateway.assembly import AssemblyError
     from gateway.config.catalogue import CatalogueUnusable
+    from gateway.config.load import load
     from gateway.config.problems import ConfigErrors
     from gateway.ledger.schema import LedgerCorrupt
     from gateway.ledger.single import AlreadyRunning
+    from gateway.workers.crew import CannotStart
 
     try:
-        app.run(options.config, lambda where: print(f"spendgate listens on {where}", flush=True))
+        config = load(options.config, os.environ)
+        if config.server.workers == 1:
+            app.run(options.config, config, _ready)
+        else:
+            from gateway.workers import supervisor
+
+            supervisor.run(options.config, config, _ready)
     except ConfigErrors as error:
         raise ConfigurationError(options.config, error.problems) from error
-    except (AssemblyError, CatalogueUnusable, LedgerCorrupt, AlreadyRunning) as error:
+    except (AssemblyError, CatalogueUnusable, LedgerCorrupt, AlreadyRunning, CannotStart) as error:
         raise UserError(str(error)) from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

@@ -26,7 +26,7 @@ def check_references(config: Config, providers: frozenset[str] = frozenset()) ->
     """Everything wrong with a configuration whose types are right. ``providers``: names that exist besides its own."""
     names = providers | frozenset(config.providers)
     return [
-        *_not_yet(config),
+        *_workers(config),
         *_server(config),
         *_providers(config),
         *_keys(config, names),
@@ -40,10 +40,19 @@ def check_references(config: Config, providers: frozenset[str] = frozenset()) ->
     ]
 
 
-def _not_yet(config: Config) -> Iterator[Found]:
-    """Keys that are reserved for what this version can't do: better refused than silently without effect."""
-    if config.server.workers != 1:
-        yield ("server", "workers"), "is not supported by this version", "Leave it out."
+def _workers(config: Config) -> Iterator[Found]:
+    """What several processes can't do together yet: better refused than not exact."""
+    if config.server.workers == 1:
+        return
+    for place, quota in enumerate(config.quotas):
+        if quota.extend:
+            yield (
+                ("quotas", place, "extend"),
+                "can't be had with server.workers > 1",
+                "Leave it out, or use clamp = true.",
+            )
+        if quota.overflow == "shared":
+            yield ("quotas", place, "overflow"), 'can\'t be "shared" with server.workers > 1', 'Set "refuse".'
 
 
 def _server(config: Config) -> Iterator[Found]:

@@ -36,6 +36,11 @@ class Ids:
         self._millis = 0
         self._stamp = ""
 
+    @property
+    def node(self) -> str:
+        """How all ids of this process end."""
+        return self._node
+
     def __call__(self) -> str:
         millis = self._clock() // 1_000_000
         if millis > self._millis:

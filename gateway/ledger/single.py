@@ -35,6 +35,12 @@ class DirectoryLock:
         os.pwrite(fd, str(os.getpid()).encode(), 0)
         self._fd = fd
 
+    @property
+    def fd(self) -> int:
+        """To be handed to processes of the same gateway: the directory is free when all of them have ended."""
+        assert self._fd is not None
+        return self._fd
+
     def release(self) -> None:
         if self._fd is not None:
             os.close(self._fd)

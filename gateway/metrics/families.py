@@ -130,6 +130,8 @@ CERTIFICATE = Family(
 )
 
 VITALS = (
+    Family("spendgate_workers", "gauge", "Processes that take calls."),
+    Family("spendgate_workers_replaced", "counter", "Processes that took calls, ended, and were replaced."),
     Family("spendgate_ledger_queue_length", "gauge", "Rows that wait for the ledger's disk."),
     Family("spendgate_ledger_open_requests", "gauge", "Calls that are open in the ledger."),
     Family("spendgate_ledger_rows_unfit", "counter", "Rows that the ledger can't take as they are."),

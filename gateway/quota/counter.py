@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from gateway.quota.rule import CONCURRENT, Rule
+from gateway.quota.rule import CONCURRENT, Raise, Rule
 
 
 class Span:
@@ -29,11 +29,14 @@ class Counter:
     unit, add to the current span.
     """
 
-    __slots__ = ("base", "bucket", "growing", "parts", "rule", "span", "warned")
+    __slots__ = ("base", "bucket", "growing", "limits", "parts", "raises", "rule", "span", "warned")
 
     def __init__(self, rule: Rule, bucket: str, now_ns: int) -> None:
         self.rule = rule
         self.bucket = bucket
+        self.limits: Sequence[int] = rule.limits
+        self.raises: Sequence[Raise] = rule.raises
+        """What is added to ``limits`` for a time."""
         self.span = Span(self, *rule.window(now_ns))
         self.base = [0] * len(rule.units)
         self.parts: deque[Span] = deque()
@@ -42,6 +45,21 @@ class Counter:
         """How many of the rule's thresholds were crossed in this window."""
         self.growing = 0
         """Calls in flight whose reservation grows with their answer."""
+
+    def adopt(self, rule: Rule) -> None:
+        """The same rule, read again."""
+        self.rule, self.limits, self.raises = rule, rule.limits, rule.raises
+
+    def dropped(self) -> None:
+        """It is forgotten: nothing is used, nothing is held."""
+
+    def limit(self, position: int, now_ns: int) -> int:
+        """What may be taken here."""
+        return self.rule.limit(position, now_ns)
+
+    def left(self, position: int, now_ns: int) -> int:
+        """What may still be taken."""
+        return self.limit(position, now_ns) - self.taken(position)
 
     def current(self, now_ns: int) -> Span:
         """The span that holds ``now_ns``. A clock that was set back stays in the newest one."""

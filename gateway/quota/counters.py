@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -13,6 +13,8 @@ from gateway.quota.rule import Rule, Subject
 MAX_PLANS = 20_000
 OTHER = "other"
 """The bucket in which counters past the bound are counted together, where a rule says so."""
+Make = Callable[[Rule, str, int], Counter]
+"""Makes the counter of a rule and a bucket, at a time."""
 
 
 class Plan:
@@ -28,11 +30,12 @@ class Plan:
 class Counters:
     """Found by rule and bucket. Plans are remembered: a subject that calls again costs one look-up."""
 
-    def __init__(self, rules: Sequence[Rule], max_counters: int) -> None:
+    def __init__(self, rules: Sequence[Rule], max_counters: int, make: Make = Counter) -> None:
         self.rules = tuple(rules)
         self.plans: dict[Subject, Plan] = {}
         self._matcher = Matcher(rules)
         self._max = max_counters
+        self._new = make
         self._all: dict[tuple[str, str], Counter] = {}
 
     def plan(self, subject: Subject, now_ns: int) -> Plan:
@@ -59,14 +62,14 @@ class Counters:
                 if rule.shared_overflow and bucket != OTHER:
                     return self._make(rule, OTHER, now_ns)
                 full = msgspec.structs.replace(rule, limits=(0,) * len(rule.limits), raises=[])
-                return Counter(full if rule.blocking else rule, bucket, now_ns)
+                return self._new(full if rule.blocking else rule, bucket, now_ns)
         return self._make(rule, bucket, now_ns)
 
     def _make(self, rule: Rule, bucket: str, now_ns: int) -> Counter:
         key = (rule.name, bucket)
         counter = self._all.get(key)
         if counter is None:
-            counter = self._all[key] = Counter(rule, bucket, now_ns)
+            counter = self._all[key] = self._new(rule, bucket, now_ns)
         return counter
 
     def _prune(self, now_ns: int) -> None:
@@ -75,7 +78,7 @@ class Counters:
             counter.current(now_ns)
         gone = [key for key, counter in self._all.items() if counter.idle]
         for key in gone:
-            del self._all[key]
+            self._all.pop(key).dropped()
         if gone:
             self.plans.clear()
 
@@ -85,8 +88,12 @@ class Counters:
         for key, counter in old._all.items():
             rule = kept.get(key[0])
             if rule is not None and rule.source == counter.rule.source:
-                counter.rule = rule
+                counter.adopt(rule)
                 self._all[key] = counter
+
+    def known(self, rule: str, bucket: str) -> Counter | None:
+        """The counter of a rule and a bucket, if there is one."""
+        return self._all.get((rule, bucket))
 
     def owns(self, counter: Counter) -> bool:
         return self._all.get((counter.rule.name, counter.bucket)) is counter

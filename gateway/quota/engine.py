@@ -23,7 +23,7 @@ class Quotas:
 
     def __init__(self, rules: Sequence[Rule], *, max_counters: int = 100_000, observe: Observe | None = None) -> None:
         self.rules = tuple(rules)
-        self.counters = Counters(rules, max_counters)
+        self.counters = Counters(rules, max_counters, self._counter)
         self._plans = self.counters.plans
         self._observe = observe
         self._live: dict[str, Reservation] = {}
@@ -33,7 +33,17 @@ class Quotas:
         self._exhausted: dict[Counter, tuple[int, int]] = {}
         """Counters that refuse calls → which unit, and how much the call that told of it wanted."""
 
+    def _counter(self, rule: Rule, bucket: str, now_ns: int) -> Counter:
+        return Counter(rule, bucket, now_ns)
+
     # the request path
+
+    def ask(
+        self, subject: Subject, bound: Amounts, now_ns: int, then: Callable[[bool], None], *, whole: bool = False
+    ) -> bool:
+        """Where room is lent (see ``gateway.quota.shared``): ask for what ``bound`` lacks, or for the ``whole`` of it;
+        ``then`` hears whether all was lent. False: there is nobody to ask."""
+        return False
 
     def reserve(self, call_id: str, subject: Subject, bound: Amounts, now_ns: int) -> Reservation | Shortage:
         """Hold ``bound`` in every quota that matches, or in none."""
@@ -48,10 +58,10 @@ class Quotas:
                 span = counter.roll(now_ns)
             rule = counter.rule
             if rule.blocking:
-                raises = rule.raises
+                limits, raises = counter.limits, counter.raises
                 position = 0
                 for unit in rule.units:
-                    limit = rule.limit(position, now_ns) if raises else rule.limits[position]
+                    limit = rule.limit(position, now_ns) if raises else limits[position]
                     taken = counter.base[position] + span.used[position] + span.reserved[position]
                     if taken + vector[unit] > limit:
                         return self._shortage(plan, counter, position, vector, now_ns)
@@ -75,7 +85,7 @@ class Quotas:
         exceeded = vector[0] > reserved[0] or vector[1] > reserved[1] or vector[2] > reserved[2]
         for span in held.spans:
             if span.counter.rule.warn_at:
-                self._warn(span.counter, now_ns)
+                self.warn(span.counter, now_ns)
         return exceeded
 
     def book(self, subject: Subject, actual: Amounts, at_ns: int) -> None:
@@ -84,7 +94,7 @@ class Quotas:
         for counter in self.counters.plan(subject, at_ns).counters:
             counter.book(at_ns, vector)
             if counter.rule.warn_at:
-                self._warn(counter, at_ns)
+                self.warn(counter, at_ns)
         if self._noted is not None:
             self._noted.append((Reservation("", subject, vector, [], (), at_ns), vector))
 
@@ -225,7 +235,7 @@ class Quotas:
             counter.current(now_ns)
             growing = max(growing, counter.growing)
             for position, unit in enumerate(rule.units):
-                free = max(0, rule.limit(position, now_ns) - counter.taken(position))
+                free = max(0, counter.left(position, now_ns))
                 left[unit] = min(free, left.get(unit, free))
         usd, tokens_in, tokens_out, tokens = (left.get(unit) for unit in range(4))
         return Room(nanousd=usd, input_tokens=tokens_in, output_tokens=tokens_out, tokens=tokens, growing=growing)
@@ -245,7 +255,8 @@ class Quotas:
                 while counter.warned and _crossing(counter, counter.warned - 1, now_ns) is None:
                     counter.warned -= 1
 
-    def _warn(self, counter: Counter, now_ns: int) -> None:
+    def warn(self, counter: Counter, now_ns: int) -> None:
+        """Tell of the thresholds that a counter has crossed."""
         rule = counter.rule
         while counter.warned < len(rule.warn_at):
             position = _crossing(counter, counter.warned, now_ns)
@@ -340,7 +351,7 @@ def _short(plan: Plan, vector: Vector, now_ns: int) -> Iterator[Rule]:
         rule = counter.rule
         counter.current(now_ns)
         if rule.blocking and any(
-            counter.taken(position) + vector[unit] > rule.limit(position, now_ns)
+            counter.taken(position) + vector[unit] > counter.limit(position, now_ns)
             for position, unit in enumerate(rule.units)
         ):
             yield rule

@@ -38,12 +38,12 @@ def load(quotas: Quotas, view: UsageView, now_ns: int, rules: Iterable[Rule] | N
             quotas.counters.counter(rule, "", now_ns)
     by_window: dict[tuple[int, int], list[Rule]] = {}
     for rule in quotas.rules if rules is None else rules:
-        for span in _spans(rule, now_ns):
+        for span in spans_of(rule, now_ns):
             by_window.setdefault(span, []).append(rule)
     for (start_ns, end_ns), group in sorted(by_window.items(), key=lambda item: item[0]):
         matcher = Matcher(group)
         for spent in view.spent(start_ns, min(end_ns, FOREVER)):
-            subject = _subject(spent)
+            subject = subject_of(spent)
             for rule in matcher.rules_for(subject):
                 _add(quotas, rule, bucket_of(rule, subject), spent, start_ns, end_ns, now_ns)
 
@@ -109,7 +109,7 @@ def _add(quotas: Quotas, rule: Rule, bucket: str, spent: Spent, start_ns: int, e
     counter.recount()
 
 
-def _spans(rule: Rule, now_ns: int) -> Iterator[tuple[int, int]]:
+def spans_of(rule: Rule, now_ns: int) -> Iterator[tuple[int, int]]:
     """The windows of a rule that count now: one, or the parts of a rolling one."""
     start, end = rule.window(now_ns)
     yield start, end
@@ -119,6 +119,7 @@ def _spans(rule: Rule, now_ns: int) -> Iterator[tuple[int, int]]:
             yield start - number * part, end - number * part
 
 
-def _subject(spent: Spent) -> Subject:
+def subject_of(spent: Spent) -> Subject:
+    """Who spent it."""
     tags = tuple(sorted(spent.tags.items()))
     return Subject(spent.team, spent.workflow, spent.key_id, spent.provider, spent.model_requested, tags)

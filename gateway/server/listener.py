@@ -11,7 +11,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 BACKLOG = 4096
 MAX_HANDSHAKES = 4096
@@ -87,12 +87,12 @@ class Listener:
         port: int,
         *,
         tls: ssl.SSLContext | None = None,
-        sock: socket.socket | None = None,
+        sockets: Sequence[socket.socket] = (),
         reuse_port: bool = False,
     ) -> int:
-        """Listen on an address, or on a socket that was handed over; answers the port. Raises ``OSError`` where the
+        """Listen on an address, or on sockets that were handed over; answers the port. Raises ``OSError`` where the
         address can't be had."""
-        self._sockets = [sock] if sock is not None else await _bound(self.loop, host, port, reuse_port=reuse_port)
+        self._sockets = list(sockets) or await bound(self.loop, host, port, reuse_port=reuse_port)
         await self.renew(tls)
         address: int = self._sockets[0].getsockname()[1]
         return address
@@ -184,7 +184,7 @@ class _Acceptor:
         self._listening.close()
 
 
-async def _bound(loop: asyncio.AbstractEventLoop, host: str, port: int, *, reuse_port: bool) -> list[socket.socket]:
+async def bound(loop: asyncio.AbstractEventLoop, host: str, port: int, *, reuse_port: bool) -> list[socket.socket]:
     """A listening socket on each of the host's addresses. Raises ``OSError``, with the address in its text."""
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import ssl
 from collections import Counter
+from collections.abc import Sequence
 
 from gateway.ports import Clock, ExchangeFactory
 from gateway.server.client_ends import IDLE_GRACE_SECONDS
@@ -53,13 +54,13 @@ class DataPlane:
         port: int,
         *,
         tls: ssl.SSLContext | None = None,
-        sock: socket.socket | None = None,
+        sockets: Sequence[socket.socket] = (),
         reuse_port: bool = False,
     ) -> int:
-        """Listen on an address, or on a socket that was handed over; answers the port. Raises ``OSError`` where the
+        """Listen on an address, or on sockets that were handed over; answers the port. Raises ``OSError`` where the
         address can't be had."""
 
-        return await self.listener.open(host, port, tls=tls, sock=sock, reuse_port=reuse_port)
+        return await self.listener.open(host, port, tls=tls, sockets=sockets, reuse_port=reuse_port)
 
     def use(self, limits: Limits) -> None:
         """Other bounds hold from now on. Known heads are forgotten: they hold what was found of them before."""

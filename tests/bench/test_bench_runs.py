@@ -22,6 +22,10 @@ MEASURED = (
     "first byte p50, ms",
     "MiB after few calls",
     "MiB after many calls",
+    "CPU µs a call, 1 worker",
+    "calls/s, 1 worker",
+    "CPU µs a call, 2 workers",
+    "calls/s, 2 workers",
 )
 BOUNDED = {
     "CPU a call ÷ bare asyncio, 32 in flight": "2.2",

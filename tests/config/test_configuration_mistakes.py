@@ -261,11 +261,6 @@ def test_a_quota_that_never_refuses_because_a_stricter_one_has_its_scope_is_rema
         assert remarks[0].startswith(f"{silent} never refuses a call")
 
 
-def test_what_this_version_can_not_do_is_refused_rather_than_ignored() -> None:
-    problem = only("[server]\nworkers = 2")
-    assert (problem.key, problem.message) == ("server.workers", "is not supported by this version")
-
-
 def test_a_route_behind_a_wider_one_is_told() -> None:
     route = '[[routes]]\nmodel = "{}"\nprovider = "openai"\n'
     problem = only(PROVIDER + route.format("gpt-*") + route.format("gpt-4o"))

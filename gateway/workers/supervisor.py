@@ -1,0 +1,353 @@
+"""The supervisor: starts the workers, lends them quotas, serves the admin port for all, keeps the ledger's house."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from aiohttp import web
+from prometheus_client.metrics_core import Metric
+
+from gateway import assembly
+from gateway.activation import GRACE_SECONDS, inherited, succeed
+from gateway.admin import quotas as quotas_api
+from gateway.admin.access import Access
+from gateway.admin.services import Services
+from gateway.app import measure_lag, quota_samples, vitals, where
+from gateway.audit import Audit, changes, needs_restart
+from gateway.config.catalogue import CatalogueUnusable, load_catalogue
+from gateway.config.load import load
+from gateway.config.problems import ConfigErrors
+from gateway.config.schema import Config
+from gateway.desk import QuotaDesk
+from gateway.doors import Doors
+from gateway.exporting import Exports
+from gateway.ledger.reader import LedgerReader
+from gateway.ledger.recovery import recover
+from gateway.ledger.schema import migrate
+from gateway.ledger.single import DirectoryLock
+from gateway.ledger.sqlite import SqliteLedger
+from gateway.ledger.turns import SharedTurns
+from gateway.log import set_up
+from gateway.metrics import Metrics
+from gateway.metrics.merging import Merged
+from gateway.metrics.process import samples
+from gateway.offload import Offloader
+from gateway.quota.engine import Quotas
+from gateway.quota.grants import raises_of
+from gateway.scrub import secrets_of
+from gateway.server.wheel import Wheel
+from gateway.upkeep import Upkeep
+from gateway.webhooks import Webhooks
+from gateway.workers.bank import Bank
+from gateway.workers.crew import Crew
+from gateway.workers.hand import Hand
+from gateway.workers.words import FromWorker, Health, Raised, Ready, Reply
+
+LOCK_SECONDS = 5.0
+"""What the workers of a supervisor that was killed need to end."""
+LOOK_SECONDS = 1.0
+RECOVER_SECONDS = 1.0
+PATIENCE_SECONDS = 0.25
+TIDY_LOOKS = 60
+METRICS_LOOKS = 5
+"""Every so many looks the workers' metrics are asked for: what one counted that is killed is kept up to then."""
+SCRAPE_SECONDS = 8.0
+"""A worker that does not answer by then is shown as it stood before."""
+
+
+class Supervisor:
+    """One gateway of several processes, seen from the one that takes no calls."""
+
+    def __init__(self, config_path: Path, config: Config) -> None:
+        self.config_path = config_path
+        self.base = config_path.resolve().parent
+        self.config = config
+        self.logs = set_up(config.logging.format, config.logging.level, secrets_of(config))
+        self.log = self.logs.logger
+        self.catalogue = load_catalogue(config, self.base)
+        self.book = assembly.book_of(config, self.catalogue)
+        self.metrics = Metrics(config.metrics.max_series)
+        self.merged = Merged()
+        self.audit = Audit(self.log)
+        self.access = Access(config.server, secrets.token_bytes(32), time.time)
+        self.draining = False
+        self.recovered = 0
+        self.reloaded_at = time.time()
+        self._reloading = asyncio.Lock()
+        self._stop = asyncio.Event()
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="upkeep")
+
+    async def run(self, ready: Callable[[str], None]) -> None:
+        """Serve until a signal says stop. ``ready`` hears where."""
+        loop = asyncio.get_running_loop()
+        config = self.config
+        lock = DirectoryLock(self.base / config.server.data_dir)
+        sockets = inherited(os.environ, os.getpid())
+        await succeed(lock, config.server.drain_seconds + GRACE_SECONDS if sockets else LOCK_SECONDS)
+        path = self.path = assembly.ledger_path(config, self.base)
+        copy = migrate(path)
+        if copy is not None:
+            self.log.info("the ledger was brought to the newest schema", extra={"fields": {"copy": str(copy)}})
+        self.clock = Wheel(loop)
+        self._found(recover(path, self.clock.now_ns()))
+        turns = SharedTurns(path)
+        self.ledger = SqliteLedger(path, loop, queue_rows=config.ledger.queue_rows, turns=turns)
+        self.crew = Crew(self.config_path, lock.fd, self.log, self._heard, self._ended)
+        self.desk = SharedDesk(self.ledger, self.clock, self.log, lambda: self.bank.quotas)
+        self.bank = Bank(path, self.crew, self.clock.now_ns, self.desk.note)
+        self.desk.check = self.bank.verify
+        self.desk.settle = lambda: self.bank.settle(set())
+        self.webhooks = Webhooks(self.ledger, self.clock, self.log)
+        self.desk.told.append(self.webhooks.wake)
+        self.bank.use(assembly.rules_of(config), config.max_quota_counters)
+        await self.bank.settle(set())
+        self.desk.start(self.bank.quotas)
+        self._tell_raises(self.bank.quotas)
+        self.reader = LedgerReader(path)
+        self.ledger.start()
+        await self.webhooks.start(config.webhooks)
+        self.exports = Exports(self.config_path, self.clock.now_ns, self.log)
+        await self.exports.start(config.exports)
+        self.doors = Doors(None, loop, assembly.limits_of(config))
+        self._measure(loop)
+        try:
+            for name in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(name, self._stop.set)
+            loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(self.reload("SIGHUP")))
+            assembly.check_admin(config.server)
+            await self.doors.open(config.server, self._services(), sockets)
+            await self.crew.start(config.server, sockets.get("data", ()))
+            offload = Offloader(loop, self._executor, self.log)
+            Upkeep(self.ledger, self.reader, self.clock, offload, lambda: self.config.ledger.keep_days).start()
+            self._wait_no_longer()
+            looking = asyncio.create_task(self._look())
+            ready(where(config.server))
+            await self._stop.wait()
+            self.draining = True
+            self.log.info("draining")
+            looking.cancel()
+            await self.crew.drain(self.config.server.drain_seconds)
+        finally:
+            await self.crew.kill()
+            await self.doors.close()
+            await self.webhooks.stop()
+            await self.exports.stop()
+            await asyncio.to_thread(self.ledger.close)
+            lock.release()
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _services(self) -> Services:
+        return Services(
+            access=self.access,
+            not_ready=self.not_ready,
+            samples=self._samples,
+            reader=self.reader,
+            config=lambda: self.config,
+            book=lambda: self.book,
+            write=self.ledger.execute,
+            reload=self.reload,
+            audit=self.audit,
+            now_ns=self.clock.now_ns,
+            routes=[
+                quotas_api.routes(self.desk, lambda: self.bank.quotas, self.clock.now_ns),
+                lambda app: app.middlewares.append(self._fresh),
+            ],
+        )
+
+    # the workers
+
+    def _heard(self, hand: Hand, message: FromWorker) -> None:
+        match message:
+            case Ready():
+                self.bank.joined(hand)
+                hand.say(Raised(raises_of(self.desk.grants)))
+                hand.takes_calls()
+            case Health(reason=reason):
+                hand.reason = reason
+            case Reply(stands=stands, metrics=metrics):
+                # its last words
+                self.bank.stand(hand, stands)
+                self.merged.heard(hand.slot, metrics)
+            case _:
+                self.bank.heard(hand, message)
+
+    async def _ended(self, hand: Hand) -> None:
+        """Recover what a worker left open, then give back what it held."""
+        self.merged.ended(hand.slot)
+        self.bank.left(hand)
+        turns = SharedTurns(self.path)
+        try:
+            while True:
+                try:
+                    found = await asyncio.to_thread(recover, self.path, self.clock.now_ns(), hand.slot, turns)
+                except (sqlite3.Error, OSError) as error:
+                    self.log.error("a worker's calls are not recovered yet", extra={"fields": {"error": str(error)}})
+                    if self.draining:
+                        # the next start does it
+                        return
+                    await asyncio.sleep(RECOVER_SECONDS)
+                else:
+                    break
+        finally:
+            turns.close()
+        self._found(found)
+        if not self.draining:
+            await self.bank.settle({hand.slot})
+
+    def _found(self, records: list[Any]) -> None:
+        self.recovered += len(records)
+        if records:
+            self.log.warning("calls left open by a crash were settled", extra={"fields": {"calls": len(records)}})
+            for record in records:
+                self.metrics.recovered(record)
+
+    async def _look(self) -> None:
+        """Once a second: how all counters stand, and what is told of them."""
+        looks = 0
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            looks += 1
+            await self._refresh(metrics=looks % METRICS_LOOKS == 0)
+            if looks % TIDY_LOOKS == 0:
+                self.bank.lender.tidy(self.clock.now_ns())
+
+    def _wait_no_longer(self) -> None:
+        self.bank.lender.overdue(self.clock.now_ns())
+        self.clock.after(PATIENCE_SECONDS, self._wait_no_longer)
+
+    async def _refresh(self, *, metrics: bool) -> None:
+        for hand, reply in await self.crew.ask("metrics" if metrics else "stands", SCRAPE_SECONDS):
+            if reply is not None:
+                self.bank.stand(hand, reply.stands)
+                if metrics:
+                    self.merged.heard(hand.slot, reply.metrics)
+        self.bank.show()
+
+    @web.middleware
+    async def _fresh(self, request: web.Request, handler: Callable[[web.Request], Awaitable[Any]]) -> Any:
+        """What is shown is asked for first."""
+        if request.path == "/metrics":
+            await self._refresh(metrics=True)
+        elif request.path.startswith("/api/quotas"):
+            await self._refresh(metrics=False)
+        return await handler(request)
+
+    def _tell_raises(self, quotas: Quotas) -> None:
+        quotas.on_freed(lambda: self.crew.tell(Raised(raises_of(self.desk.grants))))
+
+    # what is asked of it
+
+    def not_ready(self) -> str:
+        """Empty when calls may be served, else why not."""
+        if self.draining:
+            return "draining: this gateway is about to stop"
+        ready = self.crew.ready
+        if not ready:
+            return "no worker takes calls yet"
+        return self.ledger.reason or next((hand.reason for hand in ready if hand.reason), "")
+
+    async def reload(self, who: str) -> tuple[list[str], list[str]]:
+        """As ``gateway.app.App.reload``, for all workers: nothing changes anywhere where something is wrong."""
+        async with self._reloading:
+            try:
+                config = await asyncio.to_thread(load, self.config_path, os.environ)
+                renewal = await asyncio.to_thread(self.doors.prepare, config.server)
+                catalogue = await asyncio.to_thread(load_catalogue, config, self.base)
+            except (ConfigErrors, CatalogueUnusable, assembly.AssemblyError, OSError, sqlite3.Error) as error:
+                self.metrics.reload_failures += 1
+                wrong = str(error).splitlines()
+                for line in wrong:
+                    self.log.error(f"not reloaded: {line}")
+                self.audit(who, "reload refused", problems=len(wrong))
+                return wrong, []
+            changed = list(dict.fromkeys([*changes(self.config, config), *self.doors.changed(renewal)]))
+            self.logs.scrubber.learn(secrets_of(config))
+            self.access.renew(config.server)
+            self.config, self.catalogue = config, catalogue
+            self.book = assembly.book_of(config, catalogue)
+            self.doors.use(assembly.limits_of(config))
+            await self.doors.renew(renewal)
+            await self.bank.change(assembly.rules_of(config), config.max_quota_counters, self.desk)
+            self._tell_raises(self.bank.quotas)
+            self.reloaded_at = time.time()
+            await self.webhooks.start(config.webhooks)
+            await self.exports.start(config.exports)
+            self.audit(who, "reloaded", changed=changed, needs_restart=needs_restart(changed))
+            return [], changed
+
+    # measuring
+
+    def _samples(self) -> Iterator[Metric]:
+        return self.merged.pieces(samples(self.metrics)())
+
+    def _measure(self, loop: asyncio.AbstractEventLoop) -> None:
+        metrics, ledger = self.metrics, self.ledger
+        measure_lag(loop, metrics)
+        metrics.quota_samples = lambda: quota_samples(self.bank.quotas, self.clock.now_ns())
+        metrics.certificates = lambda: self.doors.ends
+        metrics.quota_events = lambda: self.desk.counts
+        metrics.webhook_deliveries = lambda: self.webhooks.counts
+        metrics.bind(
+            vitals(
+                {
+                    "spendgate_ledger_queue_length": lambda: ledger.queue_length,
+                    "spendgate_ledger_healthy": lambda: 0 if ledger.reason else 1,
+                    "spendgate_event_loop_tasks": lambda: len(asyncio.all_tasks(loop)),
+                    "spendgate_config_reload_timestamp_seconds": lambda: self.reloaded_at,
+                    "spendgate_config_reload_failures_total": lambda: metrics.reload_failures,
+                    "spendgate_export_failures_total": lambda: self.exports.failures,
+                    "spendgate_log_lines_dropped_total": lambda: self.logs.dropped,
+                    "spendgate_recovered_requests_total": lambda: self.recovered,
+                    "spendgate_refused_connections_total": lambda: self.doors.refused,
+                    "spendgate_tls_handshake_failures_total": lambda: self.doors.failed_handshakes,
+                    "spendgate_slow_clients_total": lambda: self.doors.slow_clients,
+                    "spendgate_admin_wrong_tokens_total": lambda: self.access.wrong,
+                    "spendgate_workers": lambda: len(self.crew.ready),
+                    "spendgate_workers_replaced_total": lambda: self.crew.replaced,
+                }
+            )
+        )
+
+
+class SharedDesk(QuotaDesk):
+    """The desk of all workers' quotas: their counters are compared with the ledger as of one moment."""
+
+    check: Callable[[], Awaitable[list[Any]]]
+    settle: Callable[[], Awaitable[None]]
+    """Reads the ledger's sums anew."""
+    _settling: asyncio.Task[None] | None = None
+
+    def _load(self, quotas: Quotas, now_ns: int) -> None:
+        # what was used is the bank's to say
+        return
+
+    def look_at_releases(self, quotas: Quotas, now_ns: int) -> None:
+        newest = max((number for number, _ in self._grants.released_after(self._released)), default=0)
+        if newest:
+            self._released = newest
+            self._settling = asyncio.ensure_future(self.settle())
+
+    async def verify(self) -> list[Any]:
+        self.look_at_releases(self._quotas(), self._clock.now_ns())
+        if self._settling is not None:
+            await self._settling
+        return await self.check()
+
+
+def run(config_path: Path, config: Config, ready: Callable[[str], None]) -> None:
+    """Serve in the foreground until SIGTERM. Raises ``OSError``, ``AlreadyRunning``, ``CannotStart``…"""
+
+    async def main() -> None:
+        await Supervisor(config_path, config).run(ready)
+
+    uvloop.run(main())

@@ -1,0 +1,298 @@
+"""Several processes share quotas by leases: whatever they do and in whatever order messages come, never over."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.config.quotas import QuotaConfig
+from gateway.quota.engine import Amounts, Reservation, Shortage, Subject
+from gateway.quota.leases import Answer, Back, Freed, Given, Lender, Recall, Stand, Want
+from gateway.quota.rule import UNITS, Raise, from_config
+from gateway.quota.shared import SharedQuotas, identity
+
+HOUR_NS = 3_600_000_000_000
+START_NS = 1_790_000_000_000_000_000 // HOUR_NS * HOUR_NS
+
+
+class Office:
+    """A lender and its processes; every message waits in the line of its way until ``step`` carries it on."""
+
+    def __init__(self, quotas: list[QuotaConfig], processes: int, seed: int = 0) -> None:
+        self.now_ns = START_NS
+        self.rng = random.Random(seed)
+        self.quotas = quotas
+        self.ways: dict[tuple[str, int], deque[Callable[[], None]]] = {}
+        self.lender = Lender(self.send, 1000, lambda: self.now_ns)
+        rules = [from_config(quota) for quota in quotas]
+        self.lender.use({identity(rule): rule for rule in rules})
+        self.lender.open()
+        self.processes: dict[int, Process] = {}
+        for number in range(processes):
+            self.enter(number)
+
+    def enter(self, number: int) -> None:
+        self.lender.join(number)
+        self.processes[number] = Process(self, number)
+
+    def put(self, way: str, process: int, message: Callable[[], None]) -> None:
+        self.ways.setdefault((way, process), deque()).append(message)
+
+    def send(self, process: int, message: Answer | Recall | Freed) -> None:
+        self.put("to", process, lambda: self.processes[process].take(message))
+
+    def step(self) -> bool:
+        """Carry one message; which way's is chance."""
+        busy = [key for key, line in self.ways.items() if line]
+        if not busy:
+            return False
+        self.ways[self.rng.choice(busy)].popleft()()
+        return True
+
+    def quiet(self) -> None:
+        for _ in range(10_000):
+            if not self.step():
+                return
+        raise AssertionError("messages without end")
+
+    def kill(self, number: int) -> None:
+        """It dies: its words that were on their way may come or not."""
+        line = self.ways.pop(("from", number), deque())
+        for _ in range(self.rng.randint(0, len(line))):
+            line.popleft()()
+        self.lender.leave(number)
+        self.ways.pop(("to", number), None)
+
+
+class Process:
+    """One process; calls that wait for room end in ``refused`` or in ``live``."""
+
+    def __init__(self, office: Office, number: int) -> None:
+        self.office, self.number = office, number
+        self.soon: list[Callable[[], None]] = []
+        rules = [from_config(quota) for quota in office.quotas]
+        self.quotas = SharedQuotas(rules, self, self.soon.append, max_counters=1000)
+        self.claims: dict[int, Callable[[list[Given]], None]] = {}
+        self.live: list[Reservation] = []
+        self.refused = 0
+        self.asked = 0
+        self.calls = 0
+
+    # Lending
+
+    def claim(self, wants: list[Want], then: Callable[[list[Given]], None]) -> None:
+        self.asked += 1
+        number = self.asked
+        self.claims[number] = then
+        self.office.put("from", self.number, lambda: self.office.lender.claim(self.number, number, wants))
+
+    def back(self, backs: list[Back], stands: list[Stand]) -> None:
+        def carry() -> None:
+            self.office.lender.back(self.number, backs)
+            self.office.lender.stand(self.number, stands)
+
+        self.office.put("from", self.number, carry)
+
+    def take(self, message: Answer | Recall | Freed) -> None:
+        if isinstance(message, Answer):
+            self.claims.pop(message.number)(message.given)
+        elif isinstance(message, Recall):
+            self.quotas.recalled(message.rule, message.bucket)
+            lender = self.office.lender
+            self.office.put("from", self.number, lambda: lender.gave(self.number, message.rule, message.bucket))
+        self.turn_ends()
+
+    def turn_ends(self) -> None:
+        soon, self.soon[:] = list(self.soon), []
+        for callback in soon:
+            callback()
+
+    # calls
+
+    def call(self, subject: Subject, amounts: Amounts) -> None:
+        now_ns = self.office.now_ns
+        self.calls += 1
+        name = f"{self.number}-{self.calls}"
+
+        def attempt() -> bool:
+            held = self.quotas.reserve(name, subject, amounts, now_ns)
+            if isinstance(held, Shortage):
+                return False
+            self.live.append(held)
+            return True
+
+        def lent(all_of_it: bool) -> None:
+            if not attempt():
+                if all_of_it and self.quotas.ask(subject, amounts, now_ns, lent, whole=True):
+                    return
+                self.refused += 1
+
+        if not attempt() and not self.quotas.ask(subject, amounts, now_ns, lent):
+            self.refused += 1
+        self.turn_ends()
+
+    def settle(self, which: int, used: Amounts) -> None:
+        self.quotas.settle(self.live.pop(which), used, self.office.now_ns)
+        self.turn_ends()
+
+
+def quota(**fields: object) -> QuotaConfig:
+    return QuotaConfig(**{"name": "q", "window": "hour", **fields})  # type: ignore[arg-type]
+
+
+def taken(office: Office, unit: str) -> int:
+    """Used and held by all living processes now."""
+    index = UNITS.index(unit)
+    total = 0
+    for process in office.processes.values():
+        for counter in process.quotas.counters:
+            counter.current(office.now_ns)
+            for position, kind in enumerate(counter.rule.units):
+                if kind == index:
+                    total += counter.span.used[position] + counter.span.reserved[position]
+    return total
+
+
+SUBJECT = Subject("t", "w", "k", "p", "m")
+
+
+@settings(max_examples=300, deadline=None)
+@given(seed=st.integers(0, 2**32), processes=st.integers(1, 4), limit=st.integers(0, 300))
+def test_used_and_held_of_all_never_pass_the_limit(seed: int, processes: int, limit: int) -> None:
+    office = Office([quota(tokens=limit, requests=40, concurrent=5)], processes, seed)
+    rng = random.Random(seed)
+    for _ in range(120):
+        what = rng.random()
+        process = rng.choice(list(office.processes.values()))
+        if what < 0.4:
+            process.call(SUBJECT, Amounts(0, rng.randint(0, 20), rng.randint(0, 20)))
+        elif what < 0.6 and process.live:
+            which = rng.randrange(len(process.live))
+            _, tokens_in, tokens_out, *_ = process.live[which].vector
+            process.settle(which, Amounts(0, rng.randint(0, tokens_in), rng.randint(0, tokens_out)))
+        elif what < 0.65:
+            office.now_ns += HOUR_NS // 7
+        else:
+            office.step()
+        assert taken(office, "tokens") <= limit
+        assert taken(office, "concurrent") <= 5
+    office.quiet()
+
+
+@settings(max_examples=200, deadline=None)
+@given(seed=st.integers(0, 2**32), processes=st.integers(2, 4))
+def test_what_fits_is_let_through_wherever_the_slack_lies(seed: int, processes: int) -> None:
+    office = Office([quota(tokens=100)], processes, seed)
+    rng = random.Random(seed)
+    for _ in range(200):
+        process = rng.choice(list(office.processes.values()))
+        want = rng.randint(1, 9)
+        before, free = process.refused, 100 - taken(office, "tokens")
+        process.call(SUBJECT, Amounts(0, want, 0))
+        office.quiet()
+        assert process.refused - before == (1 if want > free else 0)
+        if process.live and rng.random() < 0.7:
+            held = process.live[0].vector[1]
+            process.settle(0, Amounts(0, rng.randint(0, held) // 4, 0))
+            office.quiet()
+        if taken(office, "tokens") == 100:
+            office.now_ns += HOUR_NS
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_process_that_dies_keeps_nothing_and_its_use_stays(seed: int) -> None:
+    office = Office([quota(tokens=60, concurrent=6)], 3, seed)
+    rng = random.Random(seed)
+    (rule,) = office.lender.rules
+    base = 0
+    for number in range(3, 12):
+        for _ in range(15):
+            process = rng.choice(list(office.processes.values()))
+            process.call(SUBJECT, Amounts(0, rng.randint(1, 4), 0))
+            for _ in range(rng.randint(0, 6)):
+                office.step()
+            if process.live and rng.random() < 0.5:
+                process.settle(0, Amounts(0, rng.randint(0, process.live[0].vector[1]), 0))
+            assert base + taken(office, "tokens") <= 60
+        dies = rng.choice(list(office.processes))
+        gone = office.processes.pop(dies)
+        office.kill(dies)
+        counter = next(iter(gone.quotas.counters), None)
+        base += counter.span.used[0] + counter.span.reserved[0] if counter is not None else 0
+        # what it had used, and held, is in the ledger now
+        rows = {(rule, "", START_NS): [base, 0]}
+        if counter is not None:
+            assert [UNITS[unit] for unit in counter.rule.units] == ["tokens", "concurrent"]
+        office.lender.settled({rule: {START_NS}}, rows, {dies})
+        office.enter(number)
+        assert base + taken(office, "tokens") <= 60
+    for process in office.processes.values():
+        while process.live:
+            process.settle(0, Amounts(0, process.live[0].vector[1], 0))
+    office.quiet()
+    left = 60 - base - taken(office, "tokens")
+    process = next(iter(office.processes.values()))
+    before = process.refused
+    for _ in range(left):
+        process.call(SUBJECT, Amounts(0, 1, 0))
+        office.quiet()
+        process.settle(0, Amounts(0, 1, 0))
+        office.quiet()
+    assert process.refused == before
+    process.call(SUBJECT, Amounts(0, 1, 0))
+    office.quiet()
+    assert process.refused == before + 1
+
+
+def test_a_raise_is_lent_by_the_call_so_that_none_is_left_over_when_it_ends() -> None:
+    office = Office([quota(tokens=100, window="total")], 2)
+    (rule,) = office.lender.rules.values()
+    rule.raises.append(Raise(UNITS.index("tokens"), 1000, 0, START_NS + HOUR_NS))
+    one, other = office.processes.values()
+    for _ in range(30):
+        one.call(SUBJECT, Amounts(0, 10, 0))
+        other.call(SUBJECT, Amounts(0, 10, 0))
+        office.quiet()
+    assert taken(office, "tokens") == 600
+    office.now_ns += HOUR_NS
+    for process in (one, other):
+        process.call(SUBJECT, Amounts(0, 1, 0))
+        office.quiet()
+    assert taken(office, "tokens") == 600
+
+
+def test_a_quota_with_plenty_left_is_asked_for_seldom() -> None:
+    office = Office([quota(tokens=10**9)], 4)
+    for _ in range(1000):
+        for process in office.processes.values():
+            process.call(SUBJECT, Amounts(0, 100, 100))
+            office.quiet()
+            process.settle(0, Amounts(0, 50, 50))
+    assert max(process.asked for process in office.processes.values()) < 3
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_rolling_windows_are_never_over_in_any_part(seed: int) -> None:
+    office = Office([quota(tokens=100, window="rolling 1h")], 3, seed)
+    rng = random.Random(seed)
+    uses: list[tuple[int, int]] = []
+    for _ in range(150):
+        process = rng.choice(list(office.processes.values()))
+        before = len(process.live)
+        process.call(SUBJECT, Amounts(0, rng.randint(1, 20), 0))
+        office.quiet()
+        if len(process.live) > before:
+            held = process.live.pop()
+            used = rng.randint(0, held.vector[1])
+            uses.append((held.reserved_ns, used))
+            process.quotas.settle(held, Amounts(0, used, 0), office.now_ns)
+            process.turn_ends()
+        office.now_ns += rng.choice((0, HOUR_NS // 200, HOUR_NS // 20))
+        office.quiet()
+        assert sum(used for at, used in uses if at > office.now_ns - HOUR_NS) <= 100
