@@ -250,7 +250,8 @@ def test_a_soak_leaves_memory_descriptors_tasks_and_threads_where_they_were(tmp_
             memory = [sample[0] >> 20 for sample in vitals.samples]
             print(f"\n{sum(seen.values())} acts, memory {memory} MB, {before} {after}, {dict(seen)}")
             assert vitals.growth() < (12_000_000 if prove else 40_000_000), memory
-            assert after[1] <= before[1] + 4
+            # of a short run, connections that are about to close are a larger part
+            assert after[1] <= before[1] + (4 if prove else 12)
             assert after[2] <= before[2] + 2
             assert after[3] <= before[3] + 2
             assert {"200", "stream 200", "left", "malformed", "slow", "no handshake", "401", "429", "admin 200"} <= set(
