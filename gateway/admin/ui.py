@@ -17,7 +17,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-PUBLIC = ("/ui/login", "/ui/logout", "/ui/assets/", "/ui/oidc/")
+PUBLIC = ("/ui/login", "/ui/logout", "/ui/assets/", "/ui/oidc/", "/favicon.ico")
 """What whoever has no session, or one that only reads, may do: log in and out, and files that hold nothing."""
 
 
@@ -41,6 +41,10 @@ def add(app: web.Application) -> None:
             raise web.HTTPNotFound()
         return _file(*found)
 
+    async def icon(request: web.Request) -> web.Response:
+        """What a browser asks for on its own before a page has named its icon."""
+        return _file(*assets["/icon.svg"])
+
     async def slash(request: web.Request) -> web.Response:
         raise web.HTTPFound("/ui/")
 
@@ -51,6 +55,7 @@ def add(app: web.Application) -> None:
     app.router.add_post("/ui/login", _login)
     app.router.add_post("/ui/logout", _logout)
     app.router.add_get("/ui/assets/{name:.+}", asset)
+    app.router.add_get("/favicon.ico", icon)
 
 
 def is_public(path: str) -> bool:

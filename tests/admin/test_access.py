@@ -147,3 +147,8 @@ def test_no_page_may_frame_or_extend_what_is_answered(open_caller: Caller, path:
 def test_no_file_outside_the_page_is_served(open_caller: Caller) -> None:
     for name in ("../app.py", "%2e%2e/app.py", "..%2fapp.py", "index.html", "/etc/passwd"):
         assert open_caller("GET", f"/ui/assets/{name}").status in (403, 404), name
+
+
+def test_a_browser_finds_an_icon_before_any_page_has_named_one(guarded: Caller) -> None:
+    found = guarded("GET", "/favicon.ico")
+    assert (found.status, found.headers["Content-Type"].split(";")[0]) == (200, "image/svg+xml")
