@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 import uvloop
 
@@ -38,7 +39,7 @@ from gateway.ledger.recovery import recover
 from gateway.ledger.schema import migrate
 from gateway.ledger.single import DirectoryLock
 from gateway.ledger.sqlite import SqliteLedger
-from gateway.log import set_up
+from gateway.log import Log, set_up
 from gateway.making import Making
 from gateway.metrics import Metrics, QuotaSample
 from gateway.metrics.families import VITALS
@@ -267,37 +268,21 @@ class App:
 
     def _measure(self) -> None:
         """Where the metrics read the running parts."""
-        metrics, ledger, loop = self.metrics, self.ledger, asyncio.get_running_loop()
+        metrics, loop = self.metrics, asyncio.get_running_loop()
         metrics.quota_samples = lambda: quota_samples(self.parts.quotas, self.clock.now_ns())
         metrics.certificates = lambda: self.doors.ends
         metrics.quota_events = lambda: self.desk.counts
         metrics.webhook_deliveries = lambda: self.webhooks.counts
         metrics.bind(
             {
+                **serving(self, loop),
                 "spendgate_workers": lambda: 1,
                 "spendgate_workers_replaced_total": lambda: 0,
-                "spendgate_ledger_queue_length": lambda: ledger.queue_length,
-                "spendgate_ledger_open_requests": lambda: max(0, ledger.open_count),
-                "spendgate_ledger_rows_unfit_total": lambda: ledger.rows_unfit,
-                "spendgate_ledger_healthy": lambda: 0 if ledger.reason else 1,
-                "spendgate_client_connections": lambda: len(self.plane.connections),
-                "spendgate_known_heads": lambda: len(self.plane.heads),
-                "spendgate_upstream_connections": lambda: self.pool.counts()[0],
-                "spendgate_upstream_endpoints_unreachable": self.pool.unreachable,
-                "spendgate_waiting_requests": lambda: self.parts.line.length,
-                "spendgate_event_loop_tasks": lambda: len(asyncio.all_tasks(loop)),
                 "spendgate_config_reload_timestamp_seconds": lambda: self.reloaded_at,
                 "spendgate_config_reload_failures_total": lambda: metrics.reload_failures,
                 "spendgate_export_failures_total": lambda: self.exports.failures,
-                "spendgate_log_lines_dropped_total": lambda: self.logs.dropped,
                 "spendgate_recovered_requests_total": lambda: self.recovered,
-                "spendgate_malformed_requests_total": lambda: self.plane.malformed,
-                "spendgate_refused_connections_total": lambda: self.doors.refused,
-                "spendgate_tls_handshake_failures_total": lambda: self.doors.failed_handshakes,
-                "spendgate_watched_addresses": lambda: len(self.parts.guard.watched),
                 "spendgate_admin_wrong_tokens_total": lambda: self.access.wrong,
-                "spendgate_slow_clients_total": lambda: self.doors.slow_clients,
-                "spendgate_metrics_series_folded_total": lambda: metrics.series_folded,
             }
         )
 
@@ -331,6 +316,42 @@ def measure_lag(loop: asyncio.AbstractEventLoop, metrics: Metrics) -> None:
         measure_lag(loop, metrics)
 
     loop.call_at(expected, measure)
+
+
+class Serves(Protocol):
+    """A process that takes calls: what its vitals are read from."""
+
+    ledger: SqliteLedger
+    plane: DataPlane
+    doors: Doors
+    pool: Pool
+    parts: Parts
+    logs: Log
+    metrics: Metrics
+
+
+def serving(one: Serves, loop: asyncio.AbstractEventLoop) -> dict[str, Callable[[], float]]:
+    """Vitals of every process that takes calls."""
+    ledger, plane, doors = one.ledger, one.plane, one.doors
+    return {
+        "spendgate_ledger_queue_length": lambda: ledger.queue_length,
+        "spendgate_ledger_open_requests": lambda: max(0, ledger.open_count),
+        "spendgate_ledger_rows_unfit_total": lambda: ledger.rows_unfit,
+        "spendgate_ledger_healthy": lambda: 0 if ledger.reason else 1,
+        "spendgate_client_connections": lambda: len(plane.connections),
+        "spendgate_known_heads": lambda: len(plane.heads),
+        "spendgate_upstream_connections": lambda: one.pool.counts()[0],
+        "spendgate_upstream_endpoints_unreachable": one.pool.unreachable,
+        "spendgate_waiting_requests": lambda: one.parts.line.length,
+        "spendgate_event_loop_tasks": lambda: len(asyncio.all_tasks(loop)),
+        "spendgate_log_lines_dropped_total": lambda: one.logs.dropped,
+        "spendgate_malformed_requests_total": lambda: plane.malformed,
+        "spendgate_refused_connections_total": lambda: doors.refused,
+        "spendgate_tls_handshake_failures_total": lambda: doors.failed_handshakes,
+        "spendgate_watched_addresses": lambda: len(one.parts.guard.watched),
+        "spendgate_slow_clients_total": lambda: doors.slow_clients,
+        "spendgate_metrics_series_folded_total": lambda: one.metrics.series_folded,
+    }
 
 
 def vitals(own: dict[str, Callable[[], float]]) -> dict[str, Callable[[], float]]:

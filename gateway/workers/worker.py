@@ -17,7 +17,7 @@ from pathlib import Path
 import uvloop
 
 from gateway import assembly
-from gateway.app import GC_THRESHOLDS, SETTLE_SECONDS, measure_lag, vitals
+from gateway.app import GC_THRESHOLDS, SETTLE_SECONDS, measure_lag, serving, vitals
 from gateway.config.catalogue import CatalogueUnusable, load_catalogue
 from gateway.config.load import load
 from gateway.config.problems import ConfigErrors
@@ -309,31 +309,9 @@ class Worker:
         self.clock.after(HEALTH_SECONDS, self._watch_health)
 
     def _measure(self) -> None:
-        ledger, metrics, loop = self.ledger, self.metrics, self.loop
+        metrics, loop = self.metrics, self.loop
         measure_lag(loop, metrics)
-        metrics.bind(
-            vitals(
-                {
-                    "spendgate_ledger_queue_length": lambda: ledger.queue_length,
-                    "spendgate_ledger_open_requests": lambda: max(0, ledger.open_count),
-                    "spendgate_ledger_rows_unfit_total": lambda: ledger.rows_unfit,
-                    "spendgate_ledger_healthy": lambda: 0 if ledger.reason else 1,
-                    "spendgate_client_connections": lambda: len(self.plane.connections),
-                    "spendgate_known_heads": lambda: len(self.plane.heads),
-                    "spendgate_upstream_connections": lambda: self.pool.counts()[0],
-                    "spendgate_upstream_endpoints_unreachable": self.pool.unreachable,
-                    "spendgate_waiting_requests": lambda: self.parts.line.length,
-                    "spendgate_event_loop_tasks": lambda: len(asyncio.all_tasks(loop)),
-                    "spendgate_log_lines_dropped_total": lambda: self.logs.dropped,
-                    "spendgate_malformed_requests_total": lambda: self.plane.malformed,
-                    "spendgate_refused_connections_total": lambda: self.doors.refused,
-                    "spendgate_tls_handshake_failures_total": lambda: self.doors.failed_handshakes,
-                    "spendgate_watched_addresses": lambda: len(self.parts.guard.watched),
-                    "spendgate_slow_clients_total": lambda: self.doors.slow_clients,
-                    "spendgate_metrics_series_folded_total": lambda: metrics.series_folded,
-                }
-            )
-        )
+        metrics.bind(vitals(serving(self, loop)))
 
 
 def main() -> None:

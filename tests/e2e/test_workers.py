@@ -32,8 +32,14 @@ def workers_of(gateway: Gateway) -> list[int]:
     """The processes that take calls."""
     assert gateway.process is not None
     parent = str(gateway.process.pid)
-    found = subprocess.run(["pgrep", "-P", parent, "-f", "gateway.workers.worker"], capture_output=True, text=True)
-    return [int(word) for word in found.stdout.split()]
+    deadline = time.monotonic() + 20
+    while True:
+        # a process that has just been forked, or has just ended, is not told by its name
+        found = subprocess.run(["pgrep", "-P", parent, "-f", "gateway.workers.worker"], capture_output=True, text=True)
+        if found.stdout:
+            return [int(word) for word in found.stdout.split()]
+        assert time.monotonic() < deadline, f"no worker runs: {gateway.log()[-600:]}"
+        time.sleep(0.05)
 
 
 def shared(config: str, workers: int) -> str:
