@@ -60,7 +60,7 @@ def test_a_filter_is_set_a_table_sorted_and_a_group_opened_by_keyboard(visit: Vi
     visitor.open("explore")
     keys = visitor.page.keyboard
     tab_to(visitor, "Group by")
-    keys.type("model")
+    keys.press("m")  # one letter: between two a busy machine may pause, and the second begins another word
     expect(visitor.shown().get_by_role("heading", name="Cost by day and model")).to_be_visible()
     tab_to(visitor, "Value")
     keys.type("search")

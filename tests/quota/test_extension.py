@@ -138,7 +138,7 @@ def test_a_short_answer_ends_by_itself_and_costs_what_it_cost(tmp_path: Path, as
         assert row["reserved"] == 0
 
 
-@pytest.mark.parametrize(("ask", "least"), [(ask_openai, 400), (ask_anthropic, 25)])
+@pytest.mark.parametrize(("ask", "least"), [(ask_openai, 200), (ask_anthropic, 10)])
 def test_where_the_budget_ends_the_answer_ends_in_the_providers_own_way(
     tmp_path: Path, ask: object, least: int
 ) -> None:
