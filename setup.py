@@ -1,7 +1,8 @@
 """How the package is built: plain Python, or with SPENDGATE_COMPILE=1 the hot modules compiled beside their sources.
 
 pyproject.toml holds all else, the list of those modules too (``tool.spendgate.compiled``). Cython compiles them as they
-are, with Python's own meaning: no declared types, no annotation taken for one.
+are, with Python's own meaning; no annotation is taken for a type. What a ``.pxd`` beside a module declares are its
+classes' fields and the methods that are called from module to module: they need no look-up then.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-DIRECTIVES = {"language_level": 3, "annotation_typing": False, "infer_types": False, "binding": True}
+DIRECTIVES = {
+    "language_level": 3,
+    "annotation_typing": False,
+    "infer_types": False,
+    "binding": True,
+    "nonecheck": True,  # None where an object was declared raises, as it does in Python
+}
 
 
 def extensions() -> list[Extension]:
