@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.ports import Header
+from gateway.ports import Exchange, Header
 from gateway.server.client_ends import Ends
 from gateway.server.incoming import REASONS, Incoming, answer_head, fields
 
+_LINE_END = b"\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 JOIN_BYTES = 65_536
 """Head and body up to this size leave in one piece."""
@@ -18,16 +19,25 @@ class Answers(Ends):
 
     __slots__ = ()
 
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the client, read or kept till now."""
+        raise NotImplementedError
+
     # one request after the other
 
-    def _begin(self, incoming: Incoming) -> None:
-        """It is this request's turn."""
+    def _open(self, incoming: Incoming) -> Exchange | None:
+        """It is this request's turn: its exchange, where the head did not end it."""
         self._current = incoming
         plane = self._plane
         plane.in_flight += 1
         exchange = self._exchange = plane.factory(self)
         exchange.request_head(incoming.head)
-        if self._exchange is not exchange:
+        return exchange if self._exchange is exchange else None
+
+    def _begin(self, incoming: Incoming) -> None:
+        """Serve a request as far as it is here."""
+        exchange = self._open(incoming)
+        if exchange is None:
             return
         if incoming.too_large:
             incoming.discard = True
@@ -100,15 +110,17 @@ class Answers(Ends):
         incoming, transport = self._current, self._transport
         if incoming is None or transport is None:
             return
-        draining = self._plane.draining
         if status == 204 or status == 304 or incoming.head.method == b"HEAD":
-            transport.write(answer_head(incoming, status, reason, headers, None, draining=draining))
+            body = b""
+            out = answer_head(incoming, status, reason, headers, None, self._plane.draining)
         else:
-            out = answer_head(incoming, status, reason, headers, len(body), draining=draining)
-            if len(body) <= JOIN_BYTES:
-                transport.write(out + body)
-            else:
-                transport.writelines((out, body))
+            out = answer_head(incoming, status, reason, headers, len(body), self._plane.draining)
+        if len(body) <= JOIN_BYTES:
+            out.append(body)
+            transport.write(_LINE_END.join(out))
+        else:
+            out.append(b"")
+            transport.writelines((_LINE_END.join(out), body))
         self._answered(incoming)
 
     def start(self, status: int, reason: bytes, headers: Sequence[Header], length: int | None) -> None:
@@ -116,7 +128,9 @@ class Answers(Ends):
         if incoming is None or transport is None:
             return
         incoming.began = True
-        transport.write(answer_head(incoming, status, reason, headers, length, draining=self._plane.draining))
+        out = answer_head(incoming, status, reason, headers, length, self._plane.draining)
+        out.append(b"")
+        transport.write(_LINE_END.join(out))
 
     def write(self, data: bytes) -> None:
         incoming, transport = self._current, self._transport

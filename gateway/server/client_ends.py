@@ -22,7 +22,7 @@ IDLE_GRACE_SECONDS = 0.5
 LINGER_BYTES = 33_554_432
 
 
-class Ends(asyncio.Protocol):
+class Ends:
     """The state of one accepted connection, and its ends."""
 
     __slots__ = (

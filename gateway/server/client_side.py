@@ -35,6 +35,9 @@ OVERHEAD_FACTOR = 16
 """A chunked body may cost this many framing bytes for each byte of its own, beside ``OVERHEAD_BYTES``."""
 
 
+_NO_PARSER = httptools.HttpRequestParser(object())
+
+
 class _Stop(Exception):  # noqa: N818 - no error: nothing more of this connection is parsed
     pass
 
@@ -42,7 +45,7 @@ class _Stop(Exception):  # noqa: N818 - no error: nothing more of this connectio
 class ClientConnection(Answers):
     """One accepted connection, as asyncio and llhttp drive it."""
 
-    __slots__ = ("_fresh", "_head_bytes", "_headers", "_parser", "_unread", "_url")
+    __slots__ = ("_fresh", "_head_bytes", "_headers", "_known", "_parser", "_unread", "_url")
 
     def __init__(self, plane: DataPlane) -> None:
         super().__init__(plane)
@@ -51,6 +54,9 @@ class ClientConnection(Answers):
         self._head_bytes = 0
         self._fresh: Incoming | None = None
         """What the newest read began with."""
+        self._known: KnownHead | None = None
+        """The head of the newest request that came whole."""
+        self._parser = _NO_PARSER
         self._unread = b""
         """The framing of a body that llhttp takes for no part of its request."""
 
@@ -70,7 +76,7 @@ class ClientConnection(Answers):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
-        del self._parser  # it holds this connection's methods: a circle
+        self._parser = _NO_PARSER  # the real one holds this connection's methods: a circle
         self._plane.disconnected(self)
         self._queue.clear()
         self._held.clear()
@@ -106,19 +112,23 @@ class ClientConnection(Answers):
         elif self._raw:
             if self._exchange is not None:
                 self._exchange.client_data(data)
+        elif self._current is None and self._incoming is None and not (self._write_paused or self._queue):
+            self._first(data)
         elif self._outstanding():
             self._hold(data)
-        elif self._incoming is not None or self._current is not None:
-            self._feed(data)
         else:
-            found = self._plane.heads.find(data)
-            if found is None or len(found[1]) > self._plane.limits.max_body_bytes:
-                self._first(data)
-            else:
-                self._again(*found)
+            self._feed(data)
 
     def _first(self, data: bytes) -> None:
         """Parse what begins a request; its head need not be parsed again where it came whole."""
+        heads, known = self._plane.heads, self._known
+        body = known.body_of(data) if known is not None and known.of is heads else None
+        if body is None:
+            known = self._known = heads.find(data)
+            body = known.body_of(data) if known is not None else None
+        if known is not None and body is not None and len(body) <= self._plane.limits.max_body_bytes:
+            self._again(known, body)
+            return
         fresh = self._read_first(data)
         if fresh is not None:
             head = fresh.head
@@ -142,9 +152,10 @@ class ClientConnection(Answers):
         incoming.head = head
         incoming.keep_alive = known.keep_alive
         incoming.seen_head = incoming.complete = True
-        incoming.parts.append(body)
         self.deadline = math.inf
-        self._begin(incoming)
+        exchange = self._open(incoming)
+        if exchange is not None and exchange.wants_body:
+            exchange.request_body(body)
 
     def _hold(self, data: bytes) -> None:
         self._held.append(data)

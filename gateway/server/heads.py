@@ -20,11 +20,30 @@ _MAX_DIGITS = 9
 class KnownHead:
     """A head that was parsed and found in order."""
 
-    __slots__ = ("head", "keep_alive")
+    __slots__ = ("after", "before", "head", "keep_alive", "of")
 
-    def __init__(self, head: RequestHead, keep_alive: bool) -> None:
+    def __init__(self, of: Heads, before: bytes, after: bytes, head: RequestHead, keep_alive: bool) -> None:
+        self.of = of
+        """Where it is known: another one holds what was found under other bounds."""
+        self.before = before
+        self.after = after
         self.head = head
         self.keep_alive = keep_alive
+
+    def body_of(self, data: bytes) -> bytes | None:
+        """The body of ``data`` where that is one whole request with this head."""
+        before, after = self.before, self.after
+        if not data.startswith(before):
+            return None
+        start = len(before)
+        stop = data.find(b"\r", start, start + _MAX_DIGITS + 1)
+        if stop <= start or not data.startswith(after, stop):
+            return None
+        digits = data[start:stop]
+        body_at = stop + len(after)
+        if not digits.isdigit() or digits[0] == 48 or len(data) - body_at != int(digits):
+            return None
+        return data[body_at:]
 
 
 class Heads:
@@ -36,22 +55,13 @@ class Heads:
     def __len__(self) -> int:
         return len(self._known)
 
-    def find(self, data: bytes) -> tuple[KnownHead, bytes] | None:
-        """The head and the body of ``data`` where it is one whole request with a head that is known."""
-        end = data.find(_END)
+    def find(self, data: bytes) -> KnownHead | None:
+        """The head that ``data`` begins with, where it is known but for the body's length."""
+        end = data.find(_END, 0, MAX_HEAD_BYTES + 4)
         if end < 0:
             return None
         start, stop = _digits(data, end)
-        if stop <= start:
-            return None
-        known = self._known.get(data[:start] + data[stop:end])
-        if known is None:
-            return None
-        digits = data[start:stop]
-        if not digits.isdigit() or digits[0] == 48 or stop - start > _MAX_DIGITS:
-            return None
-        body = data[end + 4 :]
-        return (known, body) if len(body) == int(digits) else None
+        return self._known.get(data[:start] + data[stop:end]) if stop > start else None
 
     def learn(self, data: bytes, head: RequestHead, keep_alive: bool) -> None:
         """Remember a head that was parsed. ``data``: the request's bytes, from its first on."""
@@ -64,7 +74,8 @@ class Heads:
             return
         if len(self._known) >= MAX_HEADS:
             self._known.clear()
-        self._known[data[:start] + data[stop:end]] = KnownHead(head, keep_alive)
+        before, after = data[:start], data[stop:end]
+        self._known[before + after] = KnownHead(self, before, after + _END, head, keep_alive)
 
 
 def _digits(data: bytes, end: int) -> tuple[int, int]:

@@ -14,41 +14,46 @@ REASONS = {
     504: b"Gateway Timeout", 505: b"HTTP Version Not Supported",
 }  # fmt: skip
 MANY_PARTS = 8
+_SEPARATOR = b": "
 NO_HEAD = RequestHead(method=b"", target=b"", version=b"1.1", headers=[])
 
 
 class Incoming:
-    """What is known of one request and of its answer. The class holds what is so until something else is known."""
+    """What is known of one request and of its answer."""
 
-    head = NO_HEAD
-    size = 0
-    """Body bytes so far."""
-    complete = False
-    seen_head = False
-    too_large = False
-    discard = False
-    """The rest of the body interests nobody."""
-    expects = False
-    """The client waits for a 100 before it sends its body."""
-    keep_alive = False
-    began = False
-    """A part of the answer was written."""
-    answered = False
-    chunked = False
-    left: int | None = None
-    """Bytes of the answer's declared length still to write; None: not declared."""
-    body_at = 0.0
-    raw = -1
-    """Bytes of an unfinished head, from its second read on."""
-    gathered = 0
-    """Parts that are long enough to stay as they are."""
-    seen = 0
-    overhead = 0
-    dry = 0
+    __slots__ = (
+        "answered", "began", "began_at", "body_at", "chunked", "complete", "discard", "dry", "expects", "gathered",
+        "head", "keep_alive", "left", "overhead", "parts", "raw", "seen", "seen_head", "size", "too_large",
+    )  # fmt: skip
 
     def __init__(self, began_at: float) -> None:
         self.began_at = began_at
+        self.head = NO_HEAD
         self.parts: list[bytes] = []
+        self.size = 0
+        """Body bytes so far."""
+        self.complete = False
+        self.seen_head = False
+        self.too_large = False
+        self.discard = False
+        """The rest of the body interests nobody."""
+        self.expects = False
+        """The client waits for a 100 before it sends its body."""
+        self.keep_alive = False
+        self.began = False
+        """A part of the answer was written."""
+        self.answered = False
+        self.chunked = False
+        self.left: int | None = None
+        """Bytes of the answer's declared length still to write; None: not declared."""
+        self.body_at = 0.0
+        self.raw = -1
+        """Bytes of an unfinished head, from its second read on."""
+        self.gathered = 0
+        """Parts that are long enough to stay as they are."""
+        self.seen = 0
+        self.overhead = 0
+        self.dry = 0
 
     def body(self) -> bytes:
         parts = self.parts
@@ -75,32 +80,37 @@ def fields(headers: Sequence[Header]) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
+def status_line(status: int, reason: bytes) -> bytes:
+    """The first line of an answer, without its end."""
+    if reason == b"OK" and status == 200:
+        return b"HTTP/1.1 200 OK"
+    return b"HTTP/1.1 %d %b" % (status, reason or REASONS.get(status, b""))
+
+
 def answer_head(
-    incoming: Incoming, status: int, reason: bytes, headers: Sequence[Header], length: int | None, *, draining: bool
-) -> bytes:
-    """The head of an answer, framing included. Decides how its body is framed and whether the connection goes on."""
+    incoming: Incoming, status: int, reason: bytes, headers: Sequence[Header], length: int | None, draining: bool
+) -> list[bytes]:
+    """The lines of an answer's head, framing and blank line included: to be joined by their ends, and with the body.
+    Decides how the body is framed and whether the connection goes on."""
     head = incoming.head
-    out = [b"HTTP/1.1 %d %b\r\n" % (status, reason or REASONS.get(status, b""))]
-    out += [b"%b: %b\r\n" % header for header in headers]
+    out = [status_line(status, reason)]
+    out += map(_SEPARATOR.join, headers)
     bodiless = status == 204 or status == 304 or head.method == b"HEAD"
     if length is not None:
         if status != 204:
-            out.append(b"Content-Length: %d\r\n" % length)
+            out.append(b"Content-Length: %d" % length)
         incoming.left = 0 if bodiless else length
     elif not bodiless:
         if head.version == b"1.0":
             incoming.keep_alive = False
         else:
             incoming.chunked = True
-            out.append(b"Transfer-Encoding: chunked\r\n")
-    if not incoming.complete and (incoming.expects or incoming.too_large):
-        incoming.keep_alive = False
-    if draining or head.upgrade:
+            out.append(b"Transfer-Encoding: chunked")
+    if draining or head.upgrade or (not incoming.complete and (incoming.expects or incoming.too_large)):
         incoming.keep_alive = False
     if not incoming.keep_alive:
-        out.append(b"Connection: close\r\n\r\n")
+        out.append(b"Connection: close")
     elif head.version == b"1.0":
-        out.append(b"Connection: keep-alive\r\n\r\n")
-    else:
-        out.append(b"\r\n")
-    return b"".join(out)
+        out.append(b"Connection: keep-alive")
+    out.append(b"")
+    return out

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Sequence
+from typing import cast
 
 from gateway.ports import Clock, ExchangeFactory
 from gateway.server.client_ends import IDLE_GRACE_SECONDS
@@ -44,7 +45,7 @@ class DataPlane:
         self.now = clock.monotonic
         self._clock = clock
         self._peers: Counter[str] = Counter()
-        self.listener = Listener(loop, lambda: ClientConnection(self), self.limits.head_seconds, self._room)
+        self.listener = Listener(loop, self._protocol, self.limits.head_seconds, self._room)
         self._sweeping = False
         self._empty: asyncio.Event = asyncio.Event()
 
@@ -70,6 +71,10 @@ class DataPlane:
     async def renew(self, tls: ssl.SSLContext | None) -> None:
         """New connections get this certificate, or none."""
         await self.listener.renew(tls)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """A new connection: a protocol in all but its base, which a compiled class can't have."""
+        return cast(asyncio.Protocol, ClientConnection(self))
 
     def _room(self, peer: str) -> bool:
         """Whether one more connection may begin its handshake."""

@@ -10,9 +10,12 @@ A connection that closed while idle is never used; a request is sent once, on on
 from __future__ import annotations
 
 import asyncio
+import math
+import select
 import ssl
 from collections import deque
 from collections.abc import Callable
+from typing import cast
 
 from gateway.ports import Clock, Endpoint, Exchange, Failure, UpstreamPort
 from gateway.server.breaker import Breaker
@@ -27,6 +30,9 @@ MAX_IDLE = 1024
 MAX_WAITING = 10_000
 MAX_KNOWN = 1024
 SWEEP_SECONDS = 0.5
+ASKED_SECONDS = 0.001
+"""So long the kernel's word holds that nothing lies on an idle connection: below what any close takes on its way."""
+MAX_ASKED = 32
 
 
 class EndpointPool:
@@ -45,6 +51,8 @@ class EndpointPool:
         self._now = now
         self._loop = loop
         self.idle: list[UpstreamConnection] = []
+        self._used = 0
+        """Idle ones that were taken since the kernel was last asked about some."""
         self.open: set[UpstreamConnection] = set()
         self.waiting: deque[UpstreamCall] = deque()
         self._connecting: set[asyncio.Task[None]] = set()
@@ -57,9 +65,14 @@ class EndpointPool:
     def send(self, call: UpstreamCall) -> None:
         """Start ``call`` now, or as soon as a connection can serve it."""
         now = self._now()
-        while self.idle:
-            connection = self.idle.pop()
+        idle = self.idle
+        while idle:
+            if now - idle[-1].asked_at > ASKED_SECONDS:
+                self._ask(now)
+                continue
+            connection = idle.pop()
             if connection.usable():
+                self._used += 1
                 connection.start(call, now)
                 return
             connection.drop()
@@ -79,29 +92,38 @@ class EndpointPool:
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
 
+    def _ask(self, now: float) -> None:
+        """Drop those at hand on which something lies: the provider's close may be there already, and a request that
+        was written can't be sent a second time. One question serves a burst of calls."""
+        asked = self.idle[-min(2 * self._used + 1, MAX_ASKED) :]
+        self._used = 0
+        speaking = _speaking(asked)
+        for connection in asked:
+            connection.asked_at = now
+            if connection.descriptor in speaking:
+                self.idle.remove(connection)
+                connection.drop()
+
     def give_back(self, connection: UpstreamConnection) -> None:
         """A connection is free again: the next in line takes it."""
-        now = self._now()
         while self.waiting:
             call = self.waiting.popleft()
             if call.to is not None:
                 self._loop.call_soon(self._start_on, connection, call)
                 return
-        if len(self.idle) >= MAX_IDLE or now - connection.opened_at > LIFETIME_SECONDS:
+        now = self._now()
+        idle_seconds = connection.idle_seconds
+        if idle_seconds <= 0 or len(self.idle) >= MAX_IDLE or now - connection.opened_at > LIFETIME_SECONDS:
             connection.drop()
             return
-        idle_seconds = min(IDLE_SECONDS, connection.idle_seconds)
-        if idle_seconds <= 0:
-            connection.drop()
-            return
-        connection.idle_since = now
-        connection.deadline = now + idle_seconds
+        connection.asked_at = -math.inf
+        connection.deadline = now + (idle_seconds if idle_seconds < IDLE_SECONDS else IDLE_SECONDS)
         self.idle.append(connection)
 
     def _start_on(self, connection: UpstreamConnection, call: UpstreamCall) -> None:
         if call.to is None:
             self.give_back(connection)
-        elif connection.usable():
+        elif connection.usable() and not _speaking([connection]):
             connection.start(call, self._now())
         else:
             self.send(call)
@@ -123,7 +145,7 @@ class EndpointPool:
         while waiting and waiting[0].waits_until <= now:
             call = waiting.popleft()
             call.fail("connect_timeout", f"all {self.endpoint.max_connections} connections are in use")
-        for connection in [c for c in self.open if c.deadline <= now]:
+        for connection in [c for c in self.open if c.overdue(now)]:
             connection.expire()
 
     def close(self) -> None:
@@ -137,7 +159,7 @@ class EndpointPool:
         failure: Failure = "connect"
         try:
             async with asyncio.timeout(endpoint.connect_seconds):
-                connection = await self._connector.connect(endpoint, lambda: UpstreamConnection(self, self._now))
+                connection = cast(UpstreamConnection, await self._connector.connect(endpoint, self._protocol))
         except TimeoutError:
             failure, detail = "connect_timeout", f"no connection within {endpoint.connect_seconds:g} s"
         except ssl.SSLError as error:
@@ -161,11 +183,23 @@ class EndpointPool:
         if self.waiting:
             self._loop.call_soon(self._send_waiting)
 
+    def _protocol(self) -> asyncio.Protocol:
+        """A new connection: a protocol in all but its base, which a compiled class can't have."""
+        return cast(asyncio.Protocol, UpstreamConnection(self, self._now))
+
     def _connected(self, connection: UpstreamConnection, call: UpstreamCall) -> None:
         if call.to is None:
             self.give_back(connection)
         else:
             connection.start(call, self._now())
+
+
+def _speaking(connections: list[UpstreamConnection]) -> set[int]:
+    """The descriptors of those on which bytes lie, or an end."""
+    poll = select.poll()
+    for connection in connections:
+        poll.register(connection.descriptor, select.POLLIN)
+    return {descriptor for descriptor, _ in poll.poll(0)}
 
 
 class Pool:

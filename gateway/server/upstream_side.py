@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import select
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
@@ -29,8 +28,11 @@ JOIN_BYTES = 65_536
 """A request up to this size leaves in one write."""
 
 
-class UpstreamConnection(asyncio.Protocol):
-    """One connection to a provider. Serves one call at a time."""
+_NO_PARSER = httptools.HttpResponseParser(object())
+
+
+class UpstreamConnection:
+    """One connection to a provider, as asyncio and llhttp drive it. Serves one call at a time."""
 
     __slots__ = (
         "_bodiless",
@@ -38,16 +40,17 @@ class UpstreamConnection(asyncio.Protocol):
         "_complete",
         "_dry",
         "_extra",
+        "_fields",
         "_fresh_head",
         "_head_bytes",
         "_headers",
+        "_heard",
         "_interim_count",
         "_interims",
         "_keep",
         "_now",
         "_parser",
         "_parts",
-        "_poll",
         "_pool",
         "_raw",
         "_reason",
@@ -56,10 +59,11 @@ class UpstreamConnection(asyncio.Protocol):
         "_status",
         "_trailers",
         "_transport",
+        "asked_at",
         "closed",
         "deadline",
+        "descriptor",
         "idle_seconds",
-        "idle_since",
         "opened_at",
     )
 
@@ -68,35 +72,43 @@ class UpstreamConnection(asyncio.Protocol):
         self._now = now
         self._call: UpstreamCall | None = None
         self._transport: asyncio.Transport | None = None
-        self._poll = select.poll()
         self._parser = httptools.HttpResponseParser(self)
+        self.descriptor = -1
+        self.asked_at = -math.inf
+        """When the kernel was asked whether anything lies here, since it is idle."""
         self.closed = False
         self.deadline = math.inf
-        self.idle_since = 0.0
+        self._heard = False
+        """Something came since the deadline was last looked at."""
         self.idle_seconds = math.inf
         """How long the provider keeps an idle connection, where it says so."""
         self.opened_at = now()
+        self._interims: list[tuple[int, list[Header]]] = []
+        self._parts: list[bytes] = []
+        self._trailers: list[Header] = []
+        self._status = 0
+        self._fresh_head = False
+        self._bodiless = False
+        self._sized = False
+        self._keep = False
+        self._extra = False
+        self._raw = False
         self._reset()
 
     def _reset(self) -> None:
+        """For the next answer: what is not said by each head, and may have changed in an answer that was in order."""
         self._headers: list[Header] = []
-        self._trailers: list[Header] = []
-        self._interims: list[tuple[int, list[Header]]] = []
-        self._parts: list[bytes] = []
-        self._status = 0
+        self._fields = self._headers
+        """Where the fields that come belong: to the head, or to the trailers."""
+        if self._trailers:
+            self._trailers = []
         self._reason = b""
         self._head_bytes = 0
         self._dry = 0
         """Bytes that came since the last of the body: chunk extensions, trailers."""
         self._interim_count = 0
         self._seen_head = False
-        self._fresh_head = False
         self._complete = False
-        self._bodiless = False
-        self._sized = False
-        self._keep = False
-        self._extra = False
-        self._raw = False
 
     # the call
 
@@ -106,8 +118,8 @@ class UpstreamConnection(asyncio.Protocol):
         assert transport is not None
         self._call = call
         call.connection = self
-        endpoint = call.endpoint
-        self.deadline = now + endpoint.head_seconds
+        self._heard = False
+        self.deadline = now + call.endpoint.head_seconds
         head, body = call.head, call.body
         if self._pool.prefix:
             head = absolute_form(head, self._pool.prefix, self._pool.proxy_fields)
@@ -121,6 +133,7 @@ class UpstreamConnection(asyncio.Protocol):
     def pause(self) -> None:
         if self._transport is not None and not self.closed:
             self._transport.pause_reading()
+            self._heard = False
             self.deadline = math.inf
 
     def resume(self) -> None:
@@ -133,6 +146,15 @@ class UpstreamConnection(asyncio.Protocol):
         self._call = None
         if self._transport is not None and not self.closed:
             self._transport.abort()
+
+    def overdue(self, now: float) -> bool:
+        """Whether the deadline passed. What came meanwhile counts as if it came now: cheaper than a look at the clock
+        for each piece, and at most one look late."""
+        call = self._call
+        if self._heard and call is not None:
+            self._heard = False
+            self.deadline = now + (call.endpoint.idle_seconds if self._seen_head else call.endpoint.head_seconds)
+        return self.deadline <= now
 
     def expire(self) -> None:
         """The deadline passed: the provider is too slow, or an idle connection too old."""
@@ -148,18 +170,21 @@ class UpstreamConnection(asyncio.Protocol):
             call.fail("head_timeout", f"no answer within {call.endpoint.head_seconds:g} s")
 
     def usable(self) -> bool:
-        """True where a new call may be started here. The kernel is asked: the provider's close may be there already,
-        and a request that was written can't be sent a second time."""
+        """True where a new call may be started here, as far as is known without asking the kernel."""
         transport = self._transport
-        if self.closed or self._call is not None or transport is None or transport.is_closing():
-            return False
-        return not self._poll.poll(0)
+        return not (self.closed or self._call is not None or transport is None or transport.is_closing())
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self.descriptor = transport.get_extra_info("socket").fileno()
+
+    def pause_writing(self) -> None:
+        """A request is written whole: it was held in memory before."""
+
+    def resume_writing(self) -> None:
+        pass
 
     def data_received(self, data: bytes) -> None:
         call = self._call
@@ -181,19 +206,25 @@ class UpstreamConnection(asyncio.Protocol):
                 return
             self._extra = True
         else:
-            if not self._seen_head:
-                self._head_bytes += len(data)
-                if self._head_bytes > 2 * MAX_HEAD_BYTES:
-                    self._protocol_error("its head is too large")
-                    return
-            elif self._parts:
+            if self._parts:
                 self._dry = 0
-            elif not self._complete:
-                self._dry += len(data)
-                if self._dry > MAX_HEAD_BYTES:
-                    self._protocol_error("its framing is larger than any body needs")
-                    return
+            elif not self._complete and self._endless(len(data)):
+                return
         self._deliver(call)
+
+    def _endless(self, read: int) -> bool:
+        """After a read without a byte of the body: a head and a body's framing end somewhere."""
+        if not self._seen_head:
+            self._head_bytes += read
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._protocol_error("its head is too large")
+                return True
+        else:
+            self._dry += read
+            if self._dry > MAX_HEAD_BYTES:
+                self._protocol_error("its framing is larger than any body needs")
+                return True
+        return False
 
     def _switch(self, call: UpstreamCall, rest: bytes) -> None:
         """101: bytes in both directions from here on, if that is what was asked for."""
@@ -202,6 +233,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._protocol_error("it switched protocols unasked")
             return
         self._raw = True
+        self._heard = False
         self.deadline = math.inf
         to = call.to
         if to is not None:
@@ -230,7 +262,7 @@ class UpstreamConnection(asyncio.Protocol):
         parts = self._parts
         if parts:
             piece = parts[0] if len(parts) == 1 else b"".join(parts)
-            self._parts = []
+            parts.clear()
             if call.to is not None:
                 to.upstream_data(piece)
         if call.to is None:
@@ -238,8 +270,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._complete or (self._bodiless and self._seen_head):
             self._finish(call)
         elif not call.paused:
-            endpoint = call.endpoint
-            self.deadline = self._now() + (endpoint.idle_seconds if self._seen_head else endpoint.head_seconds)
+            self._heard = True
 
     def _finish(self, call: UpstreamCall) -> None:
         """The answer is whole: free the connection, then say so."""
@@ -295,7 +326,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
-        del self._parser  # it holds this connection's methods: a circle
+        self._parser = _NO_PARSER  # the real one holds this connection's methods: a circle
         self._pool.lost(self)
         call, self._call = self._call, None
         if call is None or call.to is None:
@@ -313,20 +344,18 @@ class UpstreamConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._complete:
             self._extra = True
+            self._fields = []
 
     def on_status(self, status: bytes) -> None:
         if not self._extra:
             self._reason += status
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._extra:
-            return
         if value and value[-1] in b" \t":
             value = value.rstrip(b" \t")
-        fields = self._trailers if self._seen_head else self._headers
+        fields = self._fields
         fields.append((name, value))
-        self._head_bytes += len(name) + len(value) + 4
-        if self._head_bytes > MAX_HEAD_BYTES or len(fields) > MAX_HEADERS:
+        if len(fields) > MAX_HEADERS:
             raise ValueError("its head is too large")
 
     def on_headers_complete(self) -> None:
@@ -351,6 +380,7 @@ class UpstreamConnection(asyncio.Protocol):
         keep = named.get(b"keep-alive")
         if keep is not None:
             self.idle_seconds = _idle_seconds(keep)
+        self._fields = self._trailers
         self._seen_head = self._fresh_head = True
 
     def on_body(self, body: bytes) -> None:
@@ -358,12 +388,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._parts.append(body)
 
     def on_message_complete(self) -> None:
-        if self._extra:
-            return
-        if not self._seen_head:
+        if self._seen_head:
+            self._complete = True
+        else:
             self._interim()
-            return
-        self._complete = True
 
     def _interim(self) -> None:
         """A 1xx answer is whole. A 100 stays here: the gateway forwards no expectation."""
@@ -372,7 +400,7 @@ class UpstreamConnection(asyncio.Protocol):
             raise ValueError("it sends 1xx answers without end")
         if self._status != 100:
             self._interims.append((self._status, self._headers))
-        self._headers = []
+        self._headers = self._fields = []
         self._reason = b""
 
 

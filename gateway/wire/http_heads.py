@@ -36,6 +36,22 @@ def named_in_connection(headers: Sequence[Header]) -> frozenset[bytes]:
     return frozenset(names - {b"close", b"keep-alive", b""})
 
 
+MAX_SPELT = 2048
+MAX_SPELT_BYTES = 64
+_SPELT: dict[bytes, tuple[bytes, bool]] = {}
+"""Names of answers' fields as they were spelt: in lower case, and whether they go on to the next hop."""
+
+
+def _learn(name: bytes) -> tuple[bytes, bool]:
+    lower = name.lower()
+    known = lower, lower not in _RESPONSE_DROP
+    if len(name) <= MAX_SPELT_BYTES:
+        if len(_SPELT) >= MAX_SPELT:
+            _SPELT.clear()
+        _SPELT[name] = known
+    return known
+
+
 class Fields(list[Header]):
     """A response's fields in order, and once more by name, so that whoever looks for one needs no pass of its own."""
 
@@ -45,14 +61,16 @@ class Fields(list[Header]):
         super().__init__(headers)
         named: dict[bytes, bytes] = {}
         onward: list[Header] = []
-        drop = _RESPONSE_DROP
         for header in headers:
-            name = header[0].lower()
-            if name in named:
-                named[name] += b", " + header[1]
-            else:
-                named[name] = header[1]
-            if name not in drop:
+            name, value = header
+            known = _SPELT.get(name)
+            if known is None:
+                known = _learn(name)
+            lower, goes_on = known
+            if lower in named:
+                value = named[lower] + b", " + value
+            named[lower] = value
+            if goes_on:
                 onward.append(header)
         if b"connection" in named:
             dropped = named_in_connection(headers)
