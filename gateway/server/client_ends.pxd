@@ -1,0 +1,16 @@
+# Types for the compiled build: the state of a client's connection.
+cimport cython
+from gateway.server.incoming cimport Incoming
+
+cdef class Ends:
+    cdef public object _plane, _transport, _queue, _exchange, _broken
+    cdef public Incoming _incoming, _current
+    cdef public list _held
+    cdef public Py_ssize_t _held_bytes, _stall_size, _dropped
+    cdef public bint _stopped, _lingering, _raw, _read_paused, _write_paused, _told_paused, closed
+    cdef public double deadline
+    cdef public str peer
+
+    cpdef object _end(self)
+    @cython.locals(incoming=Incoming, current=Incoming)
+    cpdef object _patience(self)
