@@ -10,11 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from gateway.ledger.places import Places
 from gateway.ledger.record import Record
 from gateway.ledger.rows import Row
 from gateway.ledger.schema import connect
 from gateway.ledger.store import Done
-from gateway.ledger.turns import slot_range
 from gateway.ledger.writer import Writer, probe, unwritten
 
 OPEN, SETTLE, TASK = 0, 1, 2
@@ -30,19 +30,14 @@ class Transactions:
 
     def __init__(self, path: Path, *, slot: int = 0, alone: bool = True) -> None:
         self.path = path
-        self._slot = slot
         self.connection: sqlite3.Connection | None = None
         self.checkpoints: deque[tuple[str, bytes]] = deque()
         self.checkpointed: set[str] = set()
         """Ids of open calls that have a checkpoint, written or waiting."""
         self._writer = Writer(alone=alone)
-        self._numbers: dict[str, int] = {}
-        """Of open entries, by request id."""
-        self._last_number = 0
+        self._places = Places(slot)
         self._file = (0, 0)
         """Device and inode: a file that was deleted goes on taking writes that nobody will find."""
-        self._opened: dict[str, int] = {}
-        self._settled: list[str] = []
         self._carried: dict[str, bytes] = {}
         self._forgotten: list[Row] = []
 
@@ -61,12 +56,11 @@ class Transactions:
         self._file = self._identity()
         if file != self._file:
             # what is remembered is of another file
-            self._numbers.clear()
+            self._places.forget()
             self._writer.forget()
-        first, end = slot_range(self._slot)
+        first, end = self._places.first, self._places.end
         own = "SELECT coalesce(max(id), ?) FROM open_requests WHERE id >= ? AND id < ?"
-        row = connection.execute(own, (first, first, end)).fetchone()
-        self._last_number = max(self._last_number, row[0])
+        self._places.start_after(connection.execute(own, (first, first, end)).fetchone()[0])
 
     def _identity(self) -> tuple[int, int]:
         try:
@@ -85,25 +79,23 @@ class Transactions:
         connection = self.connection
         assert connection is not None
         self._check_file()
-        opens: list[Row] = []
+        opening: dict[str, bytes] = {}
         records: list[Record] = []
-        settled = self._settled = []
-        opened = self._opened = {}
+        settled: list[str] = []
         for kind, encoded, subject, _ in items:
-            if kind == SETTLE:
-                records.append(subject)
-                if subject.opened:
-                    settled.append(subject.request_id)
-            else:
-                number = self._last_number = self._last_number + 1
-                opened[subject] = number
-                opens.append((number, encoded))
+            if kind == OPEN:
+                opening[subject] = encoded
+                continue
+            records.append(subject)
+            if subject.opened:
+                settled.append(subject.request_id)
+                # opened and ended at once: its record is all that anybody can miss
+                opening.pop(subject.request_id, None)
         if doubtful:
             if not items:
                 probe(connection)
             records = unwritten(connection, records)
-        numbers = self._numbers
-        closed = [(known,) for key in settled if (known := numbers.get(key) or opened.get(key)) is not None]
+        opens, closed = self._places.plan(opening, settled)
         forgotten = self._forgotten = []
         if self.checkpointed:
             forgotten = self._forgotten = [(key,) for key in settled if key in self.checkpointed]
@@ -125,10 +117,7 @@ class Transactions:
         except BaseException:
             self.undo()
             raise
-        numbers = self._numbers
-        numbers.update(self._opened)
-        for key in self._settled:
-            numbers.pop(key, None)
+        self._places.keep()
         if self._forgotten:
             self.checkpointed.difference_update(row[0] for row in self._forgotten)
 

@@ -58,7 +58,8 @@ def _find_or_make(table: str, columns: Collection[str]) -> tuple[str, str]:
 
 
 _RECORDS = {n: _insert("records", tuple(RECORD_COLUMNS), n) for n in SIZES}
-_OPENS = {n: _insert("open_requests", ("id", "entry"), n) for n in SIZES}
+# in place of an entry that ended, or was written by a commit that was thought to have failed and never sent
+_OPENS = {n: _insert("open_requests", ("id", "entry"), n).replace("INSERT", "REPLACE", 1) for n in SIZES}
 _CLOSE = {n: f"DELETE FROM open_requests WHERE id IN ({','.join('?' * n)})" for n in SIZES}  # noqa: S608
 _FORGET = {n: f"DELETE FROM checkpoints WHERE request_id IN ({','.join('?' * n)})" for n in SIZES}  # noqa: S608
 _CHECKPOINT = (
