@@ -31,6 +31,23 @@ UNATTRIBUTED = Principal(key_id="", team="unattributed", workflow="unattributed"
 NO_FACTS = Facts()
 NOTHING_BOUND = Bound(input_tokens=0, output_tokens=0, units={})
 ONE_REQUEST = Amounts(nanousd=0, input_tokens=0, output_tokens=0)
+MAX_USUAL = 64
+
+
+class Usual:
+    """What follows from a caller and a model alone: found once for many calls."""
+
+    __slots__ = ("limits", "method", "path", "provider", "subject", "tags", "target")
+
+    def __init__(self, parts: Parts, caller: Caller, provider: Provider, target: bytes, model: str) -> None:
+        principal = caller.principal
+        self.provider = provider
+        self.target = target
+        self.subject = Subject(principal.team, caller.workflow, principal.key_id, provider.name, model, caller.tags)
+        self.limits = parts.models.facts(provider.price_as, model)
+        self.method = caller.method.decode("latin-1")
+        self.path = _path(target)
+        self.tags = dict(caller.tags)
 
 
 class Caller(msgspec.Struct, kw_only=True):
@@ -56,6 +73,8 @@ class Caller(msgspec.Struct, kw_only=True):
     """The newest call's head to its provider, up to the body's length: that of the next is most often the same."""
     sent_as: object = None
     """What that head was made of, beside this caller."""
+    usual: dict[str, Usual] = msgspec.field(default_factory=dict)
+    """By model; at most ``MAX_USUAL``."""
 
 
 class Admitted(msgspec.Struct):
@@ -177,6 +196,9 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
     refusal = forbidden(provider, principal, model)
     if refusal is not None:
         return refusal
+    usual = caller.usual.get(model)
+    if usual is None or usual.provider is not provider or usual.target != target:
+        usual = _usual(parts, caller, provider, target, model)
     now_ns = parts.clock.now_ns()
     price = None
     limit = NOTHING_BOUND
@@ -187,13 +209,12 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
         if isinstance(found, Refusal):
             return found
         price = found
-        limit = bound(facts, parts.models.facts(provider.price_as, model))
+        limit = bound(facts, usual.limits)
         amounts = amounts_of(price, limit, facts)
         if provider.usage_unasked:
             facts.asks_usage = True
         elif not facts.asks_usage:
             body = dialect.prepare(facts, target, body)
-    subject = Subject(principal.team, caller.workflow, principal.key_id, provider.name, model, caller.tags)
     # by position, here and below: names cost several times as much
     entry = OpenEntry(
         parts.new_id(),
@@ -201,11 +222,11 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
         principal.team,
         caller.workflow,
         principal.key_id,
-        dict(caller.tags),
+        usual.tags,
         provider.name,
         facts.api,
-        caller.method.decode("latin-1"),
-        _path(target),
+        usual.method,
+        usual.path,
         model,
         facts.stream,
         (),
@@ -225,11 +246,19 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
         body,
         parts.book,
         price,
-        subject,
+        usual.subject,
         limit,
         amounts,
         entry,
     )
+
+
+def _usual(parts: Parts, caller: Caller, provider: Provider, target: bytes, model: str) -> Usual:
+    known = caller.usual
+    if len(known) >= MAX_USUAL:
+        known.clear()
+    found = known[model] = Usual(parts, caller, provider, target, model)
+    return found
 
 
 def listed_price(parts: Parts, provider: Provider, model: str, now_ns: int) -> Price | Refusal | None:

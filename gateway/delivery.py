@@ -1,7 +1,4 @@
-"""What the client gets of one call: the head, the body as it comes, and its end once the call is settled.
-
-The class holds what is so of every call until something else is known of one.
-"""
+"""What the client gets of one call: the head, the body as it comes, and its end once the call is settled."""
 
 from __future__ import annotations
 
@@ -24,35 +21,40 @@ HELD_SECONDS = 0.05
 class Delivery:
     """Holds back only what would complete an answer that is not settled yet."""
 
-    _state = State.HEAD
-    _gone = False
-    """The client is no longer there."""
-    _replied = False
-    """A whole answer went to the client."""
-    _started = False
-    """The head of the provider's answer went to the client."""
-    _released = False
-    """Bytes that had been held for the end were let go: the provider goes on after its terminal event."""
-    _call: Admitted | None = None
-    _meter: Meter | None = None
-    _timer: Timer | None = None
-    _record: Record | None = None
-    _beside_nanousd = 0
-    """What other models cost that worked on the answer."""
-    _outcome = COMPLETED
-    _failure = ""
-    _status = 0
-    _reason = b""
-    _length: int | None = None
-    _trailers: Sequence[Header] = ()
-    _held_bytes = 0
-    _written = 0
+    __slots__ = (
+        "_beside_nanousd", "_call", "_client", "_failure", "_gone", "_held", "_held_bytes", "_length", "_meter",
+        "_out_headers", "_outcome", "_parts", "_reason", "_record", "_released", "_replied", "_started", "_state",
+        "_status", "_timer", "_trailers", "_written",
+    )  # fmt: skip
 
     def __init__(self, parts: Parts, client: ClientPort) -> None:
         self._parts = parts
         self._client = client
+        self._state = State.HEAD
+        self._gone = False
+        """The client is no longer there."""
+        self._replied = False
+        """A whole answer went to the client."""
+        self._started = False
+        """The head of the provider's answer went to the client."""
+        self._released = False
+        """Bytes that had been held for the end were let go: the provider goes on after its terminal event."""
+        self._call: Admitted | None = None
+        self._meter: Meter | None = None
+        self._timer: Timer | None = None
+        self._record: Record | None = None
+        self._beside_nanousd = 0
+        """What other models cost that worked on the answer."""
+        self._outcome = COMPLETED
+        self._failure = ""
+        self._status = 0
+        self._reason = b""
+        self._length: int | None = None
+        self._trailers: Sequence[Header] = ()
         self._held: list[bytes] = []
+        self._held_bytes = 0
         self._out_headers: list[Header] = []
+        self._written = 0
 
     def _to(self, state: State) -> None:
         assert state in ALLOWED[self._state], f"{self._state.name} -> {state.name}"

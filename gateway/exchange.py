@@ -25,7 +25,7 @@ from gateway.ledger.store import LedgerFull, LedgerUnavailable
 from gateway.loops import bounded, clamped
 from gateway.near import Near, behind_others
 from gateway.parts import Parts
-from gateway.ports import CredentialUnavailable, Failure, Header, RequestHead, UpstreamPort
+from gateway.ports import ClientPort, CredentialUnavailable, Failure, Header, RequestHead, UpstreamPort
 from gateway.session import Session
 from gateway.settling import CHECKPOINT_SECONDS, Settling
 from gateway.wire.dialect import Meter, Refusal
@@ -47,14 +47,18 @@ class Found:
 class Exchange(Settling):
     """Implements ``gateway.ports.Exchange`` on the parts that were current when the request came."""
 
-    wants_body = True
-    _caller: Caller | None = None
-    _near: Near | None = None
-    _upstream: UpstreamPort | None = None
-    _session: Session | None = None
-    """A WebSocket, once the head asked for one: it takes over."""
-    _extension: Extension | Heard | None = None
-    """Follows a stream that a quota may end: its reservation grows with it, or is whole."""
+    __slots__ = ("_caller", "_extension", "_near", "_session", "_upstream", "wants_body")
+
+    def __init__(self, parts: Parts, client: ClientPort) -> None:
+        super().__init__(parts, client)
+        self.wants_body = True
+        self._caller: Caller | None = None
+        self._near: Near | None = None
+        self._upstream: UpstreamPort | None = None
+        self._session: Session | None = None
+        """A WebSocket, once the head asked for one: it takes over."""
+        self._extension: Extension | Heard | None = None
+        """Follows a stream that a quota may end: its reservation grows with it, or is whole."""
 
     # the request
 

@@ -11,6 +11,8 @@ from gateway.call_state import State
 from gateway.delivery import Delivery
 from gateway.ledger.record import COMPLETED, Record
 from gateway.ledger.rows import held_of
+from gateway.parts import Parts
+from gateway.ports import ClientPort
 from gateway.quota.engine import Amounts
 from gateway.settlement import (
     Ending,
@@ -34,17 +36,20 @@ NO_READING = Reading()
 class Settling(Delivery):
     """From what the meter read to the ledger, the quotas and the metrics, which take the same numbers."""
 
-    _received_at = 0.0
-    _body_at = 0.0
-    _sent_at = 0.0
-    _checkpoint_at = 0.0
-    _ttft_us: int | None = None
-    _seen_bytes = 0
-    _made: Callable[[], int] | None = None
-    """Output tokens that were made at most when the gateway closed the stream. Blocking. None: it did not, or nothing
-    says so."""
-    _cut_by = ""
-    """The quota that had no more room for the answer."""
+    __slots__ = (
+        "_body_at", "_checkpoint_at", "_cut_by", "_made", "_received_at", "_seen_bytes", "_sent_at", "_ttft_us",
+    )  # fmt: skip
+
+    def __init__(self, parts: Parts, client: ClientPort) -> None:
+        super().__init__(parts, client)
+        self._received_at = self._body_at = self._sent_at = self._checkpoint_at = 0.0
+        self._ttft_us: int | None = None
+        self._seen_bytes = 0
+        self._made: Callable[[], int] | None = None
+        """Output tokens that were made at most when the gateway closed the stream. Blocking. None: it did not, or
+        nothing says so."""
+        self._cut_by = ""
+        """The quota that had no more room for the answer."""
 
     def _checkpoint(self, meter: Meter) -> None:
         call, parts = self._call, self._parts

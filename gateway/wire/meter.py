@@ -49,10 +49,9 @@ class Reader(Protocol):
 class Base:
     """Decoding, sample and counts: what all meters share."""
 
-    undo_encoding = False
-    rewrites = False
-
     def __init__(self, reader: Reader, headers: Sequence[Header]) -> None:
+        self.undo_encoding = False
+        self.rewrites = False
         self._reader = reader
         self._decoder = _decoder(headers)
         self._sample: list[bytes] = []
@@ -66,7 +65,9 @@ class Base:
 
     def feed(self, data: bytes) -> bytes:
         if self._decoder is None:
-            self._count(data)
+            self._decoded += len(data)
+            if self._sample_room > 0:
+                self._keep(data)
             self._take(data)
         else:
             self._decoder.feed(data, self._decoded_piece)
@@ -263,8 +264,6 @@ class StrippingSseMeter(SseMeter):
     It holds back an unfinished event at most: what an event keeps is known at its end.
     """
 
-    rewrites = True
-
     def __init__(
         self,
         reader: Reader,
@@ -276,10 +275,9 @@ class StrippingSseMeter(SseMeter):
         self._strip = strip
         self._out: list[bytes] = []
         self._dropped = False
-        self.undo_encoding = self._decoder is not None
-        if self._decoder is not None and self._decoder.broken:
-            # a coding that nobody here knows: better the option's additions than an answer that can't be read
-            self.undo_encoding = self.rewrites = False
+        # in a coding that nobody here knows: better the option's additions than an answer that can't be read
+        self.rewrites = self._decoder is None or not self._decoder.broken
+        self.undo_encoding = self._decoder is not None and self.rewrites
 
     def feed(self, data: bytes) -> bytes:
         if not self.rewrites:
@@ -362,7 +360,10 @@ def header(headers: Sequence[Header], name: bytes) -> bytes:
 
 def form_of(headers: Sequence[Header], facts: Facts) -> str:
     """``sse`` or ``json``, as the content type says; where it says nothing, what was asked for; empty for any other."""
-    kind = header(headers, b"content-type").lower()
+    kind = header(headers, b"content-type")
+    if kind == b"application/json":
+        return "json"
+    kind = kind.lower()
     if kind.startswith(b"text/event-stream"):
         return "sse"
     if b"json" in kind:

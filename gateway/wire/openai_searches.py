@@ -20,7 +20,8 @@ from gateway.wire.openai_request import Body, tools_of
 from gateway.wire.usage import Usage
 
 CALL = b'"web_search_call"'
-SEARCH_MODELS = ("-search-preview", "-search-api")
+SEARCH_PREVIEW, SEARCH_API = "-search-preview", "-search-api"
+"""In the names of chat models that search for each answer."""
 BOUND = "web_search_requests"
 
 
@@ -48,7 +49,7 @@ _event = msgspec.json.Decoder(Event).decode
 def searches_bound(api: str, fields: Body, model: str) -> int:
     """How many searches the call can be charged for; 0: it has no means to search."""
     if api == "chat":
-        return int(fields.web_search_options is not None or any(mark in model for mark in SEARCH_MODELS))
+        return int(fields.web_search_options is not None or SEARCH_PREVIEW in model or SEARCH_API in model)
     if api != "responses" or not any(tool.type.startswith("web_search") for tool in tools_of(fields)):
         return 0
     most = count(fields.max_tool_calls)

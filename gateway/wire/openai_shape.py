@@ -91,14 +91,17 @@ class OpenAIReader:
         """A whole answer, a chunk, or an event that wraps an answer. ``data``: its text."""
         reading = self.reading
         kind = document.get("type")
-        failed = ENDS.get(kind) if isinstance(kind, str) else None
-        if failed is not None:
-            self.terminal = reading.complete = True
-            reading.failed = reading.failed or failed
-        if document.get("error") or kind == "error":
+        if kind is not None:
+            failed = ENDS.get(kind) if isinstance(kind, str) else None
+            if failed is not None:
+                self.terminal = reading.complete = True
+                reading.failed = reading.failed or failed
+            if kind == "error":
+                reading.failed = True
+        if document.get("error"):
             reading.failed = True
         inner = document.get("response")
-        if isinstance(inner, dict):
+        if inner is not None and isinstance(inner, dict):
             if not inner.get("usage") and document.get("usage"):
                 # xAI's realtime API reports beside the response
                 inner = {**inner, "usage": document["usage"]}
@@ -111,15 +114,16 @@ class OpenAIReader:
         tier = document.get("service_tier")
         if isinstance(tier, str):
             reading.service_tier = text(tier, 40)
-        if self._dialect.keeps_answers:
+        dialect = self._dialect
+        if dialect.keeps_answers:
             reading.claim = claim_of(document) or reading.claim
-        usage = self._dialect.usage_of(document)
+        usage = dialect.usage_of(document)
         if isinstance(usage, dict):
             into = reading.usage or Usage()
-            if self._dialect.take_usage(usage, document, into, reading):
+            if dialect.take_usage(usage, document, into, reading):
                 reading.usage = into
                 reading.source = "response"
-                if self._dialect.counts_searches:
+                if dialect.counts_searches:
                     self._searches(document, data, into)
 
     def _searches(self, document: dict[str, Any], data: bytes, into: Usage) -> None:
@@ -205,6 +209,7 @@ class OpenAIShape:
         fields = read_body(body)
         if isinstance(fields, str):
             return Facts(api=api, billable=api not in self.free, malformed=fields)
+        model = text(fields.model)
         stream = fields.stream is True
         limit = self.limit_of(fields)
         options = fields.stream_options
@@ -213,7 +218,7 @@ class OpenAIShape:
         # by position: names cost several times as much
         facts = Facts(
             api,
-            text(fields.model),
+            model,
             stream,
             api not in self.free,
             "",
@@ -223,7 +228,7 @@ class OpenAIShape:
             UNLIMITED if limit is None else limit,
             choices(api, fields),
             api in self.outputless,
-            self._units(api, fields, body),
+            self._units(api, fields, model, body),
             reach.images,
             not stream or asked or api not in self.asks,
             text(fields.service_tier, 40),
@@ -245,12 +250,12 @@ class OpenAIShape:
         if self.limits_tools and facts.api == "responses":
             facts.bounded_by = "max_tool_calls"
 
-    def _units(self, api: str, fields: Body, body: bytes) -> dict[str, int]:
+    def _units(self, api: str, fields: Body, model: str, body: bytes) -> dict[str, int]:
         if api == "images":
             return {"output_images": count(fields.n) or 1}
         if api == "speech":
             return {"input_characters": characters(fields, body)}
-        searches = searches_bound(api, fields, text(fields.model)) if self.counts_searches else 0
+        searches = searches_bound(api, fields, model) if self.counts_searches else 0
         return {BOUND: searches} if searches else {}
 
     def _operation(self, method: bytes, target: bytes) -> str:
@@ -325,6 +330,7 @@ class OpenAIShape:
         members = {**dict.fromkeys(("type", *keys), Any), "response": inner | None}
         outer = TypedDict("outer", members, total=False)  # type: ignore[misc]
         self._decode_partial = msgspec.json.Decoder(outer).decode
+        self._body_keys = (*keys, "tools")
         self._operations: dict[tuple[bytes, bytes], str] = {}
 
     def partial(self, data: bytes) -> dict[str, Any]:
@@ -334,7 +340,7 @@ class OpenAIShape:
     def usage_of(self, document: dict[str, Any]) -> Any:
         """Where a document holds its usage."""
         usage = document.get("usage")
-        if usage is None and milliseconds(document.get("duration")) is not None:
+        if usage is None and "duration" in document and milliseconds(document.get("duration")) is not None:
             # a transcription in verbose form that states the recording's length alone
             return {"seconds": document["duration"]}
         return usage
@@ -363,10 +369,10 @@ class OpenAIShape:
                 return StrippingSseMeter(reader, headers, self.needles(facts), self.strip(facts))
             return SseMeter(reader, headers, self.needles(facts))
         if form == "json" and (facts.api not in SOUND or b"json" in header(headers, b"content-type")):
-            document = partial(JsonMeter, reader, headers, (*DOCUMENT_KEYS, "tools", *self.document_keys))
             if doubtful(headers, facts):
+                document = partial(JsonMeter, reader, headers, self._body_keys)
                 return Sniffed(document, partial(SseMeter, reader, headers, self.needles(facts)))
-            return document()
+            return JsonMeter(reader, headers, self._body_keys)
         return SilentMeter(reader, headers)
 
     # the gateway's own answers

@@ -39,10 +39,12 @@ def read_usage(usage: Mapping[str, Any], into: Usage) -> bool:
         into.input_tokens_total = tokens_in
     if tokens_out is not None:
         into.output_tokens_total = tokens_out
-    # beside the totals where the details would say it: Together, Moonshot
-    cached = count(usage.get("cached_tokens"))
+    cached = usage.get("cached_tokens")
     if cached is not None:
-        into.cache_read_tokens = cached
+        # beside the totals where the details would say it: Together, Moonshot
+        cached = count(cached)
+        if cached is not None:
+            into.cache_read_tokens = cached
     seconds = None
     for name, value in usage.items():
         if type(value) is dict:

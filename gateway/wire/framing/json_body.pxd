@@ -1,0 +1,10 @@
+# Fields of a JSON body in the making.
+
+
+cdef class JsonBody:
+    cdef public object _keys, _scan
+    cdef public list _parts
+    cdef public Py_ssize_t _size
+
+    cpdef feed(self, bytes data)
+    cpdef bytes document(self)
