@@ -1,6 +1,6 @@
 # What a fresh machine needs: Python 3.11 or newer with venv, and make. `make run` and `make test` do the rest.
 .DEFAULT_GOAL := help
-.PHONY: help run test tests check format bench compile prove focus focus-env lock sbom pictures clean
+.PHONY: help run test tests check format bench compile compiled prove focus focus-env lock sbom pictures clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,13 +26,13 @@ FOCUS_COMPILE = $(BIN)/uv pip compile --quiet --no-config --python-version 3.12 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
 
-run: $(VENV)/.run ## Start the gateway from config.example.toml (CONFIG=… for another)
+run: $(VENV)/.run compiled ## Start the gateway from config.example.toml (CONFIG=… for another)
 	@exec $(BIN)/spendgate serve --config $(CONFIG)
 
 test: $(VENV)/.test ## All checks and all tests, side by side; skipped tests are named with their reason
 	@$(MAKE) --no-print-directory -j2 check tests
 
-tests: $(VENV)/.test
+tests: $(VENV)/.test compiled
 	$(BIN)/python -m pytest -rs -n $(JOBS)
 
 check: $(VENV)/.test ## Style, types, layers, known weaknesses of packages (where the data can be had)
@@ -49,8 +49,12 @@ format: $(VENV)/.test ## Put the code into the repository's style
 bench: $(VENV)/.test ## Measure speed on this machine, some ten minutes (BENCH=--quick: two)
 	$(BIN)/python bench/run.py --compile $(BENCH)
 
-compile: $(VENV)/.test ## A wheel with the hot modules compiled, in dist/, unpacked in build/compiled (needs a C compiler)
-	@$(BIN)/python deploy/compile.py
+compile: $(VENV)/.test ## A wheel with the hot modules compiled, in dist/ (needs a C compiler)
+	@$(BIN)/python deploy/compile.py --wheel
+
+# What `spendgate` runs where it can: the hot modules as machine code, made anew where a source has changed.
+compiled: $(VENV)/.run
+	@$(BIN)/python deploy/compile.py || true
 
 prove: $(VENV)/.test ## The slow proofs in full: crash trials, fuzzing; make test runs the small version of each
 	PROVE=1 $(BIN)/python -m pytest -rs -m prove --hypothesis-seed=random

@@ -1,6 +1,7 @@
-"""Makes a wheel whose hot modules are compiled, in dist/, and unpacks it in build/compiled: ``make compile``.
+"""Compiles the hot modules into build/compiled: ``make compile``; what has not changed is not compiled again.
 
-The sources are copied first and built there, so that nothing compiled ever lies among them.
+The sources are copied to build/sources and built there, so that nothing compiled ever lies among them. ``spendgate``
+uses the build while it is of the sources as they are. ``--wheel`` makes a wheel of it in dist/ too.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+COPY = ROOT / "build" / "sources"
 COMPILED = ROOT / "build" / "compiled"
 NEEDED = ("pyproject.toml", "setup.py", "README.md", "LICENSE")
-PACKAGES = ("gateway", "pricing")
+sys.path.insert(0, str(ROOT))
+
+from gateway.compiled import MANIFEST, PACKAGES, note  # noqa: E402 - found by the line above
 
 
 def lacking() -> str:
@@ -32,38 +36,52 @@ def lacking() -> str:
     return ""
 
 
-def pip(*words: str, **env: str) -> None:
-    command = [sys.executable, "-m", "pip", *words, "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
-    done = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True)
+def run(*words: str) -> None:
+    env = {**os.environ, "SPENDGATE_COMPILE": "1"}
+    done = subprocess.run([sys.executable, *words], cwd=COPY, env=env, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"compile: {(done.stderr or done.stdout)[-3000:].strip()}")
 
 
-def wheel(folder: Path) -> Path:
-    """Build it from a copy in ``folder``."""
-    copy, made = folder / "sources", folder / "wheel"
-    copy.mkdir()
-    for name in NEEDED:
-        shutil.copy(ROOT / name, copy)
-    for name in PACKAGES:
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    pip("wheel", "--no-build-isolation", "--wheel-dir", str(made), str(copy), SPENDGATE_COMPILE="1")
-    (found,) = made.glob("*.whl")
-    return found
+def mirror(source: Path, target: Path, *, keep: str = "") -> None:
+    """Make the packages below ``target`` those below ``source``; what is the same stays untouched. ``keep``: how the
+    names of files end that ``target`` has beside them."""
+    for package in PACKAGES:
+        here = {path.relative_to(source) for path in (source / package).rglob("*") if path.is_file()}
+        here = {path for path in here if "__pycache__" not in path.parts}
+        for old in (target / package).rglob("*"):
+            if old.is_file() and old.relative_to(target) not in here and not (keep and old.name.endswith(keep)):
+                old.unlink()
+        for path in here:
+            fresh, old = source / path, target / path
+            if not old.exists() or old.stat().st_mtime_ns != fresh.stat().st_mtime_ns:
+                old.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(fresh, old)
 
 
 def main() -> int:
     if missing := lacking():
         print(f"compile: {missing}", file=sys.stderr)
         return 1
-    with tempfile.TemporaryDirectory(prefix="spendgate-compile-") as name:
-        built = wheel(Path(name))
-        dist = ROOT / "dist"
-        dist.mkdir(exist_ok=True)
-        kept = Path(shutil.copy(built, dist))
-        shutil.rmtree(COMPILED, ignore_errors=True)
-        pip("install", "--target", str(COMPILED), str(kept))
-    print(f"{kept.relative_to(ROOT)}; unpacked in {COMPILED.relative_to(ROOT)}")
+    COPY.mkdir(parents=True, exist_ok=True)
+    COMPILED.mkdir(parents=True, exist_ok=True)
+    (COMPILED / MANIFEST).unlink(missing_ok=True)
+    for name in NEEDED:
+        shutil.copy2(ROOT / name, COPY)
+    mirror(ROOT, COPY)
+    run("setup.py", "-q", "build_ext", "--build-lib", str(COMPILED))
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    hot = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["spendgate"]["compiled"]
+    chosen = {COMPILED / (name.replace(".", "/") + suffix) for name in hot}
+    for old in set(COMPILED.rglob("*" + suffix)) - chosen:
+        old.unlink()
+    mirror(ROOT, COMPILED, keep=suffix)
+    note(ROOT, COMPILED)
+    print(f"compiled: {len(list(COMPILED.rglob('*' + suffix)))} modules in {COMPILED.relative_to(ROOT)}")
+    if "--wheel" in sys.argv[1:]:
+        words = ("wheel", "--no-build-isolation", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-input")
+        run("-m", "pip", *words, "--wheel-dir", str(ROOT / "dist"), ".")
+        print(f"a wheel in {(ROOT / 'dist').relative_to(ROOT)}")
     return 0
 
 

@@ -131,7 +131,7 @@ def gateway(
     own.mkdir()
     (own / "config.toml").write_text(config(port, admin, provider, own, workers))
     command = [sys.executable, "-P", "-m", "gateway.cli.main", "serve", "--config", str(own / "config.toml")]
-    with process(command, port, own / "gateway.log", core, PYTHONPATH=str(source)) as pid:
+    with process(command, port, own / "gateway.log", core, PYTHONPATH=str(source), SPENDGATE_PLAIN="1") as pid:
         _ready(admin)
         yield Contender(name, pid, port, "/openai/chat/completions", KEYS, admin)
 
@@ -152,7 +152,9 @@ def knows_workers(source: Path, folder: Path) -> bool:
     path = folder / "workers.toml"
     path.write_text(config(free_port(), free_port(), free_port(), folder, workers=2))
     command = [sys.executable, "-P", "-m", "gateway.cli.main", "check", "--config", str(path)]
-    return not subprocess.run(command, env={**os.environ, "PYTHONPATH": str(source)}, capture_output=True).returncode
+    return not subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(source), "SPENDGATE_PLAIN": "1"}, capture_output=True
+    ).returncode
 
 
 def nginx_program() -> str | None:

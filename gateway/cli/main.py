@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import gateway.cli
 from gateway.cli.common import UserError
+from gateway.compiled import prefer
 
 NOT_COMMANDS = ("main", "common", "tables", "reported", "asking", "screen")
 DEBUG = "SPENDGATE_DEBUG"
@@ -98,5 +99,11 @@ def _run(words: Sequence[str]) -> int:
     return 1
 
 
+def entry() -> int:
+    """``spendgate`` in a process of its own: of a work tree that was compiled, the compiled modules run."""
+    prefer()
+    return main()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entry())

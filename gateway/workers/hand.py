@@ -36,7 +36,7 @@ class Hand:
         ours.setblocking(False)
         fds = [one.fileno() for one in sockets]
         safe = ["-P"] if sys.flags.safe_path else []
-        words = (*safe, "-m", "gateway.workers.worker", str(config_path), "--slot", str(self.slot))
+        words = (*safe, "-m", "gateway.workers", str(config_path), "--slot", str(self.slot))
         handed = ("--way", str(theirs.fileno()), "--sockets", ",".join(map(str, fds)))
         try:
             self.process = await asyncio.create_subprocess_exec(

@@ -315,7 +315,7 @@ class Worker:
 
 
 def main() -> None:
-    """``python -m gateway.workers.worker``: with what the supervisor hands over."""
+    """One worker's process, with what the supervisor hands over."""
     parser = argparse.ArgumentParser(description="A worker of spendgate serve; its supervisor starts it.")
     parser.add_argument("config", type=Path)
     parser.add_argument("--slot", type=int, required=True)
@@ -332,7 +332,3 @@ def main() -> None:
         await Worker(options.config, options.slot, sockets, way).run()
 
     uvloop.run(run())
-
-
-if __name__ == "__main__":
-    main()

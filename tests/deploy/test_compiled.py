@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.compiled import note
+
 ROOT = Path(__file__).parents[2]
 COMPILE = ROOT / "deploy" / "compile.py"
 BUILT = ROOT / "build" / "compiled"
@@ -50,6 +52,43 @@ def test_a_plain_build_compiles_nothing(tmp_path: Path) -> None:
     assert made.name.endswith("-py3-none-any.whl")
 
 
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A work tree with a build: one module is another there."""
+    for package in ("gateway", "pricing"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(tmp_path / package, tmp_path / "build" / "compiled" / package)
+    (tmp_path / "build" / "compiled" / "gateway" / "cli" / "serve.py").touch()
+    other = tmp_path / "build" / "compiled" / "gateway" / "app.py"
+    other.write_text("raise OSError('compiled')")
+    note(tmp_path, tmp_path / "build" / "compiled")
+    return tmp_path
+
+
+def served_by(tree: Path, **env: str) -> str:
+    """What ``spendgate serve`` says in a tree."""
+    command = [sys.executable, "-m", "gateway.cli.main", "serve", "--config", "none.toml"]
+    done = subprocess.run(command, cwd=tree, env={**os.environ, **env}, capture_output=True, text=True, timeout=60)
+    return done.stderr
+
+
+def test_a_build_of_the_sources_as_they_are_is_used(tree: Path) -> None:
+    assert served_by(tree) == "spendgate: compiled\n"
+
+
+def test_without_it_or_when_told_so_the_sources_run(tree: Path) -> None:
+    assert "none.toml" in served_by(tree, SPENDGATE_PLAIN="1")
+    (tree / "build" / "compiled" / "sources.json").unlink()
+    assert "none.toml" in served_by(tree)
+
+
+@pytest.mark.parametrize("changed", ["gateway/near.py", "pricing/money.py", "gateway/exchange.pxd"])
+def test_a_build_of_other_sources_is_not_used(tree: Path, changed: str) -> None:
+    with (tree / changed).open("a") as source:
+        source.write("\n")
+    assert "none.toml" in served_by(tree)
+
+
 @pytest.mark.prove
 def test_the_compiled_build_passes_the_same_tests(prove: bool) -> None:
     if not prove:
@@ -57,7 +96,7 @@ def test_the_compiled_build_passes_the_same_tests(prove: bool) -> None:
     if shutil.which("cc") is None:
         pytest.skip("no C compiler")
     subprocess.run([sys.executable, str(COMPILE)], check=True, timeout=900)
-    env = {**os.environ, "PYTHONPATH": str(BUILT), "PYTHONSAFEPATH": "1"}
+    env = {**os.environ, "PYTHONPATH": str(BUILT), "PYTHONSAFEPATH": "1", "SPENDGATE_PLAIN": "1"}
     asked = f"import importlib as i\nfor name in {MODULES!r}: print(i.import_module(name).__file__)"
     told = subprocess.run([sys.executable, "-c", asked], env=env, capture_output=True, text=True, check=True, cwd=ROOT)
     assert all(line.startswith(str(BUILT)) and line.endswith(".so") for line in told.stdout.splitlines())

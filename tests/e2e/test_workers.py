@@ -35,7 +35,7 @@ def workers_of(gateway: Gateway) -> list[int]:
     deadline = time.monotonic() + 20
     while True:
         # a process that has just been forked, or has just ended, is not told by its name
-        found = subprocess.run(["pgrep", "-P", parent, "-f", "gateway.workers.worker"], capture_output=True, text=True)
+        found = subprocess.run(["pgrep", "-P", parent, "-f", "gateway.workers"], capture_output=True, text=True)
         if found.stdout:
             return [int(word) for word in found.stdout.split()]
         assert time.monotonic() < deadline, f"no worker runs: {gateway.log()[-600:]}"
