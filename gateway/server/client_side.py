@@ -122,7 +122,7 @@ class ClientConnection(Answers):
     def _first(self, data: bytes) -> None:
         """Parse what begins a request; its head need not be parsed again where it came whole."""
         heads, known = self._plane.heads, self._known
-        body = known.body_of(data) if known is not None and known.of is heads else None
+        body = known.body_of(data) if known is not None and known.of is heads.mark else None
         if body is None:
             known = self._known = heads.find(data)
             body = known.body_of(data) if known is not None else None

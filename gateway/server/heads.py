@@ -22,9 +22,9 @@ class KnownHead:
 
     __slots__ = ("after", "before", "head", "keep_alive", "of")
 
-    def __init__(self, of: Heads, before: bytes, after: bytes, head: RequestHead, keep_alive: bool) -> None:
+    def __init__(self, of: object, before: bytes, after: bytes, head: RequestHead, keep_alive: bool) -> None:
         self.of = of
-        """Where it is known: another one holds what was found under other bounds."""
+        """The mark of where it is known: under another one it was found under other bounds."""
         self.before = before
         self.after = after
         self.head = head
@@ -51,6 +51,8 @@ class Heads:
 
     def __init__(self) -> None:
         self._known: dict[bytes, KnownHead] = {}
+        self.mark = object()
+        """Stands for these in what is known, which would be a circle otherwise, and stay when these are left."""
 
     def __len__(self) -> int:
         return len(self._known)
@@ -75,7 +77,7 @@ class Heads:
         if len(self._known) >= MAX_HEADS:
             self._known.clear()
         before, after = data[:start], data[stop:end]
-        self._known[before + after] = KnownHead(self, before, after + _END, head, keep_alive)
+        self._known[before + after] = KnownHead(self.mark, before, after + _END, head, keep_alive)
 
 
 def _digits(data: bytes, end: int) -> tuple[int, int]:
