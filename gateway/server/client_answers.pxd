@@ -2,9 +2,11 @@
 cimport cython
 from gateway.server.client_ends cimport Ends
 from gateway.server.incoming cimport Incoming
+from gateway.server.shared cimport Shared
 
 cdef class Answers(Ends):
     cpdef object data_received(self, bytes data)
+    @cython.locals(plane=Shared)
     cpdef object _open(self, Incoming incoming)
     cpdef object _begin(self, Incoming incoming)
     cpdef object _answered(self, Incoming incoming)

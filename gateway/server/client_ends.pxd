@@ -1,9 +1,11 @@
 # Types for the compiled build: the state of a client's connection.
 cimport cython
 from gateway.server.incoming cimport Incoming
+from gateway.server.shared cimport Shared
 
 cdef class Ends:
-    cdef public object _plane, _transport, _queue, _exchange, _broken
+    cdef public Shared _plane
+    cdef public object _transport, _queue, _exchange, _broken
     cdef public Incoming _incoming, _current
     cdef public list _held
     cdef public Py_ssize_t _held_bytes, _stall_size, _dropped
@@ -12,5 +14,5 @@ cdef class Ends:
     cdef public str peer
 
     cpdef object _end(self)
-    @cython.locals(incoming=Incoming, current=Incoming)
+    @cython.locals(plane=Shared, incoming=Incoming, current=Incoming)
     cpdef object _patience(self)

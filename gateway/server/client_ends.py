@@ -7,14 +7,11 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from typing import TYPE_CHECKING
 
 from gateway.ports import Exchange
 from gateway.server.incoming import REASONS, Incoming
+from gateway.server.shared import Shared
 from gateway.server.strict import BadRequest, error_body
-
-if TYPE_CHECKING:
-    from gateway.server.plane import DataPlane
 
 LINGER_SECONDS = 2.0
 IDLE_GRACE_SECONDS = 0.5
@@ -31,7 +28,7 @@ class Ends:
         "closed", "deadline", "peer",
     )  # fmt: skip
 
-    def __init__(self, plane: DataPlane) -> None:
+    def __init__(self, plane: Shared) -> None:
         self._plane = plane
         self._transport: asyncio.Transport | None = None
         self._queue: deque[Incoming] = deque()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import httptools
 
@@ -20,10 +20,8 @@ from gateway.ports import Header, RequestHead
 from gateway.server.client_answers import Answers
 from gateway.server.heads import KnownHead
 from gateway.server.incoming import Incoming
+from gateway.server.shared import Shared
 from gateway.server.strict import BadRequest, body_framing, check_head, only_h2c
-
-if TYPE_CHECKING:
-    from gateway.server.plane import DataPlane
 
 _VERSIONS = {"1.1": b"1.1", "1.0": b"1.0"}
 DISCARD_BYTES = 262_144
@@ -47,7 +45,7 @@ class ClientConnection(Answers):
 
     __slots__ = ("_fresh", "_head_bytes", "_headers", "_known", "_parser", "_unread", "_url")
 
-    def __init__(self, plane: DataPlane) -> None:
+    def __init__(self, plane: Shared) -> None:
         super().__init__(plane)
         self._headers: list[Header] = []
         self._url = b""

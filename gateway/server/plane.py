@@ -11,38 +11,28 @@ from collections.abc import Sequence
 from typing import cast
 
 from gateway.ports import Clock, ExchangeFactory
-from gateway.server.client_ends import IDLE_GRACE_SECONDS
+from gateway.server.client_ends import IDLE_GRACE_SECONDS, Ends
 from gateway.server.client_side import ClientConnection
 from gateway.server.heads import Heads
 from gateway.server.limits import Limits
 from gateway.server.listener import Listener
+from gateway.server.shared import Shared
 
 SWEEP_SECONDS = 0.5
 TOLD = 1000
 """So many connections beyond the limit are told why before they are closed; the others are closed at once."""
 
 
-class DataPlane:
+class DataPlane(Shared):
     """Serves ``factory``'s exchanges on one address."""
 
     def __init__(
         self, factory: ExchangeFactory, clock: Clock, loop: asyncio.AbstractEventLoop, limits: Limits | None = None
     ) -> None:
-        self.factory = factory
-        self.loop = loop
-        self.limits = limits or Limits()
-        self.heads = Heads()
-        self.draining = False
-        self.malformed = 0
-        """Requests refused because they were not HTTP as it must be."""
+        super().__init__(factory, clock.monotonic, loop, limits or Limits())
         self.refused_connections = 0
         """Connections beyond a limit, whose handshake was over."""
-        self.slow_clients = 0
-        """Connections given up because a head, a body or the taking of an answer was too slow."""
-        self.in_flight = 0
-        """Requests whose answer is outstanding."""
-        self.connections: set[ClientConnection] = set()
-        self.now = clock.monotonic
+        self.connections: set[Ends] = set()
         self._clock = clock
         self._peers: Counter[str] = Counter()
         self.listener = Listener(loop, self._protocol, self.limits.head_seconds, self._room)
@@ -86,7 +76,7 @@ class DataPlane:
         """Connections beyond a limit."""
         return self.refused_connections + self.listener.refused
 
-    def connected(self, connection: ClientConnection) -> bool:
+    def connected(self, connection: Ends) -> bool:
         """Count a new connection; False: there are too many."""
         if not self._sweeping:
             self._sweeping = True
@@ -104,7 +94,7 @@ class DataPlane:
             return False
         return True
 
-    def disconnected(self, connection: ClientConnection) -> None:
+    def disconnected(self, connection: Ends) -> None:
         self.connections.discard(connection)
         left = self._peers[connection.peer] - 1
         if left > 0:

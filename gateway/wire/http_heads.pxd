@@ -1,7 +1,12 @@
 # Types for the compiled build: HTTP heads.
 cimport cython
 
+cdef dict _SPELT
+
 cpdef tuple _learn(bytes name)
+
+@cython.locals(onward=list, header=tuple, name=bytes, value=bytes, known=tuple, lower=bytes)
+cpdef list _take(object headers, dict named)
 
 cdef class Fields(list):
     cdef public dict named

@@ -52,26 +52,32 @@ def _learn(name: bytes) -> tuple[bytes, bool]:
     return known
 
 
+def _take(headers: Sequence[Header], named: dict[bytes, bytes]) -> list[Header]:
+    """Put values under their names; answers the fields that go on to the next hop."""
+    onward: list[Header] = []
+    for header in headers:
+        name, value = header
+        known = _SPELT.get(name)
+        if known is None:
+            known = _learn(name)
+        lower, goes_on = known
+        if lower in named:
+            value = named[lower] + b", " + value
+        named[lower] = value
+        if goes_on:
+            onward.append(header)
+    return onward
+
+
 class Fields(list[Header]):
     """A response's fields in order, and once more by name, so that whoever looks for one needs no pass of its own."""
 
     __slots__ = ("named", "onward")
 
     def __init__(self, headers: Sequence[Header]) -> None:
-        super().__init__(headers)
+        list.__init__(self, headers)
         named: dict[bytes, bytes] = {}
-        onward: list[Header] = []
-        for header in headers:
-            name, value = header
-            known = _SPELT.get(name)
-            if known is None:
-                known = _learn(name)
-            lower, goes_on = known
-            if lower in named:
-                value = named[lower] + b", " + value
-            named[lower] = value
-            if goes_on:
-                onward.append(header)
+        onward = _take(headers, named)
         if b"connection" in named:
             dropped = named_in_connection(headers)
             if dropped:

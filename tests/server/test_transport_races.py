@@ -36,6 +36,30 @@ async def test_a_connection_that_the_provider_closed_a_moment_ago_gets_no_reques
 
 
 @both_loops
+async def test_a_burst_uses_none_of_the_connections_that_the_provider_closed_a_moment_ago() -> None:
+    writers: list[asyncio.StreamWriter] = []
+
+    async def script(provider: Provider, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.01)  # so that the calls of a burst need a connection each
+        writer.write(OK)
+        writers.append(writer)
+
+    async with Play(script) as play:
+        clients = [await play.connect() for _ in range(8)]
+        for burst in range(1, 11):
+            writers.clear()
+            for n, client in enumerate(clients):
+                os.write(client.writer.get_extra_info("socket").fileno(), post(target=b"/%d-%d" % (burst, n)))
+            for client in clients:
+                assert (await client.answer()).body == b"ok"
+            for writer in writers[:: burst % 3 + 1]:
+                with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as sock:
+                    sock.shutdown(socket.SHUT_WR)
+        targets = [request.split(b" ")[1] for request in play.provider.requests]
+        assert len(targets) == len(set(targets)) == 80, "each request reached the provider exactly once"
+
+
+@both_loops
 async def test_a_request_that_may_have_been_read_is_never_sent_twice() -> None:
     async def script(provider: Provider, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(provider.requests) % 2:
