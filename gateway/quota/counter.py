@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from gateway.quota.rule import CONCURRENT, Raise, Rule
+from gateway.quota.windows import FOREVER
 
 
 class Span:
@@ -14,7 +15,7 @@ class Span:
     __slots__ = ("counter", "end_ns", "reserved", "start_ns", "used")
 
     def __init__(self, counter: Counter, start_ns: int, end_ns: int) -> None:
-        units = len(counter.rule.units)
+        units = len(counter.units)
         self.counter = counter
         self.start_ns = start_ns
         self.end_ns = end_ns
@@ -29,11 +30,26 @@ class Counter:
     unit, add to the current span.
     """
 
-    __slots__ = ("base", "bucket", "growing", "limits", "parts", "raises", "rule", "span", "warned")
+    __slots__ = (
+        "base",
+        "blocking",
+        "bucket",
+        "growing",
+        "limits",
+        "near",
+        "parts",
+        "raises",
+        "rule",
+        "span",
+        "units",
+        "warned",
+    )
 
     def __init__(self, rule: Rule, bucket: str, now_ns: int) -> None:
         self.rule = rule
         self.bucket = bucket
+        self.units = rule.units
+        self.blocking = rule.blocking
         self.limits: Sequence[int] = rule.limits
         self.raises: Sequence[Raise] = rule.raises
         """What is added to ``limits`` for a time."""
@@ -43,12 +59,40 @@ class Counter:
         """Earlier parts of a rolling window that still count."""
         self.warned = 0
         """How many of the rule's thresholds were crossed in this window."""
+        self.near: Sequence[int] = self._nearing()
+        """What must be used for the next threshold; empty: there is none. Raises and earlier parts change it."""
         self.growing = 0
         """Calls in flight whose reservation grows with their answer."""
 
     def adopt(self, rule: Rule) -> None:
         """The same rule, read again."""
         self.rule, self.limits, self.raises = rule, rule.limits, rule.raises
+
+    def passed(self, thresholds: int) -> None:
+        """So many of the rule's thresholds were crossed."""
+        self.warned = thresholds
+        self.near = self._nearing()
+
+    def _nearing(self) -> Sequence[int]:
+        rule = self.rule
+        if self.warned >= len(rule.warn_at):
+            return ()
+        top, bottom = rule.warn_at[self.warned]
+        return [
+            FOREVER if unit == CONCURRENT else -(-limit * top // bottom)
+            for unit, limit in zip(rule.units, rule.limits, strict=True)
+        ]
+
+    def nearing(self) -> bool:
+        """The next threshold may be crossed: a look that costs less than to tell."""
+        if self.raises or self.parts:
+            return True
+        position = 0
+        for used in self.span.used:
+            if used >= self.near[position]:
+                return True
+            position += 1
+        return False
 
     def dropped(self) -> None:
         """It is forgotten: nothing is used, nothing is held."""
@@ -74,8 +118,8 @@ class Counter:
         if rule.rolling_ns:
             self.parts.append(old)
             self._forget(now_ns)
-        else:
-            self.warned = 0
+        elif self.warned:
+            self.passed(0)
         for position, unit in enumerate(rule.units):
             if unit == CONCURRENT:
                 span.reserved[position] = old.reserved[position]

@@ -50,27 +50,26 @@ class Quotas:
         plan = self._plans.get(subject)
         if plan is None:
             plan = self.counters.plan(subject, now_ns)
-        vector = bound.vector()
+        tokens_in, tokens_out = bound.input_tokens, bound.output_tokens
+        vector = (bound.nanousd, tokens_in, tokens_out, tokens_in + tokens_out, bound.requests, 1)
         spans: list[Span] = []
         for counter in plan.counters:
             span = counter.span
             if now_ns >= span.end_ns:
                 span = counter.roll(now_ns)
-            rule = counter.rule
-            if rule.blocking:
-                limits, raises = counter.limits, counter.raises
+            if counter.blocking:
+                base, used, reserved, limits = counter.base, span.used, span.reserved, counter.limits
                 position = 0
-                for unit in rule.units:
-                    limit = rule.limit(position, now_ns) if raises else limits[position]
-                    taken = counter.base[position] + span.used[position] + span.reserved[position]
-                    if taken + vector[unit] > limit:
+                for unit in counter.units:
+                    limit = counter.rule.limit(position, now_ns) if counter.raises else limits[position]
+                    if base[position] + used[position] + reserved[position] + vector[unit] > limit:
                         return self._shortage(plan, counter, position, vector, now_ns)
                     position += 1
             spans.append(span)
         for span in spans:
             reserved = span.reserved
             position = 0
-            for unit in span.counter.rule.units:
+            for unit in span.counter.units:
                 reserved[position] += vector[unit]
                 position += 1
         held = Reservation(call_id, subject, vector, spans, plan.names, now_ns)
@@ -79,14 +78,15 @@ class Quotas:
 
     def settle(self, held: Reservation, actual: Amounts, now_ns: int) -> bool:
         """Book what a call used and give the rest back, once. True: it used more than it held."""
-        vector = actual.vector()
+        tokens_in, tokens_out = actual.input_tokens, actual.output_tokens
+        vector = (actual.nanousd, tokens_in, tokens_out, tokens_in + tokens_out, actual.requests, 1)
         self._return(held, vector)
-        reserved = held.vector
-        exceeded = vector[0] > reserved[0] or vector[1] > reserved[1] or vector[2] > reserved[2]
         for span in held.spans:
-            if span.counter.rule.warn_at:
-                self.warn(span.counter, now_ns)
-        return exceeded
+            counter = span.counter
+            if counter.near and counter.nearing():
+                self.warn(counter, now_ns)
+        reserved = held.vector
+        return vector[0] > reserved[0] or tokens_in > reserved[1] or tokens_out > reserved[2]
 
     def book(self, subject: Subject, actual: Amounts, at_ns: int) -> None:
         """Count what was used beside a call, for which nothing was held."""
@@ -149,13 +149,14 @@ class Quotas:
         vector = held.vector
         for span in held.spans:
             counter = span.counter
+            reserved, settled = span.reserved, span.used
             position = 0
-            for unit in counter.rule.units:
+            for unit in counter.units:
                 if unit == CONCURRENT:
                     counter.span.reserved[position] -= 1
                 else:
-                    span.reserved[position] -= vector[unit]
-                    span.used[position] += used[unit]
+                    reserved[position] -= vector[unit]
+                    settled[position] += used[unit]
                 position += 1
             if counter.parts:
                 counter.recount()
@@ -253,7 +254,7 @@ class Quotas:
             if counter.warned and counter.rule.rolling_ns:
                 counter.current(now_ns)
                 while counter.warned and _crossing(counter, counter.warned - 1, now_ns) is None:
-                    counter.warned -= 1
+                    counter.passed(counter.warned - 1)
 
     def warn(self, counter: Counter, now_ns: int) -> None:
         """Tell of the thresholds that a counter has crossed."""
@@ -263,7 +264,7 @@ class Quotas:
             if position is None:
                 return
             top, bottom = rule.warn_at[counter.warned]
-            counter.warned += 1
+            counter.passed(counter.warned + 1)
             self._tell(counter, "threshold", position, now_ns, f"{100 * top / bottom:g} %")
 
     def _tell(self, counter: Counter, kind: str, position: int, now_ns: int, detail: str = "") -> None:

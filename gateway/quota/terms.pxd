@@ -1,0 +1,7 @@
+# Types for the compiled build: what one call holds.
+
+cdef class Reservation:
+    cdef public object call_id, subject, reserved_ns
+    cdef public tuple vector, quotas
+    cdef public list spans
+    cdef public bint growing
