@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from gateway.ledger.rows import Row
 from gateway.ledger.turns import slot_range
 
 
@@ -39,8 +39,9 @@ class Places:
         self._numbers.clear()
         self._free.clear()
 
-    def plan(self, opening: dict[str, bytes], ending: Iterable[str]) -> tuple[list[Row], list[Row]]:
-        """Rows to be written, each in place of whatever lies there, and the numbers of rows to be deleted."""
+    def plan(self, opening: dict[str, bytes], ending: Iterable[str]) -> tuple[list[Any], list[int]]:
+        """A number and an entry by turns, to be written in place of whatever lies there; numbers of rows to be
+        deleted."""
         numbers, free = self._numbers, self._free
         ended = self._ended = [key for key in dict.fromkeys(ending) if key in numbers]
         gone = [numbers[key] for key in ended]
@@ -52,7 +53,10 @@ class Places:
             places += free[left:]
             places += range(self._last + 1, self._last + 1 + count - len(places))
         self._opened = dict(zip(opening, places, strict=True))
-        return list(zip(places, opening.values(), strict=True)), [(number,) for number in self._gone]
+        written: list[Any] = [None] * (2 * count)
+        written[::2] = places
+        written[1::2] = opening.values()
+        return written, self._gone
 
     def keep(self) -> None:
         """What was planned is durable."""

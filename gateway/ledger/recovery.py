@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 
 from gateway.ledger.record import RECOVERED, Checkpoint, OpenEntry, Record
-from gateway.ledger.rows import Row
 from gateway.ledger.schema import connect
 from gateway.ledger.turns import Alone, Turns, slot_range
 from gateway.ledger.writer import PROBE, Writer, unwritten
@@ -28,21 +27,20 @@ def recover(path: Path, now_ns: int, slot: int | None = None, turns: Turns | Non
     connection = connect(path)
     turns.enter()
     try:
-        numbers: list[Row] = []
+        numbers: list[int] = []
         entries = []
         first, end = slot_range(slot) if slot is not None else (0, 1 << 62)
         rows = connection.execute(
             "SELECT id, entry FROM open_requests WHERE id >= ? AND id < ? ORDER BY id", (first, end)
         )
         for number, raw in rows.fetchall():
-            numbers.append((number,))
+            numbers.append(number)
             entries.append(_entry_of(raw))
         last = _checkpoints(connection, None if slot is None else [entry.request_id for entry in entries])
         records = [recovered(entry, last.get(entry.request_id), now_ns) for entry in entries]
         records = unwritten(connection, records)
-        ids = [(request_id,) for request_id in last]
-        if numbers or ids:
-            Writer().write(connection, records=records, closed=numbers, forgotten=ids)
+        if numbers or last:
+            Writer().write(connection, records=records, closed=numbers, forgotten=list(last))
         return records
     finally:
         turns.leave()

@@ -12,7 +12,6 @@ from typing import Any
 
 from gateway.ledger.places import Places
 from gateway.ledger.record import Record
-from gateway.ledger.rows import Row
 from gateway.ledger.schema import connect
 from gateway.ledger.store import Done
 from gateway.ledger.writer import Writer, probe, unwritten
@@ -39,7 +38,7 @@ class Transactions:
         self._file = (0, 0)
         """Device and inode: a file that was deleted goes on taking writes that nobody will find."""
         self._carried: dict[str, bytes] = {}
-        self._forgotten: list[Row] = []
+        self._forgotten: list[str] = []
 
     def open(self) -> None:
         """Connect. Raises ``sqlite3.Error`` or ``OSError``."""
@@ -98,7 +97,7 @@ class Transactions:
         opens, closed = self._places.plan(opening, settled)
         forgotten = self._forgotten = []
         if self.checkpointed:
-            forgotten = self._forgotten = [(key,) for key in settled if key in self.checkpointed]
+            forgotten = self._forgotten = [key for key in settled if key in self.checkpointed]
         checkpoints = self._carried = self._newest_checkpoints(forgotten) if self.checkpoints else {}
         try:
             self._writer.prepare(
@@ -119,7 +118,7 @@ class Transactions:
             raise
         self._places.keep()
         if self._forgotten:
-            self.checkpointed.difference_update(row[0] for row in self._forgotten)
+            self.checkpointed.difference_update(self._forgotten)
 
     def undo(self) -> None:
         """Leave what was prepared."""
@@ -150,12 +149,12 @@ class Transactions:
             self._writer.forget()
         return result
 
-    def _newest_checkpoints(self, forgotten: list[Row]) -> dict[str, bytes]:
+    def _newest_checkpoints(self, forgotten: list[str]) -> dict[str, bytes]:
         checkpoints: dict[str, bytes] = {}
         while self.checkpoints:
             key, value = self.checkpoints.popleft()
             checkpoints[key] = value
-        for (key,) in forgotten:
+        for key in forgotten:
             checkpoints.pop(key, None)
         return checkpoints
 

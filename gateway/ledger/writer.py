@@ -6,8 +6,8 @@ Few, large statements: what a statement costs beside its rows is paid once for m
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
-from itertools import chain
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from gateway.ledger.claims import claimed
 from gateway.ledger.days import closed_until
@@ -23,7 +23,6 @@ from gateway.ledger.rows import (
     SUMS,
     Group,
     Kind,
-    Row,
     add_sums,
     common_sums,
     group_of,
@@ -39,6 +38,7 @@ MAX_KNOWN = 50_000
 """Groups and kinds whose numbers are remembered."""
 PROBE = "probe"
 """Stands in place of a request id while the disk is tried."""
+NOTHING: list[Any] = []
 _QUOTAS = tuple(KIND_COLUMNS).index("quotas")
 
 
@@ -71,23 +71,18 @@ _GROUP = _find_or_make("groups", GROUP_COLUMNS)
 _KIND = _find_or_make("kinds", KIND_COLUMNS)
 
 
-def _slices(count: int) -> Iterator[tuple[int, int]]:
-    """Start and size of the statements that take ``count`` rows."""
+def execute_many(connection: sqlite3.Connection, sql: dict[int, str], values: list[Any], width: int = 1) -> None:
+    """Execute a statement for all rows, as few times as its sizes allow. ``values``: of one row after the other, each
+    of ``width``."""
+    count = len(values) // width
+    if count in sql:
+        connection.execute(sql[count], values)
+        return
     start = 0
     for size in SIZES:
         while count - start >= size:
-            yield start, size
+            connection.execute(sql[size], values[start * width : (start + size) * width])
             start += size
-
-
-def execute_many(connection: sqlite3.Connection, sql: dict[int, str], rows: Sequence[Row]) -> None:
-    """Execute a statement for all rows, as few times as its sizes allow."""
-    count = len(rows)
-    if count in sql:
-        connection.execute(sql[count], rows[0] if count == 1 else list(chain.from_iterable(rows)))
-        return
-    for start, size in _slices(count):
-        connection.execute(sql[size], list(chain.from_iterable(rows[start : start + size])))
 
 
 class Writer:
@@ -110,19 +105,19 @@ class Writer:
         connection: sqlite3.Connection,
         *,
         records: Sequence[Record] = (),
-        opens: Sequence[Row] = (),
-        closed: Sequence[Row] = (),
+        opens: list[Any] = NOTHING,
+        closed: list[int] = NOTHING,
         checkpoints: dict[str, bytes] | None = None,
-        forgotten: Sequence[Row] = (),
+        forgotten: list[str] = NOTHING,
     ) -> None:
         """Put all of it into one transaction that is left to be committed, or nothing. Raises ``sqlite3.Error``.
 
-        ``opens`` are numbers and entries, ``closed`` numbers of open entries, ``forgotten`` ids of checkpoints.
+        ``opens``: a number and an entry by turns; ``closed``: numbers of entries; ``forgotten``: ids of checkpoints.
         """
         connection.execute("BEGIN IMMEDIATE")
         try:
             if opens:
-                execute_many(connection, _OPENS, opens)
+                execute_many(connection, _OPENS, opens, 2)
             if records:
                 self._write_records(connection, records)
             if closed:
@@ -140,9 +135,9 @@ class Writer:
         connection: sqlite3.Connection,
         *,
         records: Sequence[Record] = (),
-        opens: Sequence[Row] = (),
-        closed: Sequence[Row] = (),
-        forgotten: Sequence[Row] = (),
+        opens: list[Any] = NOTHING,
+        closed: list[int] = NOTHING,
+        forgotten: list[str] = NOTHING,
     ) -> None:
         """Write all of it in one transaction, or nothing. Raises ``sqlite3.Error``."""
         self.prepare(connection, records=records, opens=opens, closed=closed, forgotten=forgotten)
@@ -159,21 +154,22 @@ class Writer:
             connection.execute("ROLLBACK")
 
     def _write_records(self, connection: sqlite3.Connection, records: Sequence[Record]) -> None:
-        rows = []
+        values: list[Any] = []
         hours: dict[int, list[int]] = {}
+        groups, kinds = self._groups, self._kinds
         for record in records:
             if record.claim:
                 record = claimed(connection, record)
             group = group_of(record)
-            group_id = self._groups.get(group) or self._new_group(connection, group, record)
+            group_id = groups.get(group) or self._new_group(connection, group, record)
             kind = kind_of(record)
-            kind_id = self._kinds.get(kind) or self._new_kind(connection, kind, record)
-            rows.append(record_row(record, group_id, kind_id))
+            kind_id = kinds.get(kind) or self._new_kind(connection, kind, record)
+            values += record_row(record, group_id, kind_id)
             key = record.started_ns // HOUR_NS << GROUP_BITS | group_id
             sums = common_sums(record)
             known = hours.get(key)
             hours[key] = sums if known is None else add_sums(known, sums)
-        execute_many(connection, _RECORDS, rows)
+        execute_many(connection, _RECORDS, values, len(RECORD_COLUMNS))
         add_up(connection, "hours", hours)
         if self._days_until is None or not self._alone:
             self._days_until = closed_until(connection)
@@ -208,15 +204,17 @@ def _number(connection: sqlite3.Connection, sql: tuple[str, str], columns: Seque
 
 def add_up(connection: sqlite3.Connection, period: str, sums: dict[int, list[int]]) -> None:
     """Add sums, by their keys, to those of ``hours`` or ``days``."""
-    plain: list[Row] = []
-    full: list[Row] = []
+    plain: list[int] = []
+    full: list[int] = []
     for key, row in sums.items():
-        (plain if len(row) == len(COMMON) else full).append((key, *row))
+        values = plain if len(row) == len(COMMON) else full
+        values.append(key)
+        values += row
     common, whole = _ADD[period]
     if plain:
-        execute_many(connection, common, plain)
+        execute_many(connection, common, plain, 1 + len(COMMON))
     if full:
-        execute_many(connection, whole, full)
+        execute_many(connection, whole, full, 1 + len(SUMS))
 
 
 def days_of(hours: dict[int, list[int]], days_until: int) -> dict[int, list[int]]:

@@ -200,7 +200,7 @@ def test_an_entry_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
     migrate(path)
     connection = connect(path)
-    Writer().write(connection, opens=[(1, msgspec.json.encode(one))])
+    Writer().write(connection, opens=[1, msgspec.json.encode(one)])
     connection.close()
     (found,) = recover(path, 1)
     assert (found.tags, found.quotas, found.trace_id, found.stream) == ({"ä": "ö"}, ("a", "b"), "x", True)

@@ -33,8 +33,8 @@ def test_whatever_is_opened_ended_or_not_written_the_rows_are_those_of_open_call
             # the transaction failed
             continue
         places.keep()
-        table.update(opens)
-        for (number,) in closed:
+        table.update(zip(opens[::2], opens[1::2], strict=True))
+        for number in closed:
             del table[number]
         for key in ending:
             del open_calls[key]
