@@ -1,5 +1,6 @@
 # Types for the compiled build: the state of a client's connection.
 cimport cython
+from gateway.server.heads cimport KnownHead
 from gateway.server.incoming cimport Incoming
 from gateway.server.shared cimport Shared
 
@@ -12,6 +13,7 @@ cdef class Ends:
     cdef public bint _stopped, _lingering, _raw, _read_paused, _write_paused, _told_paused, closed
     cdef public double deadline
     cdef public str peer
+    cdef public KnownHead known
 
     cpdef object _end(self)
     @cython.locals(plane=Shared, incoming=Incoming, current=Incoming)

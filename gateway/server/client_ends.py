@@ -9,6 +9,7 @@ import math
 from collections import deque
 
 from gateway.ports import Exchange
+from gateway.server.heads import KnownHead
 from gateway.server.incoming import REASONS, Incoming
 from gateway.server.shared import Shared
 from gateway.server.strict import BadRequest, error_body
@@ -25,7 +26,7 @@ class Ends:
     __slots__ = (
         "_broken", "_current", "_dropped", "_exchange", "_held", "_held_bytes", "_incoming", "_lingering", "_plane",
         "_queue", "_raw", "_read_paused", "_stall_size", "_stopped", "_told_paused", "_transport", "_write_paused",
-        "closed", "deadline", "peer",
+        "closed", "deadline", "known", "peer",
     )  # fmt: skip
 
     def __init__(self, plane: Shared) -> None:
@@ -56,6 +57,8 @@ class Ends:
         self.closed = False
         self.deadline = math.inf
         self.peer = ""
+        self.known: KnownHead | None = None
+        """The head of the newest request that came whole."""
 
     def _end(self) -> Exchange | None:
         """The current request is over."""

@@ -1,7 +1,7 @@
 # Types for the compiled build: a client's connection.
 cimport cython
 from gateway.server.client_answers cimport Answers
-from gateway.server.heads cimport Heads, KnownHead
+from gateway.server.heads cimport KnownHead
 from gateway.server.incoming cimport Incoming
 
 cdef class ClientConnection(Answers):
@@ -9,11 +9,10 @@ cdef class ClientConnection(Answers):
     cdef public bytes _url, _unread
     cdef public Py_ssize_t _head_bytes
     cdef public Incoming _fresh
-    cdef public KnownHead _known
     cdef public object _parser
 
     cpdef object data_received(self, bytes data)
-    @cython.locals(heads=Heads, known=KnownHead, body=bytes, fresh=Incoming)
+    @cython.locals(known=KnownHead, body=bytes, fresh=Incoming)
     cpdef object _first(self, bytes data)
     cpdef Incoming _read_first(self, bytes data)
     @cython.locals(incoming=Incoming)

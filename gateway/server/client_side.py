@@ -43,7 +43,7 @@ class _Stop(Exception):  # noqa: N818 - no error: nothing more of this connectio
 class ClientConnection(Answers):
     """One accepted connection, as asyncio and llhttp drive it."""
 
-    __slots__ = ("_fresh", "_head_bytes", "_headers", "_known", "_parser", "_unread", "_url")
+    __slots__ = ("_fresh", "_head_bytes", "_headers", "_parser", "_unread", "_url")
 
     def __init__(self, plane: Shared) -> None:
         super().__init__(plane)
@@ -52,8 +52,6 @@ class ClientConnection(Answers):
         self._head_bytes = 0
         self._fresh: Incoming | None = None
         """What the newest read began with."""
-        self._known: KnownHead | None = None
-        """The head of the newest request that came whole."""
         self._parser = _NO_PARSER
         self._unread = b""
         """The framing of a body that llhttp takes for no part of its request."""
@@ -119,10 +117,10 @@ class ClientConnection(Answers):
 
     def _first(self, data: bytes) -> None:
         """Parse what begins a request; its head need not be parsed again where it came whole."""
-        heads, known = self._plane.heads, self._known
-        body = known.body_of(data) if known is not None and known.of is heads.mark else None
+        known = self.known
+        body = known.body_of(data) if known is not None else None
         if body is None:
-            known = self._known = heads.find(data)
+            known = self.known = self._plane.heads.find(data)
             body = known.body_of(data) if known is not None else None
         if known is not None and body is not None and len(body) <= self._plane.limits.max_body_bytes:
             self._again(known, body)

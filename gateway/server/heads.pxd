@@ -3,7 +3,7 @@ cimport cython
 
 cdef class KnownHead:
     cdef public bytes before, after
-    cdef public object of, head
+    cdef public object head
     cdef public bint keep_alive
 
     @cython.locals(before=bytes, after=bytes, digits=bytes, start=Py_ssize_t, stop=Py_ssize_t, body_at=Py_ssize_t)
@@ -11,6 +11,5 @@ cdef class KnownHead:
 
 cdef class Heads:
     cdef public dict _known
-    cdef public object mark
 
     cpdef KnownHead find(self, bytes data)

@@ -20,11 +20,9 @@ _MAX_DIGITS = 9
 class KnownHead:
     """A head that was parsed and found in order."""
 
-    __slots__ = ("after", "before", "head", "keep_alive", "of")
+    __slots__ = ("after", "before", "head", "keep_alive")
 
-    def __init__(self, of: object, before: bytes, after: bytes, head: RequestHead, keep_alive: bool) -> None:
-        self.of = of
-        """The mark of where it is known: under another one it was found under other bounds."""
+    def __init__(self, before: bytes, after: bytes, head: RequestHead, keep_alive: bool) -> None:
         self.before = before
         self.after = after
         self.head = head
@@ -51,8 +49,6 @@ class Heads:
 
     def __init__(self) -> None:
         self._known: dict[bytes, KnownHead] = {}
-        self.mark = object()
-        """Stands for these in what is known, which would be a circle otherwise, and stay when these are left."""
 
     def __len__(self) -> int:
         return len(self._known)
@@ -77,7 +73,7 @@ class Heads:
         if len(self._known) >= MAX_HEADS:
             self._known.clear()
         before, after = data[:start], data[stop:end]
-        self._known[before + after] = KnownHead(self.mark, before, after + _END, head, keep_alive)
+        self._known[before + after] = KnownHead(before, after + _END, head, keep_alive)
 
 
 def _digits(data: bytes, end: int) -> tuple[int, int]:

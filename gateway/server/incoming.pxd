@@ -10,8 +10,6 @@ cdef class Incoming:
 
     cpdef bytes body(self)
 
-cpdef bytes status_line(Py_ssize_t status, bytes reason)
-
 @cython.locals(out=list, bodiless=cython.bint)
 cpdef list answer_head(
     Incoming incoming, Py_ssize_t status, bytes reason, object headers, object length, bint draining

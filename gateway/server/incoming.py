@@ -15,6 +15,7 @@ REASONS = {
 }  # fmt: skip
 MANY_PARTS = 8
 _SEPARATOR = b": "
+_OK = b"HTTP/1.1 200 OK"
 NO_HEAD = RequestHead(method=b"", target=b"", version=b"1.1", headers=[])
 
 
@@ -80,20 +81,15 @@ def fields(headers: Sequence[Header]) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
-def status_line(status: int, reason: bytes) -> bytes:
-    """The first line of an answer, without its end."""
-    if reason == b"OK" and status == 200:
-        return b"HTTP/1.1 200 OK"
-    return b"HTTP/1.1 %d %b" % (status, reason or REASONS.get(status, b""))
-
-
 def answer_head(
     incoming: Incoming, status: int, reason: bytes, headers: Sequence[Header], length: int | None, draining: bool
 ) -> list[bytes]:
     """The lines of an answer's head, framing and blank line included: to be joined by their ends, and with the body.
     Decides how the body is framed and whether the connection goes on."""
     head = incoming.head
-    out = [status_line(status, reason)]
+    out = [
+        _OK if status == 200 and reason == b"OK" else b"HTTP/1.1 %d %b" % (status, reason or REASONS.get(status, b""))
+    ]
     out += map(_SEPARATOR.join, headers)
     bodiless = status == 204 or status == 304 or head.method == b"HEAD"
     if length is not None:

@@ -57,6 +57,8 @@ class DataPlane(Shared):
         """Other bounds hold from now on. Known heads are forgotten: they hold what was found of them before."""
         self.limits = limits
         self.heads = Heads()
+        for connection in self.connections:
+            connection.known = None
 
     async def renew(self, tls: ssl.SSLContext | None) -> None:
         """New connections get this certificate, or none."""
