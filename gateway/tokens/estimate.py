@@ -29,8 +29,8 @@ LEAST_TOKENS = 16
 """Fewer teach nothing."""
 FACTORS = (0.1, 20.0)
 LAST_CALLS = 15
-FIRST_CALLS, THEN_EVERY = 8, 128
-"""The first calls of a model are learned from, then one of so many."""
+FIRST_CALLS, THEN_EVERY, LATER_EVERY = 8, 128, 2048
+"""The first calls of a model are learned from, then one of so many; of a model that is called all day, fewer."""
 MAX_TEXT_BYTES = 2 * 1024 * 1024
 TAUGHT_BYTES = 64 * 1024
 """Of a longer request nothing is learned: counting it takes too long for what it teaches."""
@@ -101,7 +101,10 @@ class Estimator:
         if usage.output_tokens_total >= LEAST_TOKENS:
             known.wire_out[stream].add(bytes_out, usage.output_tokens_total)
         known.calls += 1
-        return known.calls <= FIRST_CALLS or known.calls % THEN_EVERY == 0
+        calls = known.calls
+        if calls % THEN_EVERY:
+            return calls <= FIRST_CALLS
+        return calls < LATER_EVERY or calls % LATER_EVERY == 0
 
     def learn(self, provider: str, model: str, counted: Usage, reported: Usage) -> None:
         """Learn from a call's text (``counted``) and what its provider said of it."""
