@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 
 from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
-from gateway.ledger.record import REJECTED, Record
+from gateway.ledger.record import COMPLETED, REJECTED, Record
 from gateway.metrics import families as names
 from gateway.metrics.histogram import Histogram
 from gateway.metrics.lines import SLICE_SAMPLES, Observed, Rows, as_metric, cut, cut_observed
@@ -42,12 +41,27 @@ _NOTHING_RARE = (0,) * len(_RARE_NAMES)
 class Spend:
     """Counters of one (team, workflow, provider, model)."""
 
-    __slots__ = ("cost_nanousd", "outcomes", "tokens")
+    __slots__ = ("completed", "cost_nanousd", "input", "outcomes", "output", "speed", "tokens")
 
     def __init__(self) -> None:
+        self.completed = 0
         self.outcomes: dict[str, int] = {}
+        """All others."""
+        self.input = self.output = 0
         self.tokens: dict[str, int] = {}
+        """All others."""
         self.cost_nanousd = 0
+        self.speed: Speed | None = None
+        """That of its provider and model, so that a call costs one look-up."""
+
+    def ended(self) -> list[tuple[str, int]]:
+        """Outcomes, and how many calls had them."""
+        return [(COMPLETED, self.completed)] * bool(self.completed) + list(self.outcomes.items())
+
+    def used(self) -> list[tuple[str, int]]:
+        """Types of tokens, and how many of them were used."""
+        mostly = [("input", self.input), ("output", self.output)]
+        return [kind for kind in mostly if kind[1]] + list(self.tokens.items())
 
 
 class Speed:
@@ -62,14 +76,26 @@ class Speed:
         self.unpriced = 0
 
 
+class Flow:
+    """Calls of one provider."""
+
+    __slots__ = ("answers", "inflight")
+
+    def __init__(self) -> None:
+        self.inflight = 0
+        self.answers: dict[int, int] = {}
+        """Hundreds of the status → how many."""
+
+
 QuotaSample = tuple[str, str, str, float, float, float, float]
 """quota, bucket, unit, limit, used, reserved, end of the window in seconds since the epoch (0: it has none)"""
 
 _QUOTA_GAUGES = (names.QUOTA_LIMIT, names.QUOTA_USED, names.QUOTA_RESERVED, names.QUOTA_RESETS)
 
 
-class Metrics(Collector):
-    """Takes settled records; answers scrapes. ``max_series`` bounds the label sets whose values callers choose."""
+class Metrics:
+    """Takes settled records; answers scrapes, as a collector of prometheus-client's does. ``max_series`` bounds the
+    label sets whose values callers choose."""
 
     def __init__(self, max_series: int = 10_000) -> None:
         self.max_series = max_series
@@ -80,12 +106,11 @@ class Metrics(Collector):
         self._overhead = Histogram(names.OVERHEAD_BUCKETS)
         self._commit = Histogram(names.COMMIT_BUCKETS)
         self._lag = Histogram(names.LAG_BUCKETS)
-        self._inflight: dict[str, int] = {}
+        self._flows: dict[str, Flow] = {}
         self._quota_refusals: dict[tuple[str, str], int] = {}
         self._refusals: dict[tuple[str, ...], int] = {}
         self._exceeded: dict[tuple[str, str], int] = {}
         self._failures: dict[tuple[str, str], int] = {}
-        self._responses: dict[tuple[str, int], int] = {}
         self.quota_samples: Callable[[], Iterable[QuotaSample]] = tuple
         self.certificates: Callable[[], dict[str, float]] = dict
         """Port → when its certificate ends."""
@@ -105,19 +130,33 @@ class Metrics(Collector):
     # the request path
 
     def started(self, provider: str) -> None:
-        self._inflight[provider] = self._inflight.get(provider, 0) + 1
+        flow = self._flows.get(provider)
+        if flow is None:
+            flow = self._flows[provider] = Flow()
+        flow.inflight += 1
 
     def settled(self, record: Record, dialect: str = "") -> None:
         """Count one call that ended."""
         provider = record.provider
-        self._inflight[provider] -= 1
-        self._count(record)
-        answer = (provider, record.status // 100)
-        self._responses[answer] = self._responses.get(answer, 0) + 1
-        speed = self._speed_of(provider, record.model)
+        flow = self._flows[provider]
+        flow.inflight -= 1
+        answers = flow.answers
+        hundreds = record.status // 100
+        answers[hundreds] = answers.get(hundreds, 0) + 1
+        model = record.model
+        spend = self._spend.get((record.team, record.workflow, provider, model))
+        if spend is None:
+            # what is counted together has no one speed
+            spend = self._spend_of(record.team, record.workflow, provider, model)
+            speed = self._speed_of(provider, model)
+        elif spend.speed is not None:
+            speed = spend.speed
+        else:
+            speed = spend.speed = self._speed_of(provider, model)
+        self._add(spend, record)
         ttft_us = record.ttft_us
-        trace_id = record.trace_id
-        if trace_id:
+        if record.trace_id:
+            trace_id = record.trace_id
             at = record.ended_ns / 1e9
             speed.duration.observe_traced(record.latency_us / 1e6, trace_id, at)
             if ttft_us is not None:
@@ -137,11 +176,11 @@ class Metrics(Collector):
 
     def recovered(self, record: Record) -> None:
         """Count one call that a crash left open and this start settled."""
-        self._count(record)
+        self._add(self._spend_of(record.team, record.workflow, record.provider, record.model), record)
 
     def refused(self, record: Record, reason: str) -> None:
         """Count one call that the gateway refused before it was opened."""
-        self._count(record)
+        self._add(self._spend_of(record.team, record.workflow, record.provider, record.model), record)
         if record.refused_by != reason:
             self._refused_by(record.refused_by, reason)
         else:
@@ -168,21 +207,21 @@ class Metrics(Collector):
             key = (OTHER, reason)
         refusals[key] = refusals.get(key, 0) + 1
 
-    def _count(self, record: Record) -> None:
-        spend = self._spend_of(record.team, record.workflow, record.provider, record.model)
-        outcomes = spend.outcomes
-        outcomes[record.outcome] = outcomes.get(record.outcome, 0) + 1
-        if record.outcome == REJECTED:
-            return
+    def _add(self, spend: Spend, record: Record) -> None:
+        outcome = record.outcome
+        if outcome == COMPLETED:
+            spend.completed += 1
+        else:
+            spend.outcomes[outcome] = spend.outcomes.get(outcome, 0) + 1
+            if outcome == REJECTED:
+                return
         spend.cost_nanousd += record.cost_nanousd
         usage = record.usage
-        tokens = spend.tokens
-        if usage.input_tokens_total:
-            tokens["input"] = tokens.get("input", 0) + usage.input_tokens_total
-        if usage.output_tokens_total:
-            tokens["output"] = tokens.get("output", 0) + usage.output_tokens_total
+        spend.input += usage.input_tokens_total
+        spend.output += usage.output_tokens_total
         rare = _rare_of(usage)
         if rare != _NOTHING_RARE:
+            tokens = spend.tokens
             for name, count in zip(_RARE_NAMES, rare, strict=True):
                 if count:
                     tokens[name] = tokens.get(name, 0) + count
@@ -225,11 +264,9 @@ class Metrics(Collector):
         spends = list(self._spend.items())
         yield from cut(
             names.REQUESTS,
-            ((*key, outcome, count) for key, spend in spends for outcome, count in list(spend.outcomes.items())),
+            ((*key, outcome, count) for key, spend in spends for outcome, count in spend.ended()),
         )
-        yield from cut(
-            names.TOKENS, ((*key, kind, count) for key, spend in spends for kind, count in list(spend.tokens.items()))
-        )
+        yield from cut(names.TOKENS, ((*key, kind, count) for key, spend in spends for kind, count in spend.used()))
         yield from cut(names.COST, ((*key, spend.cost_nanousd / NANO) for key, spend in spends))
         speeds = list(self._speed.items())
         yield from cut_observed(names.DURATION, [(key, speed.duration) for key, speed in speeds])
@@ -242,7 +279,7 @@ class Metrics(Collector):
             (names.LAG, self._lag),
         ):
             yield Observed(family, [((), histogram)])
-        yield from cut(names.INFLIGHT, list(self._inflight.items()))
+        yield from cut(names.INFLIGHT, [(provider, flow.inflight) for provider, flow in self._flows.items()])
         for family, counts in (
             (names.QUOTA_REFUSALS, self._quota_refusals),
             (names.QUOTA_EVENTS, self.quota_events()),
@@ -252,7 +289,11 @@ class Metrics(Collector):
             (names.FAILURES, self._failures),
         ):
             yield from cut(family, [(*key, count) for key, count in counts.items()])
-        responses = [(provider, _class(status), count) for (provider, status), count in self._responses.items()]
+        responses = [
+            (provider, _class(hundreds), count)
+            for provider, flow in self._flows.items()
+            for hundreds, count in flow.answers.items()
+        ]
         yield from cut(names.RESPONSES, responses)
         yield from self._quota_pieces()
         yield from cut(names.CERTIFICATE, list(self.certificates().items()))

@@ -1,0 +1,11 @@
+# Types for the compiled build: counts of observations.
+cimport cython
+
+cdef class Histogram:
+    cdef public object bounds
+    cdef public list counts
+    cdef public double total
+    cdef public dict examples
+
+    @cython.locals(bucket=cython.Py_ssize_t)
+    cpdef object observe(self, double value)
