@@ -24,19 +24,21 @@ _OUTPUT_ITEMS = ("output", *(part.item for part in PARTS if part.whole == "outpu
 class _Side:
     """The dearest rate of one side, and how many of its lines can round up."""
 
-    __slots__ = ("denominator", "fractional", "numerator")
+    __slots__ = ("denominator", "fractional", "half_up", "numerator", "twice", "twice_below")
 
     def __init__(self, rates: Iterable[Fraction], fractional: int) -> None:
         self.numerator, self.denominator = max(rates, default=Fraction(0)).as_integer_ratio()
         self.fractional = fractional
+        self.twice, self.twice_below = 2 * self.numerator, 2 * self.denominator
+        self.half_up = fractional * self.denominator
 
     def cost(self, tokens: int) -> int:
         if tokens <= 0:
             return 0
-        lines = min(self.fractional, tokens)
-        if not lines:
-            return -(-tokens * self.numerator // self.denominator)
-        return (2 * tokens * self.numerator + lines * self.denominator) // (2 * self.denominator)
+        if not self.fractional:
+            return tokens * self.numerator
+        half_up = self.half_up if tokens >= self.fractional else tokens * self.denominator
+        return (tokens * self.twice + half_up) // self.twice_below
 
     def affordable(self, nanousd: int) -> int:
         """The largest number of tokens that costs at most ``nanousd`` (which is not negative)."""
@@ -54,7 +56,7 @@ class _Side:
 class Ceiling:
     """Upper bounds over a set of sheets."""
 
-    __slots__ = ("_fee", "_sides", "_thresholds", "_units")
+    __slots__ = ("_fee", "_sides", "_single", "_thresholds", "_units")
 
     def __init__(self, sheets: Iterable[Sheet]) -> None:
         known = tuple(sheets)
@@ -65,6 +67,7 @@ class Ceiling:
             (_side(known, _INPUT_ITEMS, sizes[: count + 1]), _side(known, _OUTPUT_ITEMS, sizes[: count + 1]))
             for count in range(len(sizes))
         )
+        self._single = self._sides[0] if len(self._sides) == 1 else None
         self._units = {
             unit.usage: (
                 _unit_side(known, (unit.item, SEEN) if unit.item == "web_search" else (unit.item,), sizes),
@@ -78,8 +81,15 @@ class Ceiling:
 
     def cost(self, input_tokens: int, output_tokens: int, units: Mapping[str, int]) -> int:
         """At least the bill of any usage with at most these totals. ``units``: by usage field."""
-        of_input, of_output = self._at(input_tokens)
+        sides = self._single
+        if sides is None:
+            sides = self._at(input_tokens)
+        of_input, of_output = sides
         total = self._fee + of_input.cost(input_tokens) + of_output.cost(output_tokens)
+        return total + self._of_units(units) if units else total
+
+    def _of_units(self, units: Mapping[str, int]) -> int:
+        total = 0
         for name, quantity in units.items():
             known = self._units.get(name)
             if known is not None and quantity > 0:

@@ -119,7 +119,10 @@ class Price:
         ``service_tier``: the tier that the request asks for narrows the bound to tiers the provider may then bill
         (``""``: any that it chooses itself); None: any tier at all. Every region counts.
         """
-        return self._ceiling(service_tier).cost(input_tokens, output_tokens, units)
+        found = self._asked.get(service_tier)
+        if found is None:
+            found = self._ceiling(service_tier)
+        return found.cost(input_tokens, output_tokens, units)
 
     def affordable_output(
         self, nanousd: int, input_tokens: int, units: Mapping[str, int], *, service_tier: str | None = None

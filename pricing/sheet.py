@@ -35,7 +35,7 @@ class _Leaf(NamedTuple):
 class _Band:
     """All token rates of a card for inputs of one size."""
 
-    __slots__ = ("_input", "_leaves", "_none", "_output", "_read")
+    __slots__ = ("_leaves", "_none", "_read", "input", "output")
 
     def __init__(self, card: Card, input_tokens: int) -> None:
         parts = [part for part in PARTS if part.item in card]
@@ -48,8 +48,8 @@ class _Band:
             "input_tokens_total", "output_tokens_total", *fields
         )
         self._none = (0,) * len(fields)
-        self._input = _ratio(card.get("input"), input_tokens)
-        self._output = _ratio(card.get("output"), input_tokens)
+        self.input = _ratio(card.get("input"), input_tokens)
+        self.output = _ratio(card.get("output"), input_tokens)
         leaves = []
         for at, part in enumerate(parts):
             minus = [2 + other for other, inner in enumerate(parts) if part.item in inner.within]
@@ -88,8 +88,8 @@ class _Band:
                     Line(item, quantity, "token", amount if denominator == 1 else half_even(amount, denominator))
                 )
         if rest_in > 0:
-            if self._input is not None:
-                numerator, denominator = self._input
+            if self.input is not None:
+                numerator, denominator = self.input
                 amount = rest_in * numerator
                 lines.append(
                     Line("input", rest_in, "token", amount if denominator == 1 else half_even(amount, denominator))
@@ -97,8 +97,8 @@ class _Band:
         elif rest_in < 0:
             irregular = f"parts of input exceed it by {-rest_in}"
         if rest_out > 0:
-            if self._output is not None:
-                numerator, denominator = self._output
+            if self.output is not None:
+                numerator, denominator = self.output
                 amount = rest_out * numerator
                 parts.append(
                     Line("output", rest_out, "token", amount if denominator == 1 else half_even(amount, denominator))
@@ -112,7 +112,19 @@ class _Band:
 class Sheet:
     """What one price charges under one set of conditions (tier, region). Immutable once made."""
 
-    __slots__ = ("_bands", "_fee", "_single", "_thresholds", "_units", "card", "minimum_audio_ms", "source")
+    __slots__ = (
+        "_bands",
+        "_fee",
+        "_none",
+        "_plain",
+        "_rare",
+        "_single",
+        "_thresholds",
+        "_units",
+        "card",
+        "minimum_audio_ms",
+        "source",
+    )
 
     def __init__(self, card: Card, source: str, minimum_audio_ms: int = 0) -> None:
         self.card = card
@@ -126,6 +138,17 @@ class Sheet:
             (at, unit.item, unit.unit, card.get(unit.item)) for at, unit in enumerate(u for u in UNITS if u.usage)
         )
         self._fee = card.get("request")
+        rare = [*_UNIT_FIELDS, *(part.usage for part in PARTS if part.item in card)]
+        self._rare: Callable[[UsageLike], tuple[int, ...]] = attrgetter(*rare)
+        """What is billed beside input and output that are one whole each."""
+        self._none = (0,) * len(rare)
+        band = self._bands[0]
+        self._plain = (
+            (*band.input, *band.output)
+            if self._single is not None and self._fee is None and band.input is not None and band.output is not None
+            else None
+        )
+        """The two rates where most calls need no more."""
 
     @property
     def thresholds(self) -> tuple[int, ...]:
@@ -134,6 +157,11 @@ class Sheet:
 
     def bill(self, usage: UsageLike) -> Bill:
         """The bill for ``usage``. Never raises, whatever integers it holds."""
+        plain = self._plain
+        if plain is not None and self._rare(usage) == self._none:
+            tokens_in, tokens_out = usage.input_tokens_total, usage.output_tokens_total
+            if tokens_in > 0 and tokens_out > 0:
+                return self._bill_plain(plain, tokens_in, tokens_out)
         lines: list[Line] = []
         band = self._single
         irregular = (band if band is not None else self._band(usage.input_tokens_total)).bill(usage, lines)
@@ -144,6 +172,17 @@ class Sheet:
         for line in lines:
             total += line.nanousd
         return Bill(tuple(lines), total, self.source, irregular, unpriced)
+
+    def _bill_plain(self, rates: tuple[int, int, int, int], tokens_in: int, tokens_out: int) -> Bill:
+        """As ``_Band.bill`` would, for a usage that is nothing but input and output."""
+        numerator, below, numerator_out, below_out = rates
+        of_input, of_output = tokens_in * numerator, tokens_out * numerator_out
+        if below != 1:
+            of_input = half_even(of_input, below)
+        if below_out != 1:
+            of_output = half_even(of_output, below_out)
+        lines = (Line("input", tokens_in, "token", of_input), Line("output", tokens_out, "token", of_output))
+        return Bill(lines, of_input + of_output, self.source)
 
     def _band(self, input_tokens: int) -> _Band:
         at = 0

@@ -1,0 +1,19 @@
+# Types for the compiled build: from usage to a bill.
+cimport cython
+
+cdef class _Band:
+    cdef public object _read
+    cdef public tuple _none, _leaves, input, output
+
+    @cython.locals(values=tuple, parts=list, leaf=tuple, numerator=object)
+    cpdef str bill(self, object usage, list lines)
+
+cdef class Sheet:
+    cdef public object source, minimum_audio_ms, _fee, _rare
+    cdef public dict card
+    cdef public tuple _thresholds, _bands, _units, _none, _plain
+    cdef public _Band _single
+
+    @cython.locals(plain=tuple, band=_Band, lines=list)
+    cpdef object bill(self, object usage)
+    cpdef object _bill_plain(self, tuple rates, object tokens_in, object tokens_out)
