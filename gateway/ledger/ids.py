@@ -25,7 +25,7 @@ class Ids:
     A clock that is set back makes no id twice and none that sorts before an earlier one of this process.
     """
 
-    __slots__ = ("_clock", "_counter", "_high", "_millis", "_node", "_stamp")
+    __slots__ = ("_clock", "_counter", "_ended", "_head", "_high", "_millis", "_node", "_second", "_stamp")
 
     def __init__(self, clock_ns: Callable[[], int], random_bits: Callable[[int], int]) -> None:
         self._clock = clock_ns
@@ -34,7 +34,14 @@ class Ids:
         self._high = ""
         """The digits of the counter but the last two, which alone change from call to call."""
         self._millis = 0
+        self._second = -1
+        """Which 1024 milliseconds these are…"""
         self._stamp = ""
+        """…in digits."""
+        self._head = ""
+        """All digits before those two."""
+        self._ended = 0
+        """The counter at which the digits before those two change."""
 
     @property
     def node(self) -> str:
@@ -43,14 +50,21 @@ class Ids:
 
     def __call__(self) -> str:
         millis = self._clock() // 1_000_000
-        if millis > self._millis:
-            self._millis = millis
-            self._stamp = PREFIX + _base32(millis, 5)
         counter = self._counter = self._counter + 1
-        low = counter & 1023
-        if not low or not self._high:
+        if millis > self._millis or counter >= self._ended:
+            self._begin(max(millis, self._millis), counter)
+        return f"{self._head}{_PAIRS[counter & 1023]}{self._node}"
+
+    def _begin(self, millis: int, counter: int) -> None:
+        """A millisecond begins, or the digits of the counter before the last two change."""
+        self._millis = millis
+        if counter >= self._ended:
             self._high = _base32(counter >> 10, 3)
-        return self._stamp + self._high + _PAIRS[low] + self._node
+            self._ended = (counter | 1023) + 1
+        if millis >> 10 != self._second:
+            self._second = millis >> 10
+            self._stamp = PREFIX + _base32(self._second, 4)
+        self._head = self._stamp + _PAIRS[millis & 1023] + self._high
 
 
 def first_id_at(time_ns: int) -> str:

@@ -54,16 +54,12 @@ class Factor:
 
 
 class Ratio:
-    """Bytes over tokens: a mean in which later calls weigh more."""
+    """Bytes over tokens: a mean in which later calls weigh more (``Estimator.observe`` adds them)."""
 
     __slots__ = ("below", "over")
 
     def __init__(self) -> None:
         self.over = self.below = 0.0
-
-    def add(self, over: float, below: float) -> None:
-        self.over = self.over * KEPT + over
-        self.below = self.below * KEPT + below
 
     def value(self, unknown: float) -> float:
         return self.over / self.below if self.below else unknown
@@ -78,7 +74,7 @@ class Model:
         self.calls = 0
         self.input, self.output = Factor(), Factor()
         self.wire_in = Ratio()
-        self.wire_out = {False: Ratio(), True: Ratio()}
+        self.wire_out = (Ratio(), Ratio())
         """By whether it was a stream: its framing takes many bytes."""
 
 
@@ -89,19 +85,24 @@ class Estimator:
         self._vocabularies = vocabularies
         self._models: dict[tuple[str, str], Model] = {}
 
-    def observe(self, provider: str, model: str, usage: Usage, bytes_in: int, bytes_out: int, *, stream: bool) -> bool:
+    def observe(self, provider: str, model: str, usage: Usage, bytes_in: int, bytes_out: int, stream: bool) -> bool:
         """See a call whose usage was reported. True where its text should be counted, for ``learn``."""
         known = self._models.get((provider, model))
         if known is None:
             if len(self._models) >= MAX_MODELS:
                 del self._models[next(iter(self._models))]
             known = self._models[provider, model] = Model()
-        if usage.input_tokens_total >= LEAST_TOKENS:
-            known.wire_in.add(bytes_in, usage.input_tokens_total)
-        if usage.output_tokens_total >= LEAST_TOKENS:
-            known.wire_out[stream].add(bytes_out, usage.output_tokens_total)
-        known.calls += 1
-        calls = known.calls
+        tokens = usage.input_tokens_total
+        if tokens >= LEAST_TOKENS:
+            ratio = known.wire_in
+            ratio.over = ratio.over * KEPT + bytes_in
+            ratio.below = ratio.below * KEPT + tokens
+        tokens = usage.output_tokens_total
+        if tokens >= LEAST_TOKENS:
+            ratio = known.wire_out[stream]
+            ratio.over = ratio.over * KEPT + bytes_out
+            ratio.below = ratio.below * KEPT + tokens
+        calls = known.calls = known.calls + 1
         if calls % THEN_EVERY:
             return calls <= FIRST_CALLS
         return calls < LATER_EVERY or calls % LATER_EVERY == 0

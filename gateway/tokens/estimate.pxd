@@ -1,0 +1,19 @@
+# Types for the compiled build: what every call teaches of its model.
+cimport cython
+
+cdef class Ratio:
+    cdef public double over, below
+
+cdef class Model:
+    cdef public object calls, input, output
+    cdef public Ratio wire_in
+    cdef public tuple wire_out
+
+cdef class Estimator:
+    cdef public object _vocabularies
+    cdef public dict _models
+
+    @cython.locals(known=Model, ratio=Ratio)
+    cpdef bint observe(
+        self, object provider, object model, object usage, double bytes_in, double bytes_out, bint stream
+    ) except -1
