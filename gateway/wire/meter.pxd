@@ -8,9 +8,9 @@ cdef class Base:
     cdef public list _sample
     cdef public Py_ssize_t _sample_room, _decoded, _frames
 
-    cpdef bytes feed(self, bytes data)
-    cpdef _count(self, bytes data)
-    cpdef _keep(self, bytes data)
+    cpdef feed(self, data)
+    cpdef _count(self, data)
+    cpdef _keep(self, data)
 
 
 cdef class JsonMeter(Base):
@@ -27,10 +27,10 @@ cdef class SseMeter(Base):
     cdef public Py_ssize_t _opening
     cdef public bint _calm
 
-    cpdef bytes feed(self, bytes data)
-    cpdef bint _plain(self, bytes data)
-    cpdef bint _nulls_only(self, bytes data)
-    cpdef _events(self, bytes data)
+    cpdef feed(self, data)
+    cpdef bint _plain(self, data)
+    cpdef bint _nulls_only(self, data)
+    cpdef _events(self, data)
     cpdef _block(self, block)
 
 
@@ -39,7 +39,7 @@ cdef class StrippingSseMeter(SseMeter):
     cdef public list _out
     cdef public bint _dropped
 
-    cpdef bytes feed(self, bytes data)
+    cpdef feed(self, data)
 
 
 cdef class FrameMeter(Base):
@@ -47,4 +47,4 @@ cdef class FrameMeter(Base):
     cdef public tuple _needles
 
 
-cpdef bint _holds(bytes data, tuple needles)
+cpdef bint _holds(data, tuple needles)

@@ -158,7 +158,7 @@ def extent(fields: Body) -> Extent:
             found.open = True
         if not _absent(fields.tools):
             found.overhead += TOOLS_TOKENS
-            found.open = found.open or any(tool.type not in CLIENT_TOOLS for tool in _tools(fields.tools))
+            found.open = found.open or _foreign(_tools(fields.tools))
     except (ValueError, RecursionError):
         found.open = True
     return found
@@ -181,9 +181,14 @@ def runs_tools(fields: Body) -> bool:
     if _absent(fields.tools):
         return False
     try:
-        return any(tool.type not in CLIENT_TOOLS for tool in _tools(fields.tools))
+        return _foreign(_tools(fields.tools))
     except (ValueError, RecursionError):
         return True
+
+
+def _foreign(tools: list[Tool]) -> bool:
+    """One of them is not the caller's own."""
+    return any(tool.type not in CLIENT_TOOLS for tool in tools)
 
 
 def _absent(raw: msgspec.Raw) -> bool:

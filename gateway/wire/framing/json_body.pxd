@@ -6,5 +6,5 @@ cdef class JsonBody:
     cdef public list _parts
     cdef public Py_ssize_t _size
 
-    cpdef feed(self, bytes data)
-    cpdef bytes document(self)
+    cpdef feed(self, data)
+    cpdef document(self)

@@ -1,0 +1,3 @@
+# What reads each report calls itself without a look-up.
+cpdef bint read_usage(usage, into)
+cpdef _take(details, fields, into)
