@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
+from itertools import chain
 from typing import Any
 
 from gateway.ledger.turns import slot_range
@@ -16,6 +17,8 @@ class Places:
         self.first, self.end = slot_range(slot)
         self._last = self.first
         """No row after this one was ever used."""
+        self._next = self._last
+        """The same where the plan is kept."""
         self._numbers: dict[str, int] = {}
         """Rows of open entries, by request id."""
         self._free: list[int] = []
@@ -39,32 +42,29 @@ class Places:
         self._numbers.clear()
         self._free.clear()
 
-    def plan(self, opening: dict[str, bytes], ending: Iterable[str]) -> tuple[list[Any], list[int]]:
+    def plan(self, opening: dict[str, bytes], ending: Collection[str]) -> tuple[list[Any], list[int]]:
         """A number and an entry by turns, to be written in place of whatever lies there; numbers of rows to be
-        deleted."""
-        numbers, free = self._numbers, self._free
-        ended = self._ended = [key for key in dict.fromkeys(ending) if key in numbers]
-        gone = [numbers[key] for key in ended]
-        count = len(opening)
-        places, self._gone = gone[:count], gone[count:]
-        more = count - len(places)
-        left = self._left = max(0, len(free) - more)
-        if more:
+        deleted. ``ending`` names each call once: two must never be given one row."""
+        numbers, free, count = self._numbers, self._free, len(opening)
+        ended = self._ended = [key for key in ending if key in numbers]
+        places = [numbers[key] for key in ended]
+        gone = self._gone = places[count:]
+        del places[count:]
+        self._left, self._next = len(free), self._last
+        if more := count - len(places):
+            left = self._left = max(0, len(free) - more)
             places += free[left:]
-            places += range(self._last + 1, self._last + 1 + count - len(places))
+            self._next += count - len(places)
+            places += range(self._last + 1, self._next + 1)
         self._opened = dict(zip(opening, places, strict=True))
-        written: list[Any] = [None] * (2 * count)
-        written[::2] = places
-        written[1::2] = opening.values()
-        return written, self._gone
+        return list(chain.from_iterable(zip(places, opening.values(), strict=True))), gone
 
     def keep(self) -> None:
         """What was planned is durable."""
         numbers = self._numbers
         for key in self._ended:
             del numbers[key]
-        if self._opened:
-            numbers.update(self._opened)
-            self._last = max(self._last, *self._opened.values())
+        numbers.update(self._opened)
+        self._last = self._next
         del self._free[self._left :]
         self._free += self._gone

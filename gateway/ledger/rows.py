@@ -232,6 +232,8 @@ def common_sums(record: Record) -> list[int]:
 
 def add_sums(one: list[int], other: list[int]) -> list[int]:
     """The sum of two lists of sums, either of which may be cut off after ``COMMON``."""
+    if len(one) == len(other):
+        return list(map(add, one, other))
     if len(one) < len(other):
         one, other = other, one
     return [*map(add, one, other), *one[len(other) :]]

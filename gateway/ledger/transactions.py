@@ -80,14 +80,14 @@ class Transactions:
         self._check_file()
         opening: dict[str, bytes] = {}
         records: list[Record] = []
-        settled: list[str] = []
+        settled: dict[str, None] = {}
         for kind, encoded, subject, _ in items:
             if kind == OPEN:
                 opening[subject] = encoded
                 continue
             records.append(subject)
             if subject.opened:
-                settled.append(subject.request_id)
+                settled[subject.request_id] = None
                 # opened and ended at once: its record is all that anybody can miss
                 opening.pop(subject.request_id, None)
         if doubtful:
