@@ -29,6 +29,8 @@ from gateway.ledger.transactions import OPEN, SETTLE, TASK, Item, Task, Transact
 from gateway.ledger.turns import Alone, Turns
 
 MAX_BATCH = 512
+GATHER_SECONDS = 0.001
+"""A batch waits no longer than this for rows of the same burst."""
 RETRY_SECONDS = 0.25
 BUSY_SECONDS = 2.0
 BUSY_PAUSE_SECONDS = 0.01
@@ -69,6 +71,10 @@ class SqliteLedger:
         """The thread has the connection."""
         self._due = False
         """A turn of the loop that begins the next batch is on its way."""
+        self._gathered = 0
+        """Rows that waited when a turn of the loop was last given to gather more…"""
+        self._gather_until = 0.0
+        """…and when there are no more such turns."""
         self._stopping = False
         self._turn = threading.Lock()
         """Held while the loop begins a batch, and to stop: no job comes behind the last one."""
@@ -166,7 +172,19 @@ class SqliteLedger:
     def _soon(self) -> None:
         if not self._due and not self._busy:
             self._due = True
-            self._loop.call_soon(self._begin)
+            self._gathered = len(self._queue)
+            self._gather_until = time.monotonic() + GATHER_SECONDS
+            self._loop.call_soon(self._gather)
+
+    def _gather(self) -> None:
+        """A commit costs about the same for one row and for twenty: begin once a turn of the loop has brought no more,
+        or it has been long enough."""
+        waiting = len(self._queue)
+        if waiting > self._gathered and time.monotonic() < self._gather_until:
+            self._gathered = waiting
+            self._loop.call_soon(self._gather)
+        else:
+            self._begin()
 
     def _begin(self) -> None:
         """Put what waits into a transaction and have it committed."""
@@ -227,6 +245,8 @@ class SqliteLedger:
             done = item[3]
             if done is not None:
                 done(None)
+        # here, not where the thread forgets them, which would hold up the loop for that
+        written.clear()
 
     def _unwritten(self, done: list[Done], error: Exception) -> None:
         for callback in done:
