@@ -66,6 +66,8 @@ async def one_round(tmp_path: Path, seed: int, calls: int, workers: int, *, clam
         text = shared(text.replace("{extra}", "first"), workers)
         gateway = Gateway(tmp_path, text.replace("{warn}", "0.9"))
         await asyncio.to_thread(gateway.start)
+        # one that is still starting when the rules change is replaced by one that has read them
+        await asyncio.to_thread(until, "all run", lambda: value(gateway, "spendgate_workers") == workers)
         statuses: list[int] = []
         rushing = asyncio.create_task(rush(gateway, calls, rng))
         await asyncio.sleep(0.1)
