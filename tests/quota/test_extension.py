@@ -49,8 +49,10 @@ extend = true
 class Provider:
     """Says one token a chunk until it has said all it was asked for, or nobody listens."""
 
-    def __init__(self, tokens: int) -> None:
+    def __init__(self, tokens: int, silent_after: int = 0) -> None:
         self.tokens = tokens
+        self.silent_after = silent_after
+        """After so many it says nothing for a while; 0: never."""
         self.said = 0
 
     def script(self, seen: Seen) -> Iterator[Step]:
@@ -63,7 +65,7 @@ class Provider:
         for _ in range(self.tokens):
             yield event(shared | {"choices": [{"index": 0, "delta": {"content": " word"}, "finish_reason": None}]})
             self.said += 1
-            yield 0.001
+            yield 3.0 if self.said == self.silent_after else 0.001
         yield event(shared | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
         if body.get("stream_options"):
             usage = {"prompt_tokens": 9, "completion_tokens": self.tokens, "total_tokens": 9 + self.tokens}
@@ -165,7 +167,8 @@ def test_where_the_budget_ends_the_answer_ends_in_the_providers_own_way(
 
 
 def test_a_crash_keeps_what_a_grown_stream_had_reserved(tmp_path: Path) -> None:
-    provider = Provider(1500)
+    # silent before the budget ends, so that the gateway can't be done before it is killed
+    provider = Provider(1500, silent_after=400)
     with Upstream(provider.script) as upstream:
         gateway = Gateway(tmp_path, CONFIG.format(url=upstream.url)).start()
         client = openai.OpenAI(base_url=gateway.url + "/openai/v1", api_key="sk-test-extend", max_retries=0)
