@@ -2,12 +2,14 @@
 
 pyproject.toml holds all else, the list of those modules too (``tool.spendgate.compiled``). Cython compiles them as they
 are, with Python's own meaning; no annotation is taken for a type. What a ``.pxd`` beside a module declares are its
-classes' fields and the methods that are called from module to module: they need no look-up then.
+classes' fields and the methods that are called from module to module: they need no look-up then. Other attributes are
+found again where they lay the last time (``gateway/compiled.h``).
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -21,6 +23,8 @@ DIRECTIVES = {
     "binding": True,
     "nonecheck": True,  # None where an object was declared raises, as it does in Python
 }
+SITES = "gateway/compiled.h"
+PLACES = {"__Pyx_PyObject_GetAttrStr": "SITE_READ", "__Pyx_PyObject_FastCallMethod": "SITE_CALL"}
 
 
 def extensions() -> list[Extension]:
@@ -32,11 +36,25 @@ def extensions() -> list[Extension]:
     except ImportError:
         raise SystemExit("SPENDGATE_COMPILE=1 needs Cython: pip install cython") from None
     modules = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["spendgate"]["compiled"]
+    flags = ["-O2", "-g0", "-w", "-include", SITES]
     chosen = [
-        Extension(name, [name.replace(".", "/") + ".py"], extra_compile_args=["-O2", "-g0", "-w"]) for name in modules
+        Extension(name, [name.replace(".", "/") + ".py"], depends=[SITES], extra_compile_args=flags) for name in modules
     ]
     made: list[Extension] = cythonize(chosen, build_dir="build/cython", compiler_directives=DIRECTIVES, quiet=True)
+    for extension in made:
+        for source in extension.sources:
+            remembering(Path(source))
     return made
+
+
+def remembering(source: Path) -> None:
+    """Have each place of C code that reads an attribute or calls a method remember where it was found."""
+    text = source.read_text()
+    found = text
+    for call, site in PLACES.items():
+        found = re.sub(rf"(?<= = ){call}\(", f"{site}(", found)
+    if found != text:
+        source.write_text(found)
 
 
 setup(ext_modules=extensions(), options={"build_ext": {"parallel": os.cpu_count() or 1}})
