@@ -88,7 +88,8 @@ class PriceBook:
             return None
         schedule = self._schedule(provider, model)
         if schedule is None:
-            since, until, price = *ALWAYS, None
+            since, until = ALWAYS
+            price = None
         else:
             since, until = schedule.around(at_ns)
             price = schedule.price_at(at_ns)

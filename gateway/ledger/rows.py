@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from operator import add, attrgetter
+from operator import add
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 
 from gateway.ledger.prompts import prompt_text
 from gateway.ledger.record import (
@@ -62,9 +63,10 @@ HELD = ("held_nanousd", "held_input_tokens", "held_output_tokens")
 """What quotas count: the cost of settled calls; the whole reservation where the true cost can't be known (recovered
 calls, and estimates of calls that broke off); nothing of rejected ones."""
 TIMES = ("latency_us", "gateway_us", "ttft_us", "ttft_count")
-COMMON = ("requests", "cost_nanousd", *HELD, *TIMES, *USAGE_FIELDS[:3])
+COMMON_UNITS = USAGE_FIELDS.index("reasoning_tokens") + 1
+COMMON = ("requests", "cost_nanousd", *HELD, *TIMES, *USAGE_FIELDS[:COMMON_UNITS])
 """Sums that most calls add to; they come first."""
-SUMS: tuple[str, ...] = (*COMMON, *COUNTS[1:], *USAGE_FIELDS[3:])
+SUMS: tuple[str, ...] = (*COMMON, *COUNTS[1:], *USAGE_FIELDS[COMMON_UNITS:])
 GROUP_BITS = 32
 GROUP_MASK = (1 << GROUP_BITS) - 1
 """The key of a sum is ``period << 32 | group``: an hour's (or a day's) sums lie together."""
@@ -72,9 +74,7 @@ GROUP_MASK = (1 << GROUP_BITS) - 1
 Row = tuple[Any, ...]
 Group = tuple[Any, ...]
 Kind = tuple[Any, ...]
-_usage_of = attrgetter(*USAGE_FIELDS)
-_rare_of = attrgetter(*USAGE_FIELDS[3:])
-_NOTHING_RARE = (0,) * (len(USAGE_FIELDS) - 3)
+_NOTHING_RARE = (0,) * (len(USAGE_FIELDS) - COMMON_UNITS)
 
 
 def group_of(record: Record) -> Group:
@@ -178,7 +178,7 @@ def rollup_sums(record: Record) -> list[int]:
     usage = record.usage
     held = (0, 0, 0) if rejected else held_of(record)
     ttft = record.ttft_us
-    units = _usage_of(usage)
+    units = astuple(usage)
     return [
         1,
         record.cost_nanousd,
@@ -187,46 +187,39 @@ def rollup_sums(record: Record) -> list[int]:
         record.gateway_us,
         ttft or 0,
         ttft is not None,
-        *units[:3],
+        *units[:COMMON_UNITS],
         rejected,
         outcome in (UPSTREAM_ERROR, UPSTREAM_TIMEOUT),
         outcome == CLIENT_DISCONNECTED,
         record.usage_source == "estimated",
         outcome == RECOVERED,
         not record.priced,
-        *units[3:],
+        *units[COMMON_UNITS:],
     ]
 
 
 def common_sums(record: Record) -> list[int]:
     """``rollup_sums``, cut off after ``COMMON`` where the rest is 0: so it is for most calls, and soon made."""
-    usage = record.usage
+    units = astuple(record.usage)
     if (
         record.outcome != COMPLETED
         or record.usage_source == "estimated"
         or not record.priced
-        or _rare_of(usage) != _NOTHING_RARE
+        or units[COMMON_UNITS:] != _NOTHING_RARE
     ):
         return rollup_sums(record)
-    tokens_in, tokens_out, cost, ttft = (
-        usage.input_tokens_total,
-        usage.output_tokens_total,
-        record.cost_nanousd,
-        record.ttft_us,
-    )
+    cost, ttft = record.cost_nanousd, record.ttft_us
     return [
         1,
         cost,
         cost,
-        tokens_in,
-        tokens_out,
+        units[0],
+        units[1],
         record.latency_us,
         record.gateway_us,
         ttft or 0,
         ttft is not None,
-        tokens_in,
-        tokens_out,
-        usage.cache_read_tokens,
+        *units[:COMMON_UNITS],
     ]
 
 
