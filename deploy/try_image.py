@@ -67,6 +67,7 @@ def build(folder: Path, steps: list[tuple[str, str]]) -> None:
                 if found.is_dir():
                     shutil.copytree(found, place, ignore=shutil.ignore_patterns("__pycache__"))
                 else:
+                    (place if target.endswith("/") else place.parent).mkdir(parents=True, exist_ok=True)
                     shutil.copy(found, place)
 
 

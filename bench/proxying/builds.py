@@ -22,8 +22,7 @@ def found() -> dict[str, Path]:
 
 def refresh() -> None:
     """Compile where that is possible and needed; else the line that says why not goes to standard error."""
-    if not is_current(ROOT, COMPILED):
-        subprocess.run([sys.executable, str(ROOT / "deploy" / "compile.py")])
+    subprocess.run([sys.executable, str(ROOT / "deploy" / "compile.py"), "--fresh"])
 
 
 def told() -> str:

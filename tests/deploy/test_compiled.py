@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +19,10 @@ from gateway.compiled import note
 
 ROOT = Path(__file__).parents[2]
 COMPILE = ROOT / "deploy" / "compile.py"
+sys.path.insert(0, str(COMPILE.parent))
+
+import layout  # noqa: E402 - found by the line above
+
 BUILT = ROOT / "build" / "compiled"
 MODULES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["spendgate"]["compiled"]
 SUITES = ("tests/e2e", "tests/server", "tests/quota", "tests/ledger", "tests/wire", "tests/hostile", "tests/prove")
@@ -87,6 +94,80 @@ def test_a_build_of_other_sources_is_not_used(tree: Path, changed: str) -> None:
     with (tree / changed).open("a") as source:
         source.write("\n")
     assert "none.toml" in served_by(tree)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """What ``build/sources`` holds: sixteen modules."""
+    made = tmp_path / "sources"
+    (made / "gateway").mkdir(parents=True)
+    (made / "setup.py").write_text("flags")
+    for name in NAMES:
+        (made / (name.replace(".", "/") + ".py")).write_text("same = 1")
+    return made
+
+
+NAMES = [f"gateway.part{number}" for number in range(16)]
+
+
+def seen(copy: Path) -> Any:
+    """What a run of ``deploy/compile.py`` knows of the counts."""
+    return layout.Layout(copy.parent, copy, shutil.which("gcc") or pytest.skip("no gcc"), NAMES)
+
+
+def counts(copy: Path) -> Callable[[Path], None]:
+    return lambda built: (copy / "one.gcda").touch()
+
+
+def change(copy: Path, modules: int) -> None:
+    for name in NAMES[:modules]:
+        (copy / (name.replace(".", "/") + ".py")).write_text("other = 1")
+
+
+def test_calls_are_counted_once_and_again_after_changes(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "train", counts(copy))
+    first = seen(copy)
+    assert first.is_stale(any_change=False)
+    assert not first.taken
+    first.take(lambda: None, copy)
+    assert first.taken
+    assert seen(copy).taken
+    assert not seen(copy).is_stale(any_change=True)
+    change(copy, 4)
+    assert seen(copy).is_stale(any_change=True)
+    assert not seen(copy).is_stale(any_change=False)
+    assert seen(copy).taken
+    change(copy, 5)
+    assert seen(copy).is_stale(any_change=False)
+
+
+def test_other_flags_make_other_counts(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "train", counts(copy))
+    seen(copy).take(lambda: None, copy)
+    (copy / "setup.py").write_text("other flags")
+    assert seen(copy).is_stale(any_change=False)
+    assert not seen(copy).taken
+
+
+def test_where_calls_go_wrong_one_line_says_so_and_it_is_not_tried_each_time(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def wrong(built: Path) -> None:
+        raise SystemExit("the gateway is not ready")
+
+    monkeypatch.setattr(layout, "train", wrong)
+    (copy / "old.gcda").touch()
+    found = seen(copy)
+    found.take(lambda: None, copy)
+    assert not found.taken
+    assert not seen(copy).is_stale(any_change=True)
+    assert capsys.readouterr().err == ("compile: the code is not laid out by what calls do: the gateway is not ready\n")
+
+
+def test_the_build_that_tests_use_is_laid_out_by_what_calls_do() -> None:
+    if not (BUILT / "sources.json").exists() or shutil.which("gcc") is None or sys.platform != "linux":
+        pytest.skip("no compiled build, or not by gcc on Linux")
+    assert json.loads((ROOT / "build" / "layout.json").read_text())["counted"]
 
 
 @pytest.mark.prove

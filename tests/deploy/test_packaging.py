@@ -48,7 +48,7 @@ def test_the_dockerfiles_own_commands_make_a_gateway_that_runs(prove: bool) -> N
         pytest.skip("installs everything anew: in make prove only")
     if shutil.which("cc") is None:
         pytest.skip("no C compiler, which the first stage's base image has")
-    done = subprocess.run([sys.executable, str(DEPLOY / "try_image.py")], capture_output=True, text=True, timeout=600)
+    done = subprocess.run([sys.executable, str(DEPLOY / "try_image.py")], capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     assert "healthy, ended cleanly" in done.stdout
 
