@@ -2,18 +2,17 @@
 cimport cython
 
 cdef class _Band:
-    cdef public object _read
-    cdef public tuple _none, _leaves, input, output
+    cdef public tuple _leaves, input, output
 
-    @cython.locals(values=tuple, parts=list, leaf=tuple, numerator=object)
-    cpdef str bill(self, object usage, list lines)
+    @cython.locals(parts=list, leaf=tuple, numerator=object)
+    cpdef str bill(self, tuple values, list lines)
 
 cdef class Sheet:
-    cdef public object source, minimum_audio_ms, _fee, _rare
+    cdef public object source, minimum_audio_ms, _fee, _read, _first_unit
     cdef public dict card
-    cdef public tuple _thresholds, _bands, _units, _none, _plain
+    cdef public tuple _thresholds, _bands, _units, _nothing, _no_units, _plain
     cdef public _Band _single
 
-    @cython.locals(plain=tuple, band=_Band, lines=list)
+    @cython.locals(plain=tuple, values=tuple, band=_Band, lines=list)
     cpdef object bill(self, object usage)
     cpdef object _bill_plain(self, tuple rates, object tokens_in, object tokens_out)

@@ -9,84 +9,78 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import attrgetter
-from typing import NamedTuple
 
 from pricing.money import Bill, Line, half_even
 from pricing.units import PARTS, UNITS, Card, Rate, UsageLike
 
 _UNIT_FIELDS = tuple(unit.usage for unit in UNITS if unit.usage)
-_units_of: Callable[[UsageLike], tuple[int, ...]] = attrgetter(*_UNIT_FIELDS)
-_NO_UNITS = (0,) * len(_UNIT_FIELDS)
 
 
-class _Leaf(NamedTuple):
-    """One priced part of a whole."""
+_Leaf = tuple[int, tuple[int, ...], bool, str, int, int]
+"""One priced part of a whole: where its quantity stands among the values read, where the parts of it that are billed
+apart do, whether it is input, its name on the bill, its rate as a fraction. No class: a plain tuple is taken apart in
+a tenth of the time."""
 
-    at: int
-    """Where its quantity stands among the values read."""
-    minus: tuple[int, ...]
-    """Parts of it that are billed apart."""
-    of_input: bool
-    item: str
-    numerator: int
-    denominator: int
+
+class _Read:
+    """Reads a usage at once: input, output, the parts that a card has rates for, cached audio where it is needed, and
+    all units that are no tokens."""
+
+    __slots__ = ("cached_audio", "parts", "units", "values")
+
+    def __init__(self, card: Card) -> None:
+        self.parts = [part for part in PARTS if part.item in card]
+        items = [part.item for part in self.parts]
+        fields = ["input_tokens_total", "output_tokens_total", *(part.usage for part in self.parts)]
+        overlap = "cache_read" in items and "input_audio" in items and "cache_read_audio" not in items
+        self.cached_audio = len(fields) if overlap else 0
+        """Where it stands; 0: it is not read."""
+        if overlap:
+            fields.append("cache_read_audio_tokens")
+        self.units = len(fields)
+        """Where the units begin."""
+        self.values: Callable[[UsageLike], tuple[int, ...]] = attrgetter(*fields, *_UNIT_FIELDS)
 
 
 class _Band:
     """All token rates of a card for inputs of one size."""
 
-    __slots__ = ("_leaves", "_none", "_read", "input", "output")
+    __slots__ = ("_leaves", "input", "output")
 
-    def __init__(self, card: Card, input_tokens: int) -> None:
-        parts = [part for part in PARTS if part.item in card]
-        items = [part.item for part in parts]
-        fields = [part.usage for part in parts]
-        overlap = "cache_read" in items and "input_audio" in items and "cache_read_audio" not in items
-        if overlap:
-            fields.append("cache_read_audio_tokens")
-        self._read: Callable[[UsageLike], tuple[int, ...]] = attrgetter(
-            "input_tokens_total", "output_tokens_total", *fields
-        )
-        self._none = (0,) * len(fields)
+    def __init__(self, card: Card, input_tokens: int, read: _Read) -> None:
         self.input = _ratio(card.get("input"), input_tokens)
         self.output = _ratio(card.get("output"), input_tokens)
-        leaves = []
-        for at, part in enumerate(parts):
-            minus = [2 + other for other, inner in enumerate(parts) if part.item in inner.within]
-            if overlap and part.item == "input_audio":
+        leaves: list[_Leaf] = []
+        for at, part in enumerate(read.parts, 2):
+            minus = [other for other, inner in enumerate(read.parts, 2) if part.item in inner.within]
+            if read.cached_audio and part.item == "input_audio":
                 # cached audio without a rate of its own is billed as cached
-                minus.append(1 + len(fields))
+                minus.append(read.cached_audio)
             rate = card[part.item].at(input_tokens)
-            leaves.append(
-                _Leaf(2 + at, tuple(minus), part.whole == "input", part.item, rate.numerator, rate.denominator)
-            )
+            leaves.append((at, tuple(minus), part.whole == "input", part.item, rate.numerator, rate.denominator))
         self._leaves = tuple(leaves)
 
-    def bill(self, usage: UsageLike, lines: list[Line]) -> str:
-        """Appends the token lines; returns what is irregular."""
-        values = self._read(usage)
+    def bill(self, values: tuple[int, ...], lines: list[Line]) -> str:
+        """Appends the token lines; returns what is irregular. ``values``: as ``_Read`` reads them."""
         rest_in, rest_out = values[0], values[1]
         irregular = ""
         parts: list[Line] = []
-        if values[2:] != self._none:
-            for at, minus, of_input, item, numerator, denominator in self._leaves:
-                quantity = values[at]
-                if quantity == 0:
-                    continue
-                for other in minus:
-                    quantity -= values[other]
-                if quantity <= 0:
-                    if quantity < 0:
-                        irregular = f"parts of {item} exceed it by {-quantity}"
-                    continue
-                if of_input:
-                    rest_in -= quantity
-                else:
-                    rest_out -= quantity
-                amount = quantity * numerator
-                parts.append(
-                    Line(item, quantity, "token", amount if denominator == 1 else half_even(amount, denominator))
-                )
+        for at, minus, of_input, item, numerator, denominator in self._leaves:
+            quantity = values[at]
+            if quantity == 0:
+                continue
+            for other in minus:
+                quantity -= values[other]
+            if quantity <= 0:
+                if quantity < 0:
+                    irregular = f"parts of {item} exceed it by {-quantity}"
+                continue
+            if of_input:
+                rest_in -= quantity
+            else:
+                rest_out -= quantity
+            amount = quantity * numerator
+            parts.append(Line(item, quantity, "token", amount if denominator == 1 else half_even(amount, denominator)))
         if rest_in > 0:
             if self.input is not None:
                 numerator, denominator = self.input
@@ -115,9 +109,11 @@ class Sheet:
     __slots__ = (
         "_bands",
         "_fee",
-        "_none",
+        "_first_unit",
+        "_no_units",
+        "_nothing",
         "_plain",
-        "_rare",
+        "_read",
         "_single",
         "_thresholds",
         "_units",
@@ -132,16 +128,19 @@ class Sheet:
         self.minimum_audio_ms = minimum_audio_ms
         """A recording shorter than this is billed as this long."""
         self._thresholds = tuple(sorted({start for rate in card.values() for start, _ in rate.steps}))
-        self._bands = tuple(_Band(card, size) for size in (0, *(start + 1 for start in self._thresholds)))
+        read = _Read(card)
+        self._bands = tuple(_Band(card, size, read) for size in (0, *(start + 1 for start in self._thresholds)))
         self._single = self._bands[0] if len(self._bands) == 1 else None
         self._units = tuple(
-            (at, unit.item, unit.unit, card.get(unit.item)) for at, unit in enumerate(u for u in UNITS if u.usage)
+            (at, unit.item, unit.unit, card.get(unit.item))
+            for at, unit in enumerate((u for u in UNITS if u.usage), read.units)
         )
         self._fee = card.get("request")
-        rare = [*_UNIT_FIELDS, *(part.usage for part in PARTS if part.item in card)]
-        self._rare: Callable[[UsageLike], tuple[int, ...]] = attrgetter(*rare)
-        """What is billed beside input and output that are one whole each."""
-        self._none = (0,) * len(rare)
+        self._read = read.values
+        self._first_unit = read.units
+        self._nothing = (0,) * (read.units + len(_UNIT_FIELDS) - 2)
+        """All that is read, but for input and output, of a usage that is these two alone."""
+        self._no_units = (0,) * len(_UNIT_FIELDS)
         band = self._bands[0]
         self._plain = (
             (*band.input, *band.output)
@@ -157,17 +156,16 @@ class Sheet:
 
     def bill(self, usage: UsageLike) -> Bill:
         """The bill for ``usage``. Never raises, whatever integers it holds."""
+        values = self._read(usage)
         plain = self._plain
-        if plain is not None and self._rare(usage) == self._none:
-            tokens_in, tokens_out = usage.input_tokens_total, usage.output_tokens_total
-            if tokens_in > 0 and tokens_out > 0:
-                return self._bill_plain(plain, tokens_in, tokens_out)
+        if plain is not None and values[2:] == self._nothing and values[0] > 0 and values[1] > 0:
+            return self._bill_plain(plain, values[0], values[1])
         lines: list[Line] = []
         band = self._single
-        irregular = (band if band is not None else self._band(usage.input_tokens_total)).bill(usage, lines)
+        irregular = (band if band is not None else self._band(values[0])).bill(values, lines)
         unpriced: tuple[str, ...] = ()
-        if self._fee is not None or _units_of(usage) != _NO_UNITS:
-            unpriced = self._bill_units(usage, lines)
+        if self._fee is not None or values[self._first_unit :] != self._no_units:
+            unpriced = self._bill_units(values, lines)
         total = 0
         for line in lines:
             total += line.nanousd
@@ -192,9 +190,8 @@ class Sheet:
             at += 1
         return self._bands[at]
 
-    def _bill_units(self, usage: UsageLike, lines: list[Line]) -> tuple[str, ...]:
+    def _bill_units(self, values: tuple[int, ...], lines: list[Line]) -> tuple[str, ...]:
         unpriced: list[str] = []
-        values = _units_of(usage)
         for at, item, unit, rate in self._units:
             quantity = values[at]
             if quantity <= 0:
@@ -204,9 +201,9 @@ class Sheet:
                 continue
             if item == "audio_time":
                 quantity = max(quantity, self.minimum_audio_ms)
-            lines.append(_line(item, quantity, unit, rate, usage.input_tokens_total))
+            lines.append(_line(item, quantity, unit, rate, values[0]))
         if self._fee is not None:
-            lines.append(_line("request", 1, "request", self._fee, usage.input_tokens_total))
+            lines.append(_line("request", 1, "request", self._fee, values[0]))
         return tuple(unpriced)
 
 

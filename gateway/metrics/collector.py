@@ -7,14 +7,15 @@ time. Money stays in integer nanodollars until then.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from operator import attrgetter
 
+from msgspec.structs import astuple
 from prometheus_client.metrics_core import Metric
 
 from gateway.ledger.record import COMPLETED, REJECTED, Record
 from gateway.metrics import families as names
 from gateway.metrics.histogram import Histogram
 from gateway.metrics.lines import SLICE_SAMPLES, Observed, Rows, as_metric, cut, cut_observed
+from gateway.wire.usage import Usage
 from pricing.money import NANO
 
 OTHER = "other"
@@ -33,23 +34,20 @@ TOKEN_TYPES = (
     ("image_output", "output_image_tokens"),
 )
 """Metric label and ``Usage`` field. ``input`` and ``output`` are totals; the other types are parts of them."""
-_RARE_NAMES = tuple(name for name, _ in TOKEN_TYPES[2:])
-_rare_of = attrgetter(*(field for _, field in TOKEN_TYPES[2:]))
-_NOTHING_RARE = (0,) * len(_RARE_NAMES)
+_PLACES = tuple((name, Usage.__struct_fields__.index(field)) for name, field in TOKEN_TYPES)
 
 
 class Spend:
     """Counters of one (team, workflow, provider, model)."""
 
-    __slots__ = ("completed", "cost_nanousd", "input", "outcomes", "output", "speed", "tokens")
+    __slots__ = ("completed", "cost_nanousd", "outcomes", "speed", "units")
 
     def __init__(self) -> None:
         self.completed = 0
         self.outcomes: dict[str, int] = {}
         """All others."""
-        self.input = self.output = 0
-        self.tokens: dict[str, int] = {}
-        """All others."""
+        self.units = [0] * len(Usage.__struct_fields__)
+        """What was used, field by field."""
         self.cost_nanousd = 0
         self.speed: Speed | None = None
         """That of its provider and model, so that a call costs one look-up."""
@@ -60,8 +58,7 @@ class Spend:
 
     def used(self) -> list[tuple[str, int]]:
         """Types of tokens, and how many of them were used."""
-        mostly = [("input", self.input), ("output", self.output)]
-        return [kind for kind in mostly if kind[1]] + list(self.tokens.items())
+        return [(name, self.units[place]) for name, place in _PLACES if self.units[place]]
 
 
 class Speed:
@@ -216,15 +213,12 @@ class Metrics:
             if outcome == REJECTED:
                 return
         spend.cost_nanousd += record.cost_nanousd
-        usage = record.usage
-        spend.input += usage.input_tokens_total
-        spend.output += usage.output_tokens_total
-        rare = _rare_of(usage)
-        if rare != _NOTHING_RARE:
-            tokens = spend.tokens
-            for name, count in zip(_RARE_NAMES, rare, strict=True):
-                if count:
-                    tokens[name] = tokens.get(name, 0) + count
+        units, used = spend.units, astuple(record.usage)
+        place = 0
+        for count in used:
+            if count:
+                units[place] += count
+            place += 1
 
     def _spend_of(self, team: str, workflow: str, provider: str, model: str) -> Spend:
         spend = self._spend.get((team, workflow, provider, model))
