@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,7 +28,9 @@ class Layout:
         self._note = build / "layout.json"
         self._copy = copy
         self._possible = sys.platform == "linux" and _is_gcc(compiler)
-        self._for = [sys.implementation.cache_tag, _version(compiler), _hash(copy / "setup.py")]
+        how = _hash(copy / "setup.py", *copy.glob("gateway/*.h"))
+        # the path too: modules that count know where to write
+        self._for = [str(copy), sys.implementation.cache_tag, _version(compiler), how]
         self._modules = {name: _hash(*copy.glob(name.replace(".", "/") + ".p[xy]*")) for name in modules}
         try:
             self._known = json.loads(self._note.read_text())
@@ -52,6 +55,8 @@ class Layout:
     def take(self, build: Callable[[], None], built: Path) -> None:
         """Count anew. ``build`` makes the modules that count, in ``built``."""
         self._note.unlink(missing_ok=True)
+        if self._known.get("for") != self._for:
+            shutil.rmtree(built, ignore_errors=True)
         for old in self._copy.rglob("*.gcda"):
             old.unlink()
         try:

@@ -14,6 +14,8 @@ Trace = Callable[[Record], None]
 class Watch:
     """Implements ``gateway.parts.Observer``. ``trace`` gives an untraced record its trace, and hears of all."""
 
+    __slots__ = ("_log", "_metrics", "_tells_all", "_trace", "exceeded", "settled", "started")
+
     def __init__(self, metrics: Metrics, log: logging.Logger, trace: Trace | None = None) -> None:
         self._metrics = metrics
         self._log = log

@@ -62,6 +62,8 @@ class _Rule:
 class PriceBook:
     """Prices of a configuration and a catalogue."""
 
+    __slots__ = ("_rules", "_schedules", "_slots", "catalogue", "entries")
+
     def __init__(self, entries: Iterable[PriceEntry], catalogue: Catalogue) -> None:
         self.entries = tuple(
             entry if entry.index >= 0 else structs.replace(entry, index=place) for place, entry in enumerate(entries)

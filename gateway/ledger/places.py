@@ -13,6 +13,8 @@ class Places:
     """``plan`` finds rows for what a transaction opens and ends, ``keep`` says that it is durable. Where it is not,
     nothing has changed: another plan may be made. ``slot``: see ``gateway.ledger.turns``."""
 
+    __slots__ = ("_ended", "_free", "_gone", "_last", "_left", "_next", "_numbers", "_opened", "end", "first")
+
     def __init__(self, slot: int) -> None:
         self.first, self.end = slot_range(slot)
         self._last = self.first

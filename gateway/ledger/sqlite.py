@@ -49,6 +49,12 @@ class SqliteLedger:
     """Implements ``gateway.ledger.store.Store``. ``committed`` hears how long each commit took, in seconds. Where
     several processes write, ``turns`` says whose turn it is, and ``slot`` which open entries are this one's."""
 
+    __slots__ = (
+        "_bound", "_busy", "_claims", "_committed", "_due", "_gather_until", "_gathered", "_jobs", "_loop", "_queue",
+        "_reason", "_stopping", "_thread", "_transactions", "_turn", "_turns", "open_count", "refusals_dropped",
+        "rows_unfit",
+    )  # fmt: skip
+
     def __init__(
         self,
         path: Path,

@@ -27,6 +27,10 @@ class Transactions:
     written; ``close`` then, and the next ``prepare`` begins on a new connection. ``slot``: whose open entries these
     are, where several processes write (see ``gateway.ledger.turns``); ``alone``: none does."""
 
+    __slots__ = (
+        "_carried", "_file", "_forgotten", "_places", "_writer", "checkpointed", "checkpoints", "connection", "path",
+    )  # fmt: skip
+
     def __init__(self, path: Path, *, slot: int = 0, alone: bool = True) -> None:
         self.path = path
         self.connection: sqlite3.Connection | None = None

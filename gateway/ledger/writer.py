@@ -88,6 +88,8 @@ def execute_many(connection: sqlite3.Connection, sql: dict[int, str], values: li
 class Writer:
     """Writes batches, and remembers the numbers of groups and kinds. ``alone``: no other process closes days."""
 
+    __slots__ = ("_alone", "_days_until", "_groups", "_kinds")
+
     def __init__(self, *, alone: bool = False) -> None:
         self._alone = alone
         self._groups: dict[Group, int] = {}

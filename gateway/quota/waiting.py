@@ -34,6 +34,8 @@ class WaitingLine:
     """One line a counter, so that none waits for another's room. Keys take turns; within a key, first come first
     served."""
 
+    __slots__ = ("_armed", "_clock", "_lengths", "_lines", "_pumping")
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lines: dict[Place, OrderedDict[str, deque[Waiter]]] = {}

@@ -129,7 +129,7 @@ def test_calls_are_counted_once_and_again_after_changes(copy: Path, monkeypatch:
     first = seen(copy)
     assert first.is_stale(any_change=False)
     assert not first.taken
-    first.take(lambda: None, copy)
+    first.take(lambda: None, copy.parent / "counting")
     assert first.taken
     assert seen(copy).taken
     assert not seen(copy).is_stale(any_change=True)
@@ -143,7 +143,7 @@ def test_calls_are_counted_once_and_again_after_changes(copy: Path, monkeypatch:
 
 def test_other_flags_make_other_counts(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "train", counts(copy))
-    seen(copy).take(lambda: None, copy)
+    seen(copy).take(lambda: None, copy.parent / "counting")
     (copy / "setup.py").write_text("other flags")
     assert seen(copy).is_stale(any_change=False)
     assert not seen(copy).taken
@@ -158,7 +158,7 @@ def test_where_calls_go_wrong_one_line_says_so_and_it_is_not_tried_each_time(
     monkeypatch.setattr(layout, "train", wrong)
     (copy / "old.gcda").touch()
     found = seen(copy)
-    found.take(lambda: None, copy)
+    found.take(lambda: None, copy.parent / "counting")
     assert not found.taken
     assert not seen(copy).is_stale(any_change=True)
     assert capsys.readouterr().err == ("compile: the code is not laid out by what calls do: the gateway is not ready\n")
