@@ -72,8 +72,11 @@ async def one_round(tmp_path: Path, seed: int, calls: int, workers: int, *, clam
         rushing = asyncio.create_task(rush(gateway, calls, rng))
         await asyncio.sleep(0.1)
         # the budget's own rule is changed meanwhile
+        reloaded = "spendgate_config_reload_timestamp_seconds"
+        before = value(gateway, reloaded)
         gateway.write(text.replace("{warn}", "0.5"))
         gateway.reload()
+        await asyncio.to_thread(until, "the rules are read", lambda: value(gateway, reloaded) != before)
         for _ in range(kills):
             await asyncio.sleep(rng.uniform(0.1, 0.5))
             os.kill(rng.choice(await asyncio.to_thread(workers_of, gateway)), signal.SIGKILL)
