@@ -62,10 +62,11 @@ class Layout:
         try:
             build()
             train(built)
-        except (OSError, SystemExit) as error:
+            counted = next(self._copy.rglob("*.gcda"), None) is not None
+        except (OSError, subprocess.SubprocessError, SystemExit) as error:
+            # it is not tried again before something changes
             print(f"compile: the code is not laid out by what calls do: {error}", file=sys.stderr)
-        # where nothing was counted it is not tried again before something changes
-        counted = next(self._copy.rglob("*.gcda"), None) is not None
+            counted = False
         self._known = {"for": self._for, "modules": self._modules, "counted": counted}
         self._note.write_text(json.dumps(self._known))
 

@@ -27,10 +27,13 @@ PLANS = (
     {"body": "100k", "calls": 300, "in_flight": 8},
 )
 
+PATIENCE_SECONDS = 120
+"""For the calls of one plan, which take some five."""
+
 
 def train(source: Path) -> None:
-    """Have the gateway whose packages lie in ``source`` answer calls. Raises ``OSError``, or ``SystemExit`` with what
-    went wrong."""
+    """Have the gateway whose packages lie in ``source`` answer calls. Raises ``OSError``, ``SubprocessError``, or
+    ``SystemExit`` with what went wrong."""
     everywhere = set(machine.cores())
     with tempfile.TemporaryDirectory(prefix="spendgate-train-") as name:
         folder = Path(name)
@@ -43,6 +46,6 @@ def train(source: Path) -> None:
             for plan in PLANS:
                 told = Plan(one.port, one.path, list(one.keys), **{**plan, "body": str(written[plan["body"]])})
                 command = [sys.executable, str(BENCH / "proxying" / "load.py"), json.dumps(asdict(told))]
-                done = subprocess.run(command, capture_output=True, text=True)
+                done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
                 if done.returncode or json.loads(done.stdout)["bad"]:
                     raise SystemExit(f"the calls went wrong: {(done.stderr or done.stdout)[-300:]}")
