@@ -48,12 +48,12 @@ def extensions() -> list[Extension]:
     modules = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["spendgate"]["compiled"]
     profile = os.environ.get("SPENDGATE_PROFILE", "")
     flags = ["-O2", "-g0", "-w", "-include", SITES, *PROFILE.get(profile, "").split()]
-    linked = ["-fprofile-generate"] if profile == "make" else []
-    chosen = [
-        Extension(name, [source], depends=[SITES], extra_compile_args=flags, extra_link_args=linked)
-        for name in modules
-        for source in [name.replace(".", "/") + ".py"]
-    ]
+    how = {
+        "depends": [SITES],
+        "extra_compile_args": flags,
+        "extra_link_args": ["-fprofile-generate"] if profile == "make" else [],
+    }
+    chosen = [Extension(name, [name.replace(".", "/") + ".py"], **how) for name in modules]
     made: list[Extension] = cythonize(chosen, build_dir="build/cython", compiler_directives=DIRECTIVES, quiet=True)
     for extension in made:
         for source in extension.sources:
