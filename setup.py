@@ -34,7 +34,11 @@ PROFILE = {
     # a function that has changed since it was counted is compiled without
     "use": "-fprofile-use -fprofile-correction -Wno-coverage-mismatch",
 }
-PLACES = {"__Pyx_PyObject_GetAttrStr": "SITE_READ", "__Pyx_PyObject_FastCallMethod": "SITE_CALL"}
+PLACES = {
+    r"(?<= = )__Pyx_PyObject_GetAttrStr\(": "SITE_READ(",
+    r"(?<= = )__Pyx_PyObject_FastCallMethod\(": "SITE_CALL(",
+    r"(?<=if \()__Pyx_PyObject_SetAttrStr\(": "SITE_WRITE(",
+}
 
 
 def extensions() -> list[Extension]:
@@ -62,11 +66,11 @@ def extensions() -> list[Extension]:
 
 
 def remembering(source: Path) -> None:
-    """Have each place of C code that reads an attribute or calls a method remember where it was found."""
+    """Have each place of C code that reads or sets an attribute or calls a method remember where it was found."""
     text = source.read_text()
     found = text
     for call, site in PLACES.items():
-        found = re.sub(rf"(?<= = ){call}\(", f"{site}(", found)
+        found = re.sub(call, site, found)
     if found != text:
         source.write_text(found)
 

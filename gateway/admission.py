@@ -95,6 +95,8 @@ class Admitted(msgspec.Struct):
     clamped: int | None = None
     extends: int = 0
     """Output tokens to which a small reservation may grow with the answer; 0: it is whole."""
+    entered: Amounts | None = None
+    """What the entry says is reserved, where it says so already."""
     limited: bytes = b""
     """The limit on tools that was put into the request, as ``name=number``."""
 
@@ -206,7 +208,7 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
     # what was spent before needs no price to be fetched, and nothing can be held for it
     if facts.billable and not facts.fetches:
         found = listed_price(parts, provider, model, now_ns)
-        if isinstance(found, Refusal):
+        if type(found) is Refusal:
             return found
         price = found
         limit = bound(facts, usual.limits)
@@ -250,6 +252,7 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
         limit,
         amounts,
         entry,
+        entered=amounts,
     )
 
 
@@ -275,24 +278,25 @@ def amounts_of(price: Price | None, limit: Bound, facts: Facts) -> Amounts:
     """What a call with this bound may cost at most. Without a price only tokens can be held."""
     cost = 0
     if price is not None:
-        tier = facts.service_tier
-        cost = price.ceiling(limit.input_tokens, limit.output_tokens, limit.units, service_tier=tier)
+        cost = price.ceiling(limit.input_tokens, limit.output_tokens, limit.units, facts.service_tier)
     return Amounts(cost, limit.input_tokens, limit.output_tokens)
 
 
 def reserve(parts: Parts, call: Admitted) -> Shortage | None:
     """Hold the call's amounts in every quota that matches, or in none; a shortage says which has no room."""
     held = parts.quotas.reserve(call.entry.request_id, call.subject, call.amounts, call.entry.started_ns)
-    if isinstance(held, Shortage):
+    if type(held) is Shortage:
         return held
     call.reservation = held
     if call.extends:
         parts.quotas.grows(held)
     entry, amounts = call.entry, call.amounts
     entry.quotas = held.quotas
-    entry.reserved_nanousd = amounts.nanousd
-    entry.reserved_input_tokens = amounts.input_tokens
-    entry.reserved_output_tokens = amounts.output_tokens
+    if amounts is not call.entered:
+        call.entered = amounts
+        entry.reserved_nanousd = amounts.nanousd
+        entry.reserved_input_tokens = amounts.input_tokens
+        entry.reserved_output_tokens = amounts.output_tokens
     return None
 
 

@@ -11,7 +11,6 @@ from gateway.ports import Header
 from gateway.wire import dialects
 from gateway.wire.dialect import Refusal, Reply
 from gateway.wire.usage import Usage
-from pricing.money import NANO
 
 __all__ = ["Reply"]
 
@@ -116,7 +115,5 @@ def health(target: bytes, not_ready: str) -> Reply:
 
 def usd(nanousd: int) -> bytes:
     """Exact decimal dollars: ``0.000075``."""
-    whole, part = divmod(nanousd, NANO)
-    if not part:
-        return b"%d" % whole
-    return b"%d.%s" % (whole, (b"%09d" % part).rstrip(b"0"))
+    digits = str(nanousd).zfill(10)
+    return f"{digits[:-9]}.{digits[-9:]}".rstrip("0").rstrip(".").encode()

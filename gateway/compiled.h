@@ -5,7 +5,7 @@
  * What is remembered holds for one version of a type: CPython gives a type a new version, never used before, whenever
  * the type or a base of it is changed. A place that sees many types gives up, and looks each name up as before.
  *
- * setup.py puts SITE_READ and SITE_CALL where Cython reads an attribute and calls a method.
+ * setup.py puts SITE_READ, SITE_WRITE and SITE_CALL where Cython reads or sets an attribute and calls a method.
  */
 #ifndef SPENDGATE_COMPILED_H
 #define SPENDGATE_COMPILED_H
@@ -20,7 +20,7 @@
 #define SITE_PATIENCE 64 /* so often a place learns anew */
 
 /* What a name stands for, where it is no slot, whose offset is larger. */
-enum { IS_FIELD, IS_VALUE, IS_DESCRIPTOR, IS_METHOD, FIRST_OFFSET };
+enum { IS_FIELD, IS_VALUE, IS_DESCRIPTOR, IS_METHOD, IS_ALONE, IS_WITH_ONE, IS_WITH_MANY, FIRST_OFFSET };
 
 /* Small: each call passes some hundreds of them. */
 typedef struct {
@@ -30,6 +30,7 @@ typedef struct {
     union {
         PyGetSetDef *field; /* of a compiled class */
         PyObject *of_type; /* it lives as long as this version of the type */
+        PyMethodDef *method; /* written in C, of a type that is */
     } found;
 } Site;
 
@@ -120,6 +121,34 @@ static inline PyObject *site_read(Site *site, PyObject *object, PyObject *name, 
         site_value;                                                                                \
     })
 
+static __attribute__((noinline)) void site_learn_write(Site *site, PyTypeObject *type, PyObject *name) {
+    if (type->tp_setattro != PyObject_GenericSetAttr) return;
+    PyObject *found = site_lookup(site, type, name);
+    if (found == NULL || !site_learn_field(site, type, found)) return;
+    if (site->offset == IS_FIELD ? site->found.field->set == NULL : ((PyMemberDescrObject *)found)->d_member->flags & READONLY) return;
+    site->version = type->tp_version_tag;
+}
+
+/* 0; -1 with an exception. */
+static inline int site_write(Site *site, PyObject *object, PyObject *name, PyObject *value) {
+    unsigned int version = Py_TYPE(object)->tp_version_tag;
+    if (version != 0 && version == site->version) {
+        if (site->offset == IS_FIELD) return site->found.field->set(object, value, site->found.field->closure);
+        PyObject **place = (PyObject **)((char *)object + site->offset), *old = *place;
+        *place = Py_NewRef(value);
+        Py_XDECREF(old);
+        return 0;
+    }
+    site_learn_write(site, Py_TYPE(object), name);
+    return PyObject_SetAttr(object, name, value);
+}
+
+#define SITE_WRITE(object, name, value)                                                            \
+    ({                                                                                             \
+        static Site site;                                                                          \
+        site_write(&site, (PyObject *)(object), (PyObject *)(name), (PyObject *)(value));          \
+    })
+
 static __attribute__((noinline)) void site_learn_call(Site *site, PyTypeObject *type, PyObject *name) {
     PyObject *found = site_lookup(site, type, name);
     if (found == NULL) return;
@@ -127,8 +156,28 @@ static __attribute__((noinline)) void site_learn_call(Site *site, PyTypeObject *
         if (!PyType_HasFeature(Py_TYPE(found), Py_TPFLAGS_METHOD_DESCRIPTOR) || has_dict(type)) return;
         site->found.of_type = found;
         site->offset = IS_METHOD;
+        if (Py_IS_TYPE(found, &PyMethodDescr_Type) && PyType_IsSubtype(type, ((PyDescrObject *)found)->d_type)) {
+            PyMethodDef *method = ((PyMethodDescrObject *)found)->d_method;
+            int taken = method->ml_flags & ~(METH_COEXIST | METH_STATIC | METH_CLASS);
+            if (taken == METH_NOARGS) site->offset = IS_ALONE;
+            if (taken == METH_O) site->offset = IS_WITH_ONE;
+            if (taken == METH_FASTCALL) site->offset = IS_WITH_MANY;
+            if (site->offset != IS_METHOD) site->found.method = method;
+        }
     }
     site->version = type->tp_version_tag;
+}
+
+/* A method that is written in C, called as its descriptor would; one that does not take so many arguments, by its name. */
+static inline PyObject *site_call_c(Site *site, PyObject *name, PyObject *const *args, size_t count) {
+    PyMethodDef *method = site->found.method;
+    Py_ssize_t rest = PyVectorcall_NARGS(count) - 1;
+    if (site->offset == IS_WITH_MANY)
+        return ((PyObject *(*)(PyObject *, PyObject *const *, Py_ssize_t))(void (*)(void))method->ml_meth)(
+            args[0], args + 1, rest);
+    if (site->offset == IS_ALONE && rest == 0) return method->ml_meth(args[0], NULL);
+    if (site->offset == IS_WITH_ONE && rest == 1) return method->ml_meth(args[0], args[1]);
+    return PyObject_VectorcallMethod(name, args, count, NULL);
 }
 
 static inline PyObject *site_call(Site *site, PyObject *name, PyObject *const *args, size_t count) {
@@ -136,6 +185,7 @@ static inline PyObject *site_call(Site *site, PyObject *name, PyObject *const *a
     if (version != 0 && version == site->version) {
         if (site->offset == IS_METHOD)
             return PyObject_Vectorcall(site->found.of_type, args, count & ~PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+        if (site->offset > IS_METHOD && site->offset < FIRST_OFFSET) return site_call_c(site, name, args, count);
         int raised = 0;
         PyObject *callable = site_field(site, args[0], &raised);
         if (callable != NULL) {
@@ -160,6 +210,7 @@ static inline PyObject *site_call(Site *site, PyObject *name, PyObject *const *a
 
 #else
 #define SITE_READ(object, name) __Pyx_PyObject_GetAttrStr(object, name)
+#define SITE_WRITE(object, name, value) __Pyx_PyObject_SetAttrStr(object, name, value)
 #define SITE_CALL(name, args, count) __Pyx_PyObject_FastCallMethod(name, args, count)
 #endif
 

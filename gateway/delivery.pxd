@@ -2,7 +2,8 @@
 
 
 cdef class Delivery:
-    cdef public object _parts, _client, _state, _call, _meter, _timer, _record, _length, _beside_nanousd
+    cdef public object _parts, _client, _call, _meter, _timer, _record, _length, _declared, _beside_nanousd
+    cdef public int _state
     cdef public bint _gone, _replied, _started, _released
     cdef public str _outcome, _failure
     cdef public object _status, _trailers
@@ -10,7 +11,8 @@ cdef class Delivery:
     cdef public list _held, _out_headers
     cdef public Py_ssize_t _held_bytes, _written
 
-    cpdef _to(self, state)
+    cpdef _ready(self)
+    cpdef _to(self, int state)
     cpdef _forward(self, data, meter)
     cpdef _whole(self)
     cpdef _flush_held(self)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from gateway import answers
 from gateway.admission import Admitted
-from gateway.call_state import ALLOWED, State
+from gateway.call_state import ALLOWED, ANSWERING, ENDED, HEAD, transition
 from gateway.ledger.record import COMPLETED, Record
 from gateway.parts import Parts
 from gateway.ports import ClientPort, Header, Timer
 from gateway.wire.dialect import Meter
+from gateway.wire.http_heads import Fields
 
 HELD_BODY_BYTES = 262_144
 """A whole JSON answer up to this size is sent in one piece, with its cost in the head."""
@@ -22,15 +23,15 @@ class Delivery:
     """Holds back only what would complete an answer that is not settled yet."""
 
     __slots__ = (
-        "_beside_nanousd", "_call", "_client", "_failure", "_gone", "_held", "_held_bytes", "_length", "_meter",
-        "_out_headers", "_outcome", "_parts", "_reason", "_record", "_released", "_replied", "_started", "_state",
-        "_status", "_timer", "_trailers", "_written",
+        "_beside_nanousd", "_call", "_client", "_declared", "_failure", "_gone", "_held", "_held_bytes", "_length",
+        "_meter", "_out_headers", "_outcome", "_parts", "_reason", "_record", "_released", "_replied", "_started",
+        "_state", "_status", "_timer", "_trailers", "_written",
     )  # fmt: skip
 
     def __init__(self, parts: Parts, client: ClientPort) -> None:
         self._parts = parts
         self._client = client
-        self._state = State.HEAD
+        self._state = HEAD
         self._gone = False
         """The client is no longer there."""
         self._replied = False
@@ -49,31 +50,42 @@ class Delivery:
         self._failure = ""
         self._status = 0
         self._reason = b""
+        self._declared: Fields | None = None
+        """What came with the answer's head, where its length is the body's own."""
         self._length: int | None = None
         self._trailers: Sequence[Header] = ()
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._out_headers: list[Header] = []
         self._written = 0
+        self._ready()
 
-    def _to(self, state: State) -> None:
-        assert state in ALLOWED[self._state], f"{self._state.name} -> {state.name}"
+    def _ready(self) -> None:
+        """The fields that a subclass adds."""
+
+    def _to(self, state: int) -> None:
+        assert ALLOWED[self._state][state], transition(self._state, state)
         self._state = state
 
     # the body as it comes
 
     def _start(self) -> None:
         """Send the head and what was held of the body."""
-        if self._started or self._gone or self._state is not State.ANSWERING:
+        if self._started or self._gone or self._state != ANSWERING:
             return
-        self._started = True
-        self._client.start(self._status, self._reason, self._out_headers, self._length)
+        self._head()
         held = self._held
         if held:
             self._held = []
             self._held_bytes = 0
             for piece in held:
                 self._forward(piece, self._meter)
+
+    def _head(self) -> None:
+        self._started = True
+        if self._declared is not None:
+            self._length = self._declared.content_length
+        self._client.start(self._status, self._reason, self._out_headers, self._length)
 
     def _forward(self, data: bytes, meter: Meter | None) -> None:
         """Pass bytes on at once, but for those that would complete the answer before it is settled."""
@@ -115,7 +127,7 @@ class Delivery:
 
     def _settled(self, error: Exception | None) -> None:
         """The record is durable: the client may see the end."""
-        self._to(State.ENDED)
+        self._to(ENDED)
         if self._gone or self._replied:
             return
         self._replied = True
@@ -148,8 +160,7 @@ class Delivery:
     def _break_off(self) -> None:
         """The provider broke off: so does the connection, never with a clean end."""
         if not self._started:
-            self._started = True
-            self._client.start(self._status, self._reason, self._out_headers, self._length)
+            self._head()
         self._flush_held()
         self._client.abort()
 

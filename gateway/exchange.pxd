@@ -10,5 +10,6 @@ cdef class Exchange(Settling):
     cdef public object _caller, _near, _upstream, _session, _extension
     cdef public bint wants_body
 
+    cpdef _ready(self)
     cpdef _open(self)
     cpdef _first_byte(self)

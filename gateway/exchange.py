@@ -6,7 +6,7 @@ Two rules:
 2. Every path that was opened ends in exactly one settlement, and the end of the answer's body is held until that
    settlement is durable: what a client has seen complete is exact in the ledger.
 
-The client's side and the provider's side end independently. ``State`` follows the call; whether the client is still
+The client's side and the provider's side end independently. A state follows the call; whether the client is still
 there is a separate fact (``_gone``), because a client that hangs up changes who is answered, not what is owed.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from gateway import answers
 from gateway.admission import Admitted, Caller, admit, identify, reserve, upstream_head
-from gateway.call_state import State
+from gateway.call_state import ANSWERING, ENDED, HEAD, NEAR, OPENING, SENT
 from gateway.delivery import HELD_SECONDS
 from gateway.extension import PLAIN, Extension, framing_of
 from gateway.heard import Heard, ends_by_closing
@@ -25,7 +25,7 @@ from gateway.ledger.store import LedgerFull, LedgerUnavailable
 from gateway.loops import bounded, clamped
 from gateway.near import Near, behind_others
 from gateway.parts import Parts
-from gateway.ports import ClientPort, CredentialUnavailable, Failure, Header, RequestHead, UpstreamPort
+from gateway.ports import CredentialUnavailable, Failure, Header, RequestHead, UpstreamPort
 from gateway.session import Session
 from gateway.settling import CHECKPOINT_SECONDS, Settling
 from gateway.wire.dialect import Meter, Refusal
@@ -49,8 +49,8 @@ class Exchange(Settling):
 
     __slots__ = ("_caller", "_extension", "_near", "_session", "_upstream", "wants_body")
 
-    def __init__(self, parts: Parts, client: ClientPort) -> None:
-        super().__init__(parts, client)
+    def _ready(self) -> None:
+        Settling._ready(self)  # compiled there is no super() here
         self.wants_body = True
         self._caller: Caller | None = None
         self._near: Near | None = None
@@ -73,7 +73,7 @@ class Exchange(Settling):
         if head.target in answers.HEALTH_PATHS:
             self.wants_body = False
             self._answer(answers.health(head.target, self._parts.ready()))
-            self._to(State.ENDED)
+            self._to(ENDED)
             return
         caller = self._caller = identify(self._parts, head)
         if head.upgrade and caller.rejected is None:
@@ -91,13 +91,13 @@ class Exchange(Settling):
         if self._session is not None:
             self._session.request_body(body)
             return
-        if self._state is not State.HEAD:
+        if self._state != HEAD:
             return
         parts = self._parts
         self._body_at = parts.clock.monotonic()
         assert self._caller is not None
         call = admit(parts, self._caller, body, len(body))
-        if isinstance(call, Refusal):
+        if type(call) is Refusal:
             self._refuse(call, None)
             return
         self._call = call
@@ -110,12 +110,12 @@ class Exchange(Settling):
         if shortage is None:
             self._open()
             return
-        self._to(State.NEAR)
+        self._to(NEAR)
         self._near = Near(parts, call, shortage, self._near_done)
         self._near.start()
 
     def request_too_large(self) -> None:
-        if self._state is State.HEAD:
+        if self._state == HEAD:
             self._refuse(answers.TOO_LARGE, None)
 
     def _near_done(self, refusal: Refusal | None, quota: str) -> None:
@@ -131,7 +131,7 @@ class Exchange(Settling):
     def _open(self) -> None:
         call = self._call
         assert call is not None
-        self._to(State.OPENING)
+        self._to(OPENING)
         try:
             self._parts.ledger.open(call.entry, self._opened)
         except (LedgerFull, LedgerUnavailable) as error:
@@ -161,7 +161,7 @@ class Exchange(Settling):
                 self._fail("credential", str(reason))
                 return
         head = upstream_head(call, own)
-        self._to(State.SENT)
+        self._to(SENT)
         self._sent_at = parts.clock.monotonic()
         self._upstream = provider.upstreams.send(provider.endpoint, head, call.body, call.caller.method, self)
 
@@ -176,7 +176,7 @@ class Exchange(Settling):
         if call is not None and call.reservation is not None:
             self._parts.quotas.release(call.reservation, self._parts.clock.now_ns())
             call.reservation = None
-        self._to(State.ENDED)
+        self._to(ENDED)
 
     # the provider's answer
 
@@ -187,7 +187,7 @@ class Exchange(Settling):
     def upstream_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
         call = self._call
         assert call is not None
-        self._to(State.ANSWERING)
+        self._to(ANSWERING)
         self._status = status
         self._reason = reason
         fields = fields_of(headers)
@@ -196,7 +196,7 @@ class Exchange(Settling):
         if meter.undo_encoding:
             out = self._out_headers = [header for header in out if header[0].lower() != b"content-encoding"]
         elif not meter.rewrites:
-            self._length = fields.content_length
+            self._declared = fields
         out.append((b"x-spendgate-request-id", call.entry.request_id.encode()))
         if call.clamped is not None or call.limited:
             out.append((b"x-spendgate-clamped", clamped(call)))
@@ -210,7 +210,8 @@ class Exchange(Settling):
         if self._gone:
             return
         kind = fields.named.get(b"content-type", b"")
-        if call.facts.stream or call.caller.method == b"HEAD" or kind[:16].lower() != b"application/json":
+        json = kind == b"application/json" or kind[:16].lower() == b"application/json"
+        if not json or call.facts.stream or call.caller.method == b"HEAD":
             self._start()
         elif self._upstream is None or not self._upstream.whole:
             self._timer = self._parts.clock.after(HELD_SECONDS, self._start)
@@ -329,15 +330,15 @@ class Exchange(Settling):
         if self._session is not None:
             self._session.client_gone()
             return
-        if self._state is State.ENDED:
+        if self._state == ENDED:
             return
         if self._near is not None:
             near, self._near = self._near, None
             near.cancel()
             self._release()
             return
-        if self._state is State.HEAD:
-            self._to(State.ENDED)
+        if self._state == HEAD:
+            self._to(ENDED)
             return
         if self._upstream is None:
             return
@@ -351,7 +352,7 @@ class Exchange(Settling):
 
     def _cancel(self) -> None:
         """Close upstream and settle with what is known."""
-        if self._state not in (State.SENT, State.ANSWERING):
+        if self._state not in (SENT, ANSWERING):
             return
         call = self._call
         assert call is not None
@@ -360,7 +361,7 @@ class Exchange(Settling):
             upstream.abort()
             if self._extension is not None:
                 self._made = self._extension.made
-            elif self._state is State.SENT and ends_by_closing(call):
+            elif self._state == SENT and ends_by_closing(call):
                 self._made = Heard(call, self._parts.counter, PLAIN).made
         if self._meter is not None:
             self._meter.flush()
@@ -373,7 +374,7 @@ class Exchange(Settling):
         caller, parts = self._caller, self._parts
         assert caller is not None
         record = answers.rejection(parts, caller, call, refusal, quota, self._received_at)
-        self._to(State.ENDED)
+        self._to(ENDED)
         self.wants_body = False
         parts.observer.refused(record, refusal.code)
         reply = answers.refusal(caller, call, refusal, record.request_id)

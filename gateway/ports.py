@@ -20,26 +20,39 @@ Failure = Literal["connect", "connect_timeout", "unavailable", "reset", "head_ti
 and again; broken off; no head in time; silent for too long; spoke something that is not HTTP."""
 
 
-class RequestHead(msgspec.Struct):
+class RequestHead:
     """One request's head: bytes as they came. Requests whose heads are the same bytes may share it, one after the
     other: then ``peer``, ``length`` and ``received`` are those of the newest."""
 
-    method: bytes
-    target: bytes
-    """Path and query, exactly as on the wire (origin form)."""
-    version: bytes
-    """``1.0`` or ``1.1``."""
-    headers: list[Header]
-    """In order, names in their case, hop-by-hop headers included."""
-    upgrade: bool = False
-    peer: str = ""
-    """The client's address."""
-    length: int | None = None
-    """Content-Length; None: chunked or no body."""
-    received: float = 0.0
-    """Monotonic seconds (``loop.time()``) at which the first byte of the head came."""
-    found: object = None
-    """What the exchange found in these bytes; it is the exchange's to say how long that holds."""
+    __slots__ = ("found", "headers", "length", "method", "peer", "received", "target", "upgrade", "version")
+
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        version: bytes,
+        headers: list[Header],
+        upgrade: bool = False,
+        peer: str = "",
+        length: int | None = None,
+        received: float = 0.0,
+    ) -> None:
+        self.method = method
+        self.target = target
+        """Path and query, exactly as on the wire (origin form)."""
+        self.version = version
+        """``1.0`` or ``1.1``."""
+        self.headers = headers
+        """In order, names in their case, hop-by-hop headers included."""
+        self.upgrade = upgrade
+        self.peer = peer
+        """The client's address."""
+        self.length = length
+        """Content-Length; None: chunked or no body."""
+        self.received = received
+        """Monotonic seconds (``loop.time()``) at which the first byte of the head came."""
+        self.found: object = None
+        """What the exchange found in these bytes; it is the exchange's to say how long that holds."""
 
 
 class Endpoint(msgspec.Struct, frozen=True):

@@ -16,24 +16,48 @@ from pricing.units import SEEN
 NOTHING = Usage()
 
 
-class Ending(msgspec.Struct):
+class Ending:
     """How a call ended, seen from outside."""
 
-    outcome: str
-    status: int
-    ended_ns: int
-    latency_us: int
-    ttft_us: int | None
-    gateway_us: int
-    response_bytes: int
-    clean: bool
-    """The response ended as its framing says."""
-    answered: bool
-    """A response's head was seen."""
-    sent: bool
-    """The provider may have seen the request."""
-    cut_by: str = ""
-    """The quota that had no more room for the answer."""
+    __slots__ = (
+        "answered", "clean", "cut_by", "ended_ns", "gateway_us", "latency_us", "outcome", "response_bytes", "sent",
+        "status", "ttft_us",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        outcome: str,
+        status: int,
+        ended_ns: int,
+        latency_us: int,
+        ttft_us: int | None,
+        gateway_us: int,
+        response_bytes: int,
+        clean: bool,
+        answered: bool,
+        sent: bool,
+        cut_by: str = "",
+    ) -> None:
+        self.outcome = outcome
+        self.status = status
+        self.ended_ns = ended_ns
+        self.latency_us = latency_us
+        self.ttft_us = ttft_us
+        self.gateway_us = gateway_us
+        self.response_bytes = response_bytes
+        self.clean = clean
+        """The response ended as its framing says."""
+        self.answered = answered
+        """A response's head was seen."""
+        self.sent = sent
+        """The provider may have seen the request."""
+        self.cut_by = cut_by
+        """The quota that had no more room for the answer."""
+
+    def beside(self) -> Ending:
+        """The same for what another model did of it: its bytes and times are the call's own."""
+        outcome, status, ended_ns, latency_us = self.outcome, self.status, self.ended_ns, self.latency_us
+        return Ending(outcome, status, ended_ns, latency_us, None, 0, 0, self.clean, self.answered, self.sent)
 
 
 class Most(msgspec.Struct, frozen=True):
@@ -100,13 +124,9 @@ def price_usage(call: Admitted, usage: Usage, reading: Reading) -> tuple[int, tu
         if reported is None:
             return 0, (), "", False
         return reported, (Line("reported", 1, "request", reported),), "reported by the provider", True
-    bill = price.bill(
-        usage,
-        at_ns=call.entry.started_ns,
-        service_tier=reading.service_tier or facts.service_tier,
-        region=reading.region,
-        reported_cost_nanousd=reading.reported_cost_nanousd,
-    )
+    # by position: names cost more than the bill
+    tier = reading.service_tier or facts.service_tier
+    bill = price.bill(usage, call.entry.started_ns, tier, reading.region, reading.reported_cost_nanousd)
     return bill.nanousd, bill.lines, bill.source, True
 
 
@@ -194,8 +214,8 @@ def beside_of(call: Admitted, reading: Reading, ending: Ending, new_id: Callable
         told = Reading(
             usage=one.usage, source="response", service_tier=reading.service_tier, region=reading.region, complete=True
         )
-        own = msgspec.structs.replace(ending, response_bytes=0, ttft_us=None, gateway_us=0, cut_by="")
-        record = record_of(msgspec.structs.replace(call, facts=facts, entry=entry, price=price), told, own, None)
+        one_call = msgspec.structs.replace(call, facts=facts, entry=entry, price=price)
+        record = record_of(one_call, told, ending.beside(), None)
         record.opened = False
         found.append(record)
     return found

@@ -8,5 +8,6 @@ cdef class Settling(Delivery):
     cdef public Py_ssize_t _seen_bytes
     cdef public str _cut_by
 
+    cpdef _ready(self)
     cpdef _settle(self, outcome, clean=*)
     cpdef _book(self, reading, ending, estimated, most=*)

@@ -7,12 +7,10 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from gateway.admission import Admitted
-from gateway.call_state import State
+from gateway.call_state import SETTLING
 from gateway.delivery import Delivery
 from gateway.ledger.record import COMPLETED, Record
 from gateway.ledger.rows import held_of
-from gateway.parts import Parts
-from gateway.ports import ClientPort
 from gateway.quota.engine import Amounts
 from gateway.settlement import (
     Ending,
@@ -40,8 +38,7 @@ class Settling(Delivery):
         "_body_at", "_checkpoint_at", "_cut_by", "_made", "_received_at", "_seen_bytes", "_sent_at", "_ttft_us",
     )  # fmt: skip
 
-    def __init__(self, parts: Parts, client: ClientPort) -> None:
-        super().__init__(parts, client)
+    def _ready(self) -> None:
         self._received_at = self._body_at = self._sent_at = self._checkpoint_at = 0.0
         self._ttft_us: int | None = None
         self._seen_bytes = 0
@@ -72,7 +69,7 @@ class Settling(Delivery):
             self._timer.cancel()
             self._timer = None
         self._outcome = outcome
-        self._to(State.SETTLING)
+        self._to(SETTLING)
         clock = parts.clock
         now = clock.monotonic()
         sent_at = self._sent_at
@@ -100,7 +97,9 @@ class Settling(Delivery):
 
         def told(first: bool) -> None:
             self._call = charged(call) if first else replace(call, facts=replace(call.facts, billable=False))
-            self._reckon(self._call, reading if first else replace(reading, claim=""), ending)
+            if not first:
+                reading.claim = ""
+            self._reckon(self._call, reading, ending)
 
         if reading.usage is None:
             told(False)
@@ -163,7 +162,7 @@ class Settling(Delivery):
         call, estimator, meter = self._call, self._parts.estimator, self._meter
         assert call is not None
         facts, body, provider, model, usage = call.facts, call.body, record.provider, call.facts.model, record.usage
-        if not estimator.observe(provider, model, usage, len(body), self._seen_bytes, stream=facts.stream):
+        if not estimator.observe(provider, model, usage, len(body), self._seen_bytes, facts.stream):
             return
         if meter is not None:
             seen = Reading(model=record.model, sample=meter.sample(), decoded_bytes=meter.reading().decoded_bytes)

@@ -38,6 +38,7 @@ class Price:
         "_sheets",
         "_spellings",
         "_standard",
+        "_tiers",
         "since_ns",
         "source",
         "until_ns",
@@ -50,6 +51,8 @@ class Price:
         self._standard = standard
         self._sheets: dict[Conditions, Sheet] = {Conditions(): standard}
         self._spellings: dict[tuple[str, str], Sheet] = {}
+        self._tiers: dict[str, Sheet] = {}
+        """Spellings of tiers where no region is named, as is usual."""
         self._ceilings: dict[frozenset[str], Ceiling] = {}
         self._asked: dict[str | None, Ceiling] = {}
         self.source = standard.source
@@ -60,7 +63,6 @@ class Price:
     def bill(
         self,
         usage: UsageLike,
-        *,
         at_ns: int,
         service_tier: str = "",
         region: str = "",
@@ -75,18 +77,12 @@ class Price:
         if not self.since_ns <= at_ns < self.until_ns:
             other = self.at(at_ns)
             if other is not self:
-                return other.bill(
-                    usage,
-                    at_ns=at_ns,
-                    service_tier=service_tier,
-                    region=region,
-                    reported_cost_nanousd=reported_cost_nanousd,
-                )
+                return other.bill(usage, at_ns, service_tier, region, reported_cost_nanousd)
         if reported_cost_nanousd is not None and self._schedule.reported and reported_cost_nanousd >= 0:
             return reported_bill(reported_cost_nanousd)
         if not service_tier and not region:
             return self._standard.bill(usage)
-        sheet = self._spellings.get((service_tier, region))
+        sheet = self._tiers.get(service_tier) if not region else self._spellings.get((service_tier, region))
         return (sheet if sheet is not None else self.sheet(service_tier, region)).bill(usage)
 
     def at(self, at_ns: int) -> Price:
@@ -106,12 +102,15 @@ class Price:
         found = self._sheets.get(conditions)
         if found is None:
             found = self._sheets[conditions] = schedule.sheet(conditions, self.since_ns)
-        if len(self._spellings) < _MAX_SPELLINGS:
+        if not region:
+            if len(self._tiers) < _MAX_SPELLINGS:
+                self._tiers[service_tier] = found
+        elif len(self._spellings) < _MAX_SPELLINGS:
             self._spellings[service_tier, region] = found
         return found
 
     def ceiling(
-        self, input_tokens: int, output_tokens: int, units: Mapping[str, int], *, service_tier: str | None = None
+        self, input_tokens: int, output_tokens: int, units: Mapping[str, int], service_tier: str | None = None
     ) -> int:
         """Nanodollars that no bill exceeds for a usage with at most these totals, whatever its parts.
 

@@ -50,6 +50,8 @@ class Guard:
     While nobody sends unknown keys, a usual call costs a look at ``active``.
     """
 
+    __slots__ = ("_monotonic", "_rated", "active", "limits", "watched")
+
     def __init__(self, limits: GuardLimits, monotonic: Callable[[], float]) -> None:
         self.watched: dict[str, Watched] = {}
         self.active = False

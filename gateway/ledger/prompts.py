@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from struct import Struct
 
 from xxhash import xxh3_128_digest
 
@@ -48,6 +49,7 @@ def key_of(ledger: Path) -> bytes:
 
 def prompt_hasher(key: bytes) -> Callable[[bytes], int]:
     """Answers a number of 64 bits, signed, never 0, for a request's body: the same for the same bytes."""
+    number_of = Struct(">q").unpack
     keyed = hashlib.blake2b(key=key, digest_size=_BYTES)
 
     def hashed(body: bytes) -> int:
@@ -55,7 +57,7 @@ def prompt_hasher(key: bytes) -> Callable[[bytes], int]:
         # prompt is the key, and who makes two prompts of one hash gains nothing
         own = keyed.copy()
         own.update(xxh3_128_digest(body))
-        return int.from_bytes(own.digest(), "big", signed=True) or 1
+        return number_of(own.digest())[0] or 1
 
     return hashed
 

@@ -74,7 +74,7 @@ def _move(connection: sqlite3.Connection, rows: list[Row]) -> None:
         hour, sums = record.started_ns // HOUR_NS << GROUP_BITS, rollup_sums(record)
         for key, change in ((hour | old, [-value for value in sums]), (hour | new, sums)):
             known = hours.get(key)
-            hours[key] = change if known is None else add_sums(known, change)
+            hours[key] = change if known is None else add_sums((known, change))
     if not moved:
         return
     connection.executemany("UPDATE records SET group_id = ? WHERE id = ?", moved)

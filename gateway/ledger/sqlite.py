@@ -107,7 +107,8 @@ class SqliteLedger:
         if len(self._queue) >= self._bound:
             raise LedgerFull("too many calls wait for the ledger's disk")
         self.open_count += 1
-        self._put((OPEN, _encode(entry), entry.request_id, done))
+        # Python's sqlite3 binds bytes as if they might be of any class
+        self._put((OPEN, bytearray(_encode(entry)), entry.request_id, done))
 
     def settle(self, record: Record, done: Done | None = None) -> None:
         if record.opened:

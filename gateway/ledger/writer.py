@@ -19,6 +19,8 @@ from gateway.ledger.rows import (
     GROUP_MASK,
     HOUR_NS,
     KIND_COLUMNS,
+    NULL,
+    NULLABLE,
     RECORD_COLUMNS,
     SUMS,
     Group,
@@ -43,7 +45,7 @@ _QUOTAS = tuple(KIND_COLUMNS).index("quotas")
 
 
 def _insert(table: str, columns: Sequence[str], rows: int, more: str = "") -> str:
-    row = f"({','.join('?' * len(columns))})"
+    row = f"({','.join(f'nullif(?,{NULL})' if name in NULLABLE else '?' for name in columns)})"
     return f"INSERT INTO {table} ({','.join(columns)}) VALUES {','.join([row] * rows)}{more}"  # noqa: S608 - our names
 
 
@@ -157,8 +159,9 @@ class Writer:
 
     def _write_records(self, connection: sqlite3.Connection, records: Sequence[Record]) -> None:
         values: list[Any] = []
-        hours: dict[int, list[int]] = {}
+        found: dict[int, list[list[int]]] = {}
         groups, kinds = self._groups, self._kinds
+        began, hour = -HOUR_NS, 0
         for record in records:
             if record.claim:
                 record = claimed(connection, record)
@@ -167,10 +170,16 @@ class Writer:
             kind = kind_of(record)
             kind_id = kinds.get(kind) or self._new_kind(connection, kind, record)
             values += record_row(record, group_id, kind_id)
-            key = record.started_ns // HOUR_NS << GROUP_BITS | group_id
-            sums = common_sums(record)
-            known = hours.get(key)
-            hours[key] = sums if known is None else add_sums(known, sums)
+            if not began <= record.started_ns < began + HOUR_NS:
+                began = record.started_ns // HOUR_NS * HOUR_NS
+                hour = began // HOUR_NS << GROUP_BITS
+            key = hour | group_id
+            known = found.get(key)
+            if known is None:
+                found[key] = [common_sums(record)]
+            else:
+                known.append(common_sums(record))
+        hours = {key: add_sums(sums) for key, sums in found.items()}
         execute_many(connection, _RECORDS, values, len(RECORD_COLUMNS))
         add_up(connection, "hours", hours)
         if self._days_until is None or not self._alone:
@@ -227,7 +236,7 @@ def days_of(hours: dict[int, list[int]], days_until: int) -> dict[int, list[int]
         if day < days_until:
             number = day << GROUP_BITS | key & GROUP_MASK
             known = days.get(number)
-            days[number] = sums if known is None else add_sums(known, sums)
+            days[number] = sums if known is None else add_sums((known, sums))
     return days
 
 

@@ -7,15 +7,14 @@ time. Money stays in integer nanodollars until then.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
 
-from msgspec.structs import astuple
 from prometheus_client.metrics_core import Metric
 
 from gateway.ledger.record import COMPLETED, REJECTED, Record
 from gateway.metrics import families as names
 from gateway.metrics.histogram import Histogram
 from gateway.metrics.lines import SLICE_SAMPLES, Observed, Rows, as_metric, cut, cut_observed
-from gateway.wire.usage import Usage
 from pricing.money import NANO
 
 OTHER = "other"
@@ -34,20 +33,19 @@ TOKEN_TYPES = (
     ("image_output", "output_image_tokens"),
 )
 """Metric label and ``Usage`` field. ``input`` and ``output`` are totals; the other types are parts of them."""
-_PLACES = tuple((name, Usage.__struct_fields__.index(field)) for name, field in TOKEN_TYPES)
+_tokens_of = attrgetter(*(field for _, field in TOKEN_TYPES))
 
 
 class Spend:
     """Counters of one (team, workflow, provider, model)."""
 
-    __slots__ = ("completed", "cost_nanousd", "outcomes", "speed", "units")
+    __slots__ = ("completed", "cost_nanousd", "outcomes", "speed", "tokens")
 
     def __init__(self) -> None:
         self.completed = 0
         self.outcomes: dict[str, int] = {}
         """All others."""
-        self.units = [0] * len(Usage.__struct_fields__)
-        """What was used, field by field."""
+        self.tokens = [0] * len(TOKEN_TYPES)
         self.cost_nanousd = 0
         self.speed: Speed | None = None
         """That of its provider and model, so that a call costs one look-up."""
@@ -58,7 +56,7 @@ class Spend:
 
     def used(self) -> list[tuple[str, int]]:
         """Types of tokens, and how many of them were used."""
-        return [(name, self.units[place]) for name, place in _PLACES if self.units[place]]
+        return [(name, count) for (name, _), count in zip(TOKEN_TYPES, self.tokens, strict=True) if count]
 
 
 class Speed:
@@ -213,11 +211,11 @@ class Metrics:
             if outcome == REJECTED:
                 return
         spend.cost_nanousd += record.cost_nanousd
-        units, used = spend.units, astuple(record.usage)
+        tokens, used = spend.tokens, _tokens_of(record.usage)
         place = 0
         for count in used:
             if count:
-                units[place] += count
+                tokens[place] += count
             place += 1
 
     def _spend_of(self, team: str, workflow: str, provider: str, model: str) -> Spend:

@@ -2,10 +2,10 @@
 cimport cython
 
 cdef class Histogram:
-    cdef public object bounds
+    cdef public tuple bounds
     cdef public list counts
     cdef public double total
     cdef public dict examples
 
-    @cython.locals(bucket=cython.Py_ssize_t)
+    @cython.locals(bucket=cython.Py_ssize_t, bound=double)
     cpdef object observe(self, double value)

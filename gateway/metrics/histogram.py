@@ -16,14 +16,19 @@ class Histogram:
     __slots__ = ("bounds", "counts", "examples", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
+        self.bounds = tuple(bounds)
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
         self.examples: dict[int, tuple[str, float, float]] = {}
         """The newest traced observation of a bucket: trace id, value, seconds since the epoch."""
 
     def observe(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
+        bucket = 0
+        for bound in self.bounds:
+            if value <= bound:
+                break
+            bucket += 1
+        self.counts[bucket] += 1
         self.total += value
 
     def observe_traced(self, value: float, trace_id: str, at: float) -> None:

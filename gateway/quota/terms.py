@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import final
 
 import msgspec
 
@@ -43,6 +44,7 @@ class Reservation:
         self.growing = False
 
 
+@final
 class Shortage(msgspec.Struct, frozen=True, kw_only=True):
     """A quota that has no room for a call."""
 

@@ -8,7 +8,6 @@ from gateway.ports import Exchange, Header
 from gateway.server.client_ends import Ends
 from gateway.server.incoming import REASONS, Incoming, answer_head, fields
 
-_LINE_END = b"\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 JOIN_BYTES = 65_536
 """Head and body up to this size leave in one piece."""
@@ -117,10 +116,9 @@ class Answers(Ends):
             out = answer_head(incoming, status, reason, headers, len(body), self._plane.draining)
         if len(body) <= JOIN_BYTES:
             out.append(body)
-            transport.write(_LINE_END.join(out))
+            transport.write(b"".join(out))
         else:
-            out.append(b"")
-            transport.writelines((_LINE_END.join(out), body))
+            transport.writelines((b"".join(out), body))
         self._answered(incoming)
 
     def start(self, status: int, reason: bytes, headers: Sequence[Header], length: int | None) -> None:
@@ -129,8 +127,7 @@ class Answers(Ends):
             return
         incoming.began = True
         out = answer_head(incoming, status, reason, headers, length, self._plane.draining)
-        out.append(b"")
-        transport.write(_LINE_END.join(out))
+        transport.write(b"".join(out))
 
     def write(self, data: bytes) -> None:
         incoming, transport = self._current, self._transport

@@ -5,8 +5,8 @@ connection share, its deadlines, and every way to close it.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
+from math import inf
 
 from gateway.ports import Exchange
 from gateway.server.heads import KnownHead
@@ -55,7 +55,7 @@ class Ends:
         self._dropped = 0
         """Bytes that belong to no request: behind the last one, or empty lines before the next."""
         self.closed = False
-        self.deadline = math.inf
+        self.deadline = inf
         self.peer = ""
         self.known: KnownHead | None = None
         """The head of the newest request that came whole."""
@@ -76,7 +76,7 @@ class Ends:
         plane, limits = self._plane, self._plane.limits
         incoming, current = self._incoming, self._current
         if current is not None and (incoming is not current or current.complete or self._stopped):
-            self.deadline = math.inf
+            self.deadline = inf
         elif incoming is None:
             # a client that was not told to close may send its next request now: it is answered, and told then
             self.deadline = plane.now() + (IDLE_GRACE_SECONDS if plane.draining else limits.idle_seconds)
@@ -92,7 +92,7 @@ class Ends:
 
     def expire(self) -> None:
         """The deadline passed: a slow head or body, an idle connection, a client that takes nothing."""
-        self.deadline = math.inf
+        self.deadline = inf
         transport = self._transport
         if transport is None:
             return

@@ -11,7 +11,7 @@ whoever hangs up during a long answer can't be told from one who does.
 from __future__ import annotations
 
 import asyncio
-import math
+from math import inf
 from typing import cast
 
 import httptools
@@ -148,7 +148,7 @@ class ClientConnection(Answers):
         incoming.head = head
         incoming.keep_alive = known.keep_alive
         incoming.seen_head = incoming.complete = True
-        self.deadline = math.inf
+        self.deadline = inf
         exchange = self._open(incoming)
         if exchange is not None and exchange.wants_body:
             exchange.request_body(body)
@@ -313,7 +313,7 @@ class ClientConnection(Answers):
         incoming.complete = True
         if incoming is self._current:
             if not self._write_paused:
-                self.deadline = math.inf
+                self.deadline = inf
             if self._exchange is not None and not incoming.discard:
                 body, incoming.parts = incoming.body(), []
                 self._exchange.request_body(body)
@@ -346,6 +346,6 @@ class ClientConnection(Answers):
                 self.data_received(rest)
             return
         self._raw = True
-        self.deadline = math.inf
+        self.deadline = inf
         if rest and self._exchange is not None:
             self._exchange.client_data(rest)

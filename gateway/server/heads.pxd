@@ -5,6 +5,7 @@ cdef class KnownHead:
     cdef public bytes before, after
     cdef public object head
     cdef public bint keep_alive
+    cdef public Py_ssize_t stop
 
     @cython.locals(before=bytes, after=bytes, digits=bytes, start=Py_ssize_t, stop=Py_ssize_t, body_at=Py_ssize_t)
     cpdef bytes body_of(self, bytes data)

@@ -20,23 +20,27 @@ _MAX_DIGITS = 9
 class KnownHead:
     """A head that was parsed and found in order."""
 
-    __slots__ = ("after", "before", "head", "keep_alive")
+    __slots__ = ("after", "before", "head", "keep_alive", "stop")
 
     def __init__(self, before: bytes, after: bytes, head: RequestHead, keep_alive: bool) -> None:
         self.before = before
         self.after = after
         self.head = head
         self.keep_alive = keep_alive
+        self.stop = 0
+        """Where the body's length ended the last time: most often it has as many digits."""
 
     def body_of(self, data: bytes) -> bytes | None:
         """The body of ``data`` where that is one whole request with this head."""
         before, after = self.before, self.after
         if not data.startswith(before):
             return None
-        start = len(before)
-        stop = data.find(b"\r", start, start + _MAX_DIGITS + 1)
-        if stop <= start or not data.startswith(after, stop):
-            return None
+        start, stop = len(before), self.stop
+        if not stop or not data.startswith(after, stop):
+            stop = data.find(b"\r", start, start + _MAX_DIGITS + 1)
+            if stop <= start or not data.startswith(after, stop):
+                return None
+            self.stop = stop
         digits = data[start:stop]
         body_at = stop + len(after)
         if not digits.isdigit() or digits[0] == 48 or len(data) - body_at != int(digits):

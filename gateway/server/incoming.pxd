@@ -10,7 +10,7 @@ cdef class Incoming:
 
     cpdef bytes body(self)
 
-@cython.locals(out=list, bodiless=cython.bint)
+@cython.locals(out=list, header=tuple, bodiless=cython.bint)
 cpdef list answer_head(
     Incoming incoming, Py_ssize_t status, bytes reason, object headers, object length, bint draining
 )

@@ -10,11 +10,11 @@ A connection that closed while idle is never used; a request is sent once, on on
 from __future__ import annotations
 
 import asyncio
-import math
 import select
 import ssl
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import cast
 
 from gateway.ports import Clock, Endpoint, Exchange, Failure, UpstreamPort
@@ -116,7 +116,7 @@ class EndpointPool:
         if idle_seconds <= 0 or len(self.idle) >= MAX_IDLE or now - connection.opened_at > LIFETIME_SECONDS:
             connection.drop()
             return
-        connection.asked_at = -math.inf
+        connection.asked_at = -inf
         connection.deadline = now + (idle_seconds if idle_seconds < IDLE_SECONDS else IDLE_SECONDS)
         self.idle.append(connection)
 

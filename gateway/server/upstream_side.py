@@ -7,8 +7,8 @@ HTTP parsing is llhttp's (through httptools), with no lenient flag. What is here
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, cast
 
 import httptools
@@ -74,13 +74,13 @@ class UpstreamConnection:
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self.descriptor = -1
-        self.asked_at = -math.inf
+        self.asked_at = -inf
         """When the kernel was asked whether anything lies here, since it is idle."""
         self.closed = False
-        self.deadline = math.inf
+        self.deadline = inf
         self._heard = False
         """Something came since the deadline was last looked at."""
-        self.idle_seconds = math.inf
+        self.idle_seconds = inf
         """How long the provider keeps an idle connection, where it says so."""
         self.opened_at = now()
         self._interims: list[tuple[int, list[Header]]] = []
@@ -134,7 +134,7 @@ class UpstreamConnection:
         if self._transport is not None and not self.closed:
             self._transport.pause_reading()
             self._heard = False
-            self.deadline = math.inf
+            self.deadline = inf
 
     def resume(self) -> None:
         if self._transport is not None and not self.closed and self._call is not None:
@@ -234,7 +234,7 @@ class UpstreamConnection:
             return
         self._raw = True
         self._heard = False
-        self.deadline = math.inf
+        self.deadline = inf
         to = call.to
         if to is not None:
             to.upstream_switched(self._status, self._reason, self._headers)
@@ -410,4 +410,4 @@ def _idle_seconds(value: bytes) -> float:
         name, _, seconds = part.strip().partition(b"=")
         if name.lower() == b"timeout" and seconds.isdigit() and len(seconds) < 9:
             return max(0.0, int(seconds) - 1.0)
-    return math.inf
+    return inf

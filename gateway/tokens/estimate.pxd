@@ -5,7 +5,8 @@ cdef class Ratio:
     cdef public double over, below
 
 cdef class Model:
-    cdef public object calls, input, output
+    cdef public object input, output
+    cdef public Py_ssize_t calls
     cdef public Ratio wire_in
     cdef public tuple wire_out
 
@@ -13,7 +14,7 @@ cdef class Estimator:
     cdef public object _vocabularies
     cdef public dict _models
 
-    @cython.locals(known=Model, ratio=Ratio)
+    @cython.locals(known=Model, ratio=Ratio, calls=cython.Py_ssize_t)
     cpdef bint observe(
         self, object provider, object model, object usage, double bytes_in, double bytes_out, bint stream
     ) except -1

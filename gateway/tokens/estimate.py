@@ -31,6 +31,8 @@ FACTORS = (0.1, 20.0)
 LAST_CALLS = 15
 FIRST_CALLS, THEN_EVERY, LATER_EVERY = 8, 128, 2048
 """The first calls of a model are learned from, then one of so many; of a model that is called all day, fewer."""
+RATIO_EVERY = 8
+"""Of a model that is called often, the bytes of one call in so many are looked at. Divides ``THEN_EVERY``."""
 MAX_TEXT_BYTES = 2 * 1024 * 1024
 TAUGHT_BYTES = 64 * 1024
 """Of a longer request nothing is learned: counting it takes too long for what it teaches."""
@@ -92,6 +94,9 @@ class Estimator:
             if len(self._models) >= MAX_MODELS:
                 del self._models[next(iter(self._models))]
             known = self._models[provider, model] = Model()
+        calls = known.calls = known.calls + 1
+        if calls > THEN_EVERY and calls % RATIO_EVERY:
+            return False
         tokens = usage.input_tokens_total
         if tokens >= LEAST_TOKENS:
             ratio = known.wire_in
@@ -102,7 +107,6 @@ class Estimator:
             ratio = known.wire_out[stream]
             ratio.over = ratio.over * KEPT + bytes_out
             ratio.below = ratio.below * KEPT + tokens
-        calls = known.calls = known.calls + 1
         if calls % THEN_EVERY:
             return calls <= FIRST_CALLS
         return calls < LATER_EVERY or calls % LATER_EVERY == 0

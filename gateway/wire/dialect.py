@@ -7,7 +7,7 @@ provider, so it holds no state of a call; that lives in the ``Meter`` it makes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, final
 
 import msgspec
 
@@ -26,6 +26,7 @@ class Auth(msgspec.Struct, frozen=True):
     prefix: bytes = b"Bearer "
 
 
+@final
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why the gateway itself answers instead of the provider."""
 

@@ -185,6 +185,8 @@ def _modality(item: dict[str, Any]) -> str:
 class GoogleOpenAI(OpenAIShape):
     """Google's OpenAI-compatible paths. Thoughts are in ``total_tokens`` alone, beside prompt and completion."""
 
+    __slots__ = ()
+
     def take_usage(self, usage: dict[str, Any], document: dict[str, Any], into: Usage, reading: Reading) -> bool:
         seen = openai_usage(usage, into)
         prompt, said = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))

@@ -75,7 +75,7 @@ class Fields(list[Header]):
     __slots__ = ("named", "onward")
 
     def __init__(self, headers: Sequence[Header]) -> None:
-        list.__init__(self, headers)
+        self.extend(headers)
         named: dict[bytes, bytes] = {}
         onward = _take(headers, named)
         if b"connection" in named:

@@ -8,6 +8,7 @@ cdef class Base:
     cdef public list _sample
     cdef public Py_ssize_t _sample_room, _decoded, _frames
 
+    cpdef _begin(self, reader, headers)
     cpdef feed(self, data)
     cpdef _count(self, data)
     cpdef _keep(self, data)

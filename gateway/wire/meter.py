@@ -50,6 +50,9 @@ class Base:
     """Decoding, sample and counts: what all meters share."""
 
     def __init__(self, reader: Reader, headers: Sequence[Header]) -> None:
+        self._begin(reader, headers)
+
+    def _begin(self, reader: Reader, headers: Sequence[Header]) -> None:
         self.undo_encoding = False
         self.rewrites = False
         self._reader = reader
@@ -114,7 +117,7 @@ class JsonMeter(Base):
     """One JSON document: the reader sees it once, at its end."""
 
     def __init__(self, reader: Reader, headers: Sequence[Header], keys: Sequence[str]) -> None:
-        super().__init__(reader, headers)
+        self._begin(reader, headers)
         self._body = JsonBody(keys)
 
     def _take(self, data: bytes) -> None:

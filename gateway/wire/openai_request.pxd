@@ -1,12 +1,17 @@
 # What reads each request calls itself without a look-up.
 cimport cython
 
+cdef class Extent:
+    cdef public bint open
+    cdef public Py_ssize_t overhead, images
+
 cpdef read_body(body)
+@cython.locals(found=Extent)
 cpdef extent(fields)
 cpdef bint _absent(raw)
-cpdef _items_in(raw, found)
+cpdef _items_in(raw, Extent found)
 @cython.locals(items=list)
-cpdef _items_of(items, found)
-cpdef _parts_in(raw, found)
+cpdef _items_of(items, Extent found)
+cpdef _parts_in(raw, Extent found)
 cpdef prompts(fields)
 cpdef choices(str api, fields)

@@ -123,12 +123,15 @@ def read_body(body: bytes) -> Body | str:
     return fields
 
 
-class Extent(msgspec.Struct):
+class Extent:
     """What bounds the input: whether it is all text of the body, and what is added around it."""
 
-    open: bool = False
-    overhead: int = OVERHEAD_TOKENS
-    images: int = 0
+    __slots__ = ("images", "open", "overhead")
+
+    def __init__(self) -> None:
+        self.open = False
+        self.overhead = OVERHEAD_TOKENS
+        self.images = 0
 
 
 def extent(fields: Body) -> Extent:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar, TypedDict, cast
+from typing import Any, ClassVar, TypedDict
 
 import msgspec
 
@@ -151,6 +151,8 @@ class OpenAIReader:
 
 class OpenAIShape:
     """A dialect in OpenAI's shape. Subclasses change the class attributes, or a method where a provider differs."""
+
+    __slots__ = ("_body_keys", "_decode_partial", "_operations")
 
     kind: ClassVar[str] = ""
     price_as: ClassVar[str] = ""
@@ -329,13 +331,14 @@ class OpenAIShape:
         inner = TypedDict("inner", dict.fromkeys(keys, Any), total=False)  # type: ignore[misc]
         members = {**dict.fromkeys(("type", *keys), Any), "response": inner | None}
         outer = TypedDict("outer", members, total=False)  # type: ignore[misc]
-        self._decode_partial = msgspec.json.Decoder(outer).decode
+        self._decode_partial: Callable[[bytes], Any] = msgspec.json.Decoder(outer).decode
         self._body_keys = (*keys, "tools")
         self._operations: dict[tuple[bytes, bytes], str] = {}
 
     def partial(self, data: bytes) -> dict[str, Any]:
         """The members of an answer that matter. Raises ``ValueError`` where they are of another form."""
-        return cast("dict[str, Any]", self._decode_partial(data))
+        decoded: dict[str, Any] = self._decode_partial(data)
+        return decoded
 
     def usage_of(self, document: dict[str, Any]) -> Any:
         """Where a document holds its usage."""

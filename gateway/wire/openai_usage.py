@@ -78,15 +78,10 @@ def _take(details: Mapping[str, Any], fields: Mapping[str, str], into: Usage) ->
                 into.cache_read_audio_tokens = cached
 
 
-def first_count(table: Mapping[str, Any], *names: str) -> int | None:
+def first_count(table: Mapping[str, Any], name: str, other: str) -> int | None:
     """The first of these members that is a count."""
-    for name in names:
-        value = table.get(name)
-        if value is not None:
-            number = count(value)
-            if number is not None:
-                return number
-    return None
+    number = count(table.get(name))
+    return number if number is not None else count(table.get(other))
 
 
 def milliseconds(seconds: object) -> int | None:

@@ -50,35 +50,53 @@ class Beside(msgspec.Struct, frozen=True):
     usage: Usage
 
 
-class Reading(msgspec.Struct, kw_only=True):
+class Reading:
     """What a response said about itself once it ended (or so far: a checkpoint)."""
 
-    usage: Usage | None = None
-    """None: nothing was reported."""
-    source: str = "none"
-    """``response``, ``headers`` or ``none``."""
-    model: str = ""
-    """The model that the response names; empty where it names none."""
-    service_tier: str = ""
-    """The tier that the response confirms (``flex``, ``priority``, ``batch``…)."""
-    reported_cost_nanousd: int | None = None
-    """What the provider itself says the call cost (OpenRouter)."""
-    complete: bool = False
-    """The provider's own terminal event or the end of a whole JSON body was seen."""
-    partial: bool = False
-    """The report that ends a stream is missing: what was reported is less than what was used."""
-    failed: bool = False
-    """An error object came inside a successful status."""
-    region: str = ""
-    """Where it was served (Anthropic's ``inference_geo``), when the response says so."""
-    beside: tuple[Beside, ...] = ()
-    """What other models used for this answer: not in ``usage``."""
-    claim: str = ""
-    """The provider's id of what was used, where it is reported more than once (a response in the background, the
-    results of a batch); empty: it is reported once."""
-    sample: bytes = b""
-    """The first decoded bytes of an answer that reported no usage: material for an estimate."""
-    decoded_bytes: int = 0
-    """All decoded response bytes, so that an estimate can be scaled from the sample."""
-    frames: int = 0
-    """Frames seen in a stream."""
+    __slots__ = (
+        "beside", "claim", "complete", "decoded_bytes", "failed", "frames", "model", "partial", "region",
+        "reported_cost_nanousd", "sample", "service_tier", "source", "usage",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        usage: Usage | None = None,
+        source: str = "none",
+        model: str = "",
+        service_tier: str = "",
+        region: str = "",
+        complete: bool = False,
+        claim: str = "",
+        sample: bytes = b"",
+        decoded_bytes: int = 0,
+    ) -> None:
+        self.usage = usage
+        """None: nothing was reported."""
+        self.source = source
+        """``response``, ``headers`` or ``none``."""
+        self.model = model
+        """The model that the response names; empty where it names none."""
+        self.service_tier = service_tier
+        """The tier that the response confirms (``flex``, ``priority``, ``batch``…)."""
+        self.reported_cost_nanousd: int | None = None
+        """What the provider itself says the call cost (OpenRouter)."""
+        self.complete = complete
+        """The provider's own terminal event or the end of a whole JSON body was seen."""
+        self.partial = False
+        """The report that ends a stream is missing: what was reported is less than what was used."""
+        self.failed = False
+        """An error object came inside a successful status."""
+        self.region = region
+        """Where it was served (Anthropic's ``inference_geo``), when the response says so."""
+        self.beside: tuple[Beside, ...] = ()
+        """What other models used for this answer: not in ``usage``."""
+        self.claim = claim
+        """The provider's id of what was used, where it is reported more than once (a response in the background, the
+        results of a batch); empty: it is reported once."""
+        self.sample = sample
+        """The first decoded bytes of an answer that reported no usage: material for an estimate."""
+        self.decoded_bytes = decoded_bytes
+        """All decoded response bytes, so that an estimate can be scaled from the sample."""
+        self.frames = 0
+        """Frames seen in a stream."""

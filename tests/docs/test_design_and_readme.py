@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.gateway import Gateway
 
-from gateway.call_state import TRANSITIONS
+from gateway.call_state import STATES, TRANSITIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -19,7 +19,7 @@ README = (ROOT / "README.md").read_text()
 def test_the_states_in_the_design_are_those_of_the_exchange() -> None:
     text = (ROOT / "docs" / "design.md").read_text()
     shown = text.split("<!-- states -->")[1].split("<!-- end -->")[0]
-    lines = [f"{state.name:10} -> {', '.join(to.name for to in moves)}" for state, moves in TRANSITIONS.items()]
+    lines = [f"{STATES[state]:10} -> {', '.join(STATES[to] for to in moves)}" for state, moves in TRANSITIONS.items()]
     assert shown.strip() == "```\n" + "\n".join(lines) + "\n```"
 
 

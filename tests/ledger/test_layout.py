@@ -213,5 +213,5 @@ def test_short_sums_are_the_whole_ones_without_their_zeros(one: int, other: int,
     if rare == 2:
         second.usage.reasoning_tokens = 5
     whole = [a + b for a, b in zip(rollup_sums(first), rollup_sums(second), strict=True)]
-    short = add_sums(common_sums(first), common_sums(second))
+    short = add_sums((common_sums(first), common_sums(second)))
     assert short + [0] * (len(SUMS) - len(short)) == whole

@@ -77,6 +77,8 @@ def _added(known: tuple[Beside, ...], more: tuple[Beside, ...]) -> tuple[Beside,
 class AnthropicOpenAI(OpenAIShape):
     """The OpenAI-compatible path. Its ``prompt_tokens`` are all input."""
 
+    __slots__ = ()
+
     kind = "anthropic"
     price_as = "anthropic"
     operations: ClassVar[dict[str, str]] = {"/chat/completions": "chat"}
@@ -86,6 +88,8 @@ OPENAI = AnthropicOpenAI()
 
 
 class Anthropic:
+    __slots__ = ()
+
     kind: ClassVar[str] = "anthropic"
     price_as: ClassVar[str] = "anthropic"
     base_url: ClassVar[str] = "https://api.anthropic.com"

@@ -19,6 +19,8 @@ _FIRST_WITH_OPTIONS = b"2024-09-01"
 
 
 class Azure(OpenAIShape):
+    __slots__ = ()
+
     kind = "azure"
     price_as = "azure"
     auth = Auth(b"api-key", b"")

@@ -54,6 +54,8 @@ _BLOCK_INDEX = re.compile(rb'"contentBlockIndex":\s*(\d{1,6})')
 class BedrockOpenAI(OpenAIShape):
     """The OpenAI-compatible paths, and Anthropic's messages below ``/anthropic``."""
 
+    __slots__ = ()
+
     kind = "bedrock"
     price_as = "bedrock"
 
@@ -234,6 +236,8 @@ class EventStreamMeter(Base):
 
 
 class Bedrock:
+    __slots__ = ()
+
     kind: ClassVar[str] = "bedrock"
     price_as: ClassVar[str] = "bedrock"
     base_url: ClassVar[str] = ""

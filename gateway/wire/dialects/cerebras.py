@@ -4,6 +4,8 @@ from gateway.wire.openai_shape import OpenAIShape
 
 
 class Cerebras(OpenAIShape):
+    __slots__ = ()
+
     kind = "cerebras"
     price_as = "cerebras"
     base_url = "https://api.cerebras.ai"

@@ -57,6 +57,8 @@ _BODY: msgspec.json.Decoder[CohereBody] = msgspec.json.Decoder(CohereBody)
 class CohereOpenAI(OpenAIShape):
     """The compatibility API below ``/compatibility/v1``."""
 
+    __slots__ = ()
+
     kind = "cohere"
     price_as = "cohere"
 
@@ -116,6 +118,8 @@ class CohereReader:
 
 
 class Cohere:
+    __slots__ = ()
+
     kind: ClassVar[str] = "cohere"
     price_as: ClassVar[str] = "cohere"
     base_url: ClassVar[str] = "https://api.cohere.com"

@@ -4,6 +4,8 @@ from gateway.wire.openai_shape import OpenAIShape
 
 
 class Crusoe(OpenAIShape):
+    __slots__ = ()
+
     kind = "crusoe"
     price_as = "crusoe"
     base_url = "https://api.inference.crusoecloud.com"

@@ -13,6 +13,8 @@ from gateway.wire.usage import Reading, Usage
 
 
 class DeepSeek(OpenAIShape):
+    __slots__ = ()
+
     kind = "deepseek"
     price_as = "deepseek"
     base_url = "https://api.deepseek.com"

@@ -4,6 +4,8 @@ from gateway.wire.openai_shape import OpenAIShape
 
 
 class Fireworks(OpenAIShape):
+    __slots__ = ()
+
     kind = "fireworks"
     price_as = "fireworks"
     base_url = "https://api.fireworks.ai"

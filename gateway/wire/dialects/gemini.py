@@ -17,6 +17,8 @@ from gateway.wire.paths import plain_path
 class GeminiOpenAI(gemini_shape.GoogleOpenAI):
     """The OpenAI-compatible API below ``/v1beta/openai``."""
 
+    __slots__ = ()
+
     kind = "gemini"
     price_as = "gemini"
 
@@ -26,6 +28,8 @@ OPENAI_APIS = frozenset(OPENAI.operations.values()) - {"count_tokens"}
 
 
 class Gemini:
+    __slots__ = ()
+
     kind: ClassVar[str] = "gemini"
     price_as: ClassVar[str] = "gemini"
     base_url: ClassVar[str] = "https://generativelanguage.googleapis.com"

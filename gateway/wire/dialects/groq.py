@@ -14,6 +14,8 @@ from gateway.wire.openai_shape import OpenAIShape
 
 
 class Groq(OpenAIShape):
+    __slots__ = ()
+
     kind = "groq"
     price_as = "groq"
     base_url = "https://api.groq.com"

@@ -16,6 +16,8 @@ UNASKED = frozenset(("together", "novita", "groq", "fireworks-ai"))
 
 
 class HuggingFace(OpenAIShape):
+    __slots__ = ()
+
     kind = "huggingface"
     price_as = "huggingface"
     base_url = "https://router.huggingface.co"

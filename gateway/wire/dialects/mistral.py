@@ -20,6 +20,8 @@ _CONTINUED = re.compile(r"/conversations/[^/]+(/restart)?$")
 
 
 class Mistral(OpenAIShape):
+    __slots__ = ()
+
     kind = "mistral"
     price_as = "mistral"
     base_url = "https://api.mistral.ai"

@@ -40,6 +40,8 @@ _BODY: msgspec.json.Decoder[OllamaBody] = msgspec.json.Decoder(OllamaBody)
 
 
 class OllamaOpenAI(OpenAIShape):
+    __slots__ = ()
+
     kind = "ollama"
     price_as = "ollama"
 
@@ -85,6 +87,8 @@ class OllamaReader:
 
 
 class Ollama:
+    __slots__ = ()
+
     kind: ClassVar[str] = "ollama"
     price_as: ClassVar[str] = "ollama"
     base_url: ClassVar[str] = "http://localhost:11434"

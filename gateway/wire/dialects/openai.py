@@ -4,6 +4,8 @@ from gateway.wire.openai_shape import OpenAIShape
 
 
 class OpenAI(OpenAIShape):
+    __slots__ = ()
+
     kind = "openai"
     price_as = "openai"
     base_url = "https://api.openai.com"

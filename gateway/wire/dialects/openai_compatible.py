@@ -21,6 +21,8 @@ def strip_completion(block: bytes) -> bytes:
 
 
 class OpenAICompatible(OpenAIShape):
+    __slots__ = ()
+
     kind = "openai-compatible"
     price_as = "openai-compatible"
     base_url = ""

@@ -14,6 +14,8 @@ from gateway.wire.usage import Reading, Usage
 
 
 class OpenRouter(OpenAIShape):
+    __slots__ = ()
+
     kind = "openrouter"
     price_as = "openrouter"
     base_url = "https://openrouter.ai"

@@ -27,6 +27,8 @@ DEEP_SEARCHES = 100
 
 
 class Perplexity(OpenAIShape):
+    __slots__ = ()
+
     kind = "perplexity"
     price_as = "perplexity"
     base_url = "https://api.perplexity.ai"

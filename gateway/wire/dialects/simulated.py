@@ -14,6 +14,8 @@ from gateway.wire.paths import plain_path
 
 
 class Simulated:
+    __slots__ = ()
+
     kind: ClassVar[str] = "simulated"
     price_as: ClassVar[str] = "simulated"
     base_url: ClassVar[str] = ""

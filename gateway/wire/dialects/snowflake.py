@@ -4,6 +4,8 @@ from gateway.wire.openai_shape import OpenAIShape
 
 
 class Snowflake(OpenAIShape):
+    __slots__ = ()
+
     kind = "snowflake"
     price_as = "snowflake"
     base_url = ""

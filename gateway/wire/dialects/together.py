@@ -7,6 +7,8 @@ from gateway.wire.openai_shape import OpenAIShape
 
 
 class Together(OpenAIShape):
+    __slots__ = ()
+
     kind = "together"
     price_as = "together"
     base_url = "https://api.together.xyz"

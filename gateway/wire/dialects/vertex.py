@@ -22,6 +22,8 @@ _RAW = re.compile(r"/publishers/([^/]+)/models/([^/:]+):(rawPredict|streamRawPre
 class VertexOpenAI(gemini_shape.GoogleOpenAI):
     """``endpoints/openapi`` and the partners that speak OpenAI's shape."""
 
+    __slots__ = ()
+
     kind = "vertex"
     price_as = "vertex"
 
@@ -31,6 +33,8 @@ OPENAI_APIS = frozenset(OPENAI.operations.values()) - {"count_tokens", "messages
 
 
 class Vertex:
+    __slots__ = ()
+
     kind: ClassVar[str] = "vertex"
     price_as: ClassVar[str] = "vertex"
     base_url: ClassVar[str] = ""

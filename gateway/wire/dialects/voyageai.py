@@ -10,6 +10,8 @@ from gateway.wire.openai_shape import OpenAIShape, retry_headers
 
 
 class VoyageAI(OpenAIShape):
+    __slots__ = ()
+
     kind = "voyageai"
     price_as = "voyageai"
     base_url = "https://api.voyageai.com"

@@ -10,6 +10,8 @@ from gateway.wire.usage import Reading, Usage
 
 
 class Writer(OpenAIShape):
+    __slots__ = ()
+
     kind = "writer"
     price_as = "writer"
     base_url = "https://api.writer.com"

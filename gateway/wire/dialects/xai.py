@@ -22,6 +22,8 @@ SOURCES = 50
 
 
 class XAI(OpenAIShape):
+    __slots__ = ()
+
     kind = "xai"
     price_as = "xai"
     base_url = "https://api.x.ai"

@@ -4,6 +4,8 @@ from gateway.wire.openai_shape import OpenAIShape
 
 
 class Zai(OpenAIShape):
+    __slots__ = ()
+
     kind = "zai"
     price_as = "zai"
     base_url = "https://api.z.ai"
