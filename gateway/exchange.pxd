@@ -12,4 +12,3 @@ cdef class Exchange(Settling):
 
     cpdef _ready(self)
     cpdef _open(self)
-    cpdef _first_byte(self)

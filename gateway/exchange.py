@@ -222,8 +222,9 @@ class Exchange(Settling):
     def upstream_data(self, data: bytes) -> None:
         meter = self._meter
         assert meter is not None
+        now = self._parts.clock.monotonic()
         if not self._seen_bytes:
-            self._first_byte()
+            self._ttft_us = int((now - self._received_at) * 1e6)
         self._seen_bytes += len(data)
         out = meter.feed(data)
         if self._extension is not None:
@@ -232,7 +233,7 @@ class Exchange(Settling):
             self._forward(out, meter)
         if self._cut_by:
             self._cut(meter)
-        elif self._parts.clock.monotonic() >= self._checkpoint_at:
+        elif now >= self._checkpoint_at:
             self._checkpoint(meter)
         elif self._gone and self._seen_bytes > self._parts.on_disconnect.max_bytes:
             self._cancel()
@@ -263,9 +264,6 @@ class Exchange(Settling):
         timeout = failure.endswith("_timeout")
         outcome = UPSTREAM_TIMEOUT if timeout else UPSTREAM_ERROR
         self._settle(CLIENT_DISCONNECTED if self._gone else outcome)
-
-    def _first_byte(self) -> None:
-        self._ttft_us = int((self._parts.clock.monotonic() - self._received_at) * 1e6)
 
     def _extended(self, extension: Extension | Heard, data: bytes, meter: Meter) -> bytes:
         """Hold more for what the answer says; where there is no room it ends."""

@@ -19,7 +19,7 @@ RECOVERED = "recovered"
 OUTCOMES = (COMPLETED, CLIENT_DISCONNECTED, UPSTREAM_ERROR, UPSTREAM_TIMEOUT, REJECTED, RECOVERED)
 
 
-class OpenEntry(msgspec.Struct, array_like=True):
+class OpenEntry(msgspec.Struct, array_like=True, gc=False):
     """Written before a call is sent: enough to settle it should nobody come back. Kept as an array: new fields go last,
     with a default."""
 
@@ -67,7 +67,7 @@ class Checkpoint(msgspec.Struct, kw_only=True):
     reserved_output_tokens: int = 0
 
 
-class Record(msgspec.Struct):
+class Record(msgspec.Struct, gc=False):
     """One call, for good."""
 
     request_id: str

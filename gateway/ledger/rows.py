@@ -24,7 +24,7 @@ from gateway.wire.usage import Usage
 from pricing.money import Line
 
 HOUR_NS = 3_600_000_000_000
-_encode = msgspec.json.encode
+_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.decode
 _USAGE: msgspec.json.Decoder[Usage] = msgspec.json.Decoder(Usage)
 _LINES: msgspec.json.Decoder[list[tuple[str, int, str, int]]] = msgspec.json.Decoder(list[tuple[str, int, str, int]])

@@ -42,7 +42,7 @@ UNFIT = (ValueError, TypeError, OverflowError, sqlite3.DataError)
 WAIT: tuple[list[Item], bool] = ([], False)
 """The job of waiting for our turn to write."""
 UNPREPARED = (OSError, sqlite3.Error, *UNFIT)
-_encode = msgspec.json.encode
+_encode = msgspec.json.Encoder().encode
 
 
 class SqliteLedger:

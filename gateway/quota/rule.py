@@ -18,7 +18,7 @@ UNITS = ("usd", "input_tokens", "output_tokens", "tokens", "requests", "concurre
 CONCURRENT = UNITS.index("concurrent")
 
 
-class Subject(msgspec.Struct, frozen=True):
+class Subject(msgspec.Struct, frozen=True, cache_hash=True):
     """What rules match on: who calls what."""
 
     team: str

@@ -13,7 +13,7 @@ from gateway.quota.rule import Rule, Subject
 Vector = tuple[int, int, int, int, int, int]
 
 
-class Amounts(msgspec.Struct, frozen=True):
+class Amounts(msgspec.Struct, frozen=True, gc=False):
     """What a call may use at most, or did use."""
 
     nanousd: int

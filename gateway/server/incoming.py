@@ -102,7 +102,9 @@ def answer_head(
     bodiless = status == 204 or status == 304 or head.method == b"HEAD"
     if length is not None:
         if status != 204:
-            out.append(b"Content-Length: %d\r\n" % length)
+            out.append(b"Content-Length: ")
+            out.append(str(length).encode())
+            out.append(_LINE_END)
         incoming.left = 0 if bodiless else length
     elif not bodiless:
         if head.version == b"1.0":

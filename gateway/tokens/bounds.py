@@ -26,7 +26,7 @@ class ModelLimits(Protocol):
     def max_output(self) -> int: ...
 
 
-class Bound(msgspec.Struct, frozen=True):
+class Bound(msgspec.Struct, frozen=True, gc=False):
     """The most that a call can use."""
 
     input_tokens: int

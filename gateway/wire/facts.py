@@ -9,7 +9,7 @@ SEARCHES = 30
 """Searches of one call that are held where neither the request nor the provider's documentation bounds them."""
 
 
-class Facts(msgspec.Struct):
+class Facts(msgspec.Struct, gc=False):
     """What one request asks for, as its dialect reads it."""
 
     api: str = "other"

@@ -61,9 +61,10 @@ def _take(headers: Sequence[Header], named: dict[bytes, bytes]) -> list[Header]:
         if known is None:
             known = _learn(name)
         lower, goes_on = known
-        if lower in named:
-            value = named[lower] + b", " + value
-        named[lower] = value
+        count = len(named)
+        first = named.setdefault(lower, value)
+        if len(named) == count:
+            named[lower] = first + b", " + value
         if goes_on:
             onward.append(header)
     return onward
@@ -109,7 +110,9 @@ def request_head_bytes(
 
 def body_length(method: bytes, length: int) -> bytes:
     """The end of a request's head: how long its body is, and the blank line."""
-    return b"Content-Length: %d\r\n\r\n" % length if length or method not in _BODILESS_METHODS else b"\r\n"
+    if not length and method in _BODILESS_METHODS:
+        return b"\r\n"
+    return f"Content-Length: {length}\r\n\r\n".encode()
 
 
 def request_fields(

@@ -42,7 +42,7 @@ def text(value: object, limit: int = 200) -> str:
     """A name, bounded, that every encoding and store takes; empty where it is not text."""
     if not isinstance(value, str):
         return ""
-    name = value[:limit]
+    name = value if len(value) <= limit else value[:limit]
     if not name.isascii():
         # half a surrogate pair is JSON, and no text
         name = name.encode("utf-8", "replace").decode()

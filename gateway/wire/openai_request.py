@@ -33,7 +33,7 @@ class Part(msgspec.Struct):
     type: str = ""
 
 
-class Item(msgspec.Struct):
+class Item(msgspec.Struct, gc=False):
     """A chat message or a Responses input item: only what says whether more than its text is input."""
 
     type: str = ""
@@ -49,7 +49,7 @@ class Tool(msgspec.Struct):
     model: Any = None
 
 
-class Body(msgspec.Struct):
+class Body(msgspec.Struct, gc=False):
     """The members of a request that matter; of any type, so that a wrong one is the provider's to refuse."""
 
     model: Any = None

@@ -204,7 +204,7 @@ class OpenAIShape:
         api = self._operations.get((method, target)) or self._operation(method, target)
         if api == "other":
             return (fetched(method, target) if self.keeps_answers else None) or Facts(api=api)
-        if content_type[:19].lower() == b"multipart/form-data":
+        if content_type != b"application/json" and content_type[:19].lower() == b"multipart/form-data":
             return self._read_form(api, content_type, body)
         if api == "messages":
             return anthropic_shape.read_message(api, "", body)

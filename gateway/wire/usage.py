@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Usage(msgspec.Struct, omit_defaults=True, kw_only=True):
+class Usage(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """Units by which providers bill one call. A part that is absent is 0."""
 
     input_tokens_total: int = 0
