@@ -46,7 +46,7 @@ format: $(VENV)/.test ## Put the code into the repository's style
 	$(BIN)/ruff check --quiet --fix .
 	$(BIN)/ruff format --quiet .
 
-bench: $(VENV)/.test ## Measure speed on this machine, some ten minutes (BENCH=--quick: two)
+bench: $(VENV)/.test ## Measure speed on this machine, a quarter of an hour (BENCH=--quick: three minutes)
 	$(BIN)/python bench/run.py --compile $(BENCH)
 
 compile: $(VENV)/.test ## A wheel with the hot modules compiled, in dist/ (needs a C compiler)

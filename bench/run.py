@@ -2,8 +2,8 @@
 
     python bench/run.py [--quick | --smoke] [--compile]
 
-Needs Linux. Provider and load have one core, what is measured has another. Without an option some ten minutes, with
-``--quick`` two; ``--smoke`` only tries whether it works. docs/performance.md says how to read the tables.
+Needs Linux. Provider and load have one core, what is measured has another. Without an option a quarter of an hour, with
+``--quick`` three; ``--smoke`` only tries whether it works. docs/performance.md says how to read the tables.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def measure(size: Size, folder: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure the gateway beside bare proxies.")
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--quick", dest="size", action="store_const", const=QUICK, help="two minutes")
+    kind.add_argument("--quick", dest="size", action="store_const", const=QUICK, help="three minutes")
     kind.add_argument("--smoke", dest="size", action="store_const", const=SMOKE, help="a few calls of each kind")
     parser.add_argument("--compile", action="store_true", help="first make the compiled build, where that is possible")
     options = parser.parse_args()

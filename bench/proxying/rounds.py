@@ -165,18 +165,23 @@ class Rounds:
         self.note("MiB after many calls", gateway, memory_mib(gateway.pid))
 
     def workers(self, name: str, source: Path, folder: Path, provider: int, cores: set[int]) -> None:
-        """Two workers with twice the calls in flight, on both cores, in turns with one; nothing where the version knows
-        none."""
+        """Two workers with twice the calls in flight, in turns with one: on the same two cores, which load and provider
+        share with them, and on a core of its own. Nothing where the version knows none."""
         if not contenders.knows_workers(source, folder):
             return
-        for workers in (1, 2):
-            (folder / str(workers)).mkdir()
+        for own in ("alone", "one", "two"):
+            (folder / own).mkdir()
         with (
-            contenders.gateway(name, source, folder / "1", provider, {min(cores)}) as one,
-            contenders.gateway(name, source, folder / "2", provider, cores, workers=2) as both,
+            contenders.gateway(name, source, folder / "alone", provider, {min(cores)}) as alone,
+            contenders.gateway(name, source, folder / "one", provider, cores) as one,
+            contenders.gateway(name, source, folder / "two", provider, cores, workers=2) as two,
         ):
             for _ in range(self.size.rounds):
-                for what, contender, in_flight in (("1 worker", one, 32), ("2 workers", both, 64)):
+                for what, contender, in_flight in (
+                    ("1 worker on a core", alone, 32),
+                    ("1 worker", one, 32),
+                    ("2 workers", two, 64),
+                ):
                     seen = self.load(contender, seconds=self.size.seconds, in_flight=in_flight)
                     self.note(f"CPU µs a call, {what}", contender, seen["cpu_us"])
                     self.note(f"calls/s, {what}", contender, seen["good"] / seen["seconds"])

@@ -69,6 +69,8 @@ def bounded(rounds: Rounds, builds: list[str], fsync: float) -> str:
     few, many = rounds.size.memory_calls
     title = f"memory after {many:,} calls ÷ after {few:,}"
     row(title, lambda name: rounds.own("MiB after many calls", "MiB after few calls", name), "1.05")
-    both, one = "CPU µs a call, 2 workers", "CPU µs a call, 1 worker"
-    row("CPU a call, 2 workers ÷ 1", lambda name: rounds.own(both, one, name), "1.15")
+    for one, where in (("1 worker", "the same cores"), ("1 worker on a core", "a core of its own")):
+        single = f"CPU µs a call, {one}"
+        title = f"CPU a call, 2 workers ÷ 1 on {where}"
+        row(title, lambda name, single=single: rounds.own("CPU µs a call, 2 workers", single, name), "1.15")
     return drawn(rows)
