@@ -146,6 +146,10 @@ async def test_kill_9_of_workers_and_of_all_under_load_loses_nothing(tmp_path: P
         for trial in range(trials):
 
             async def kill(everything: bool) -> None:
+                # a gateway one of whose workers can't start at all ends
+                await asyncio.to_thread(
+                    until, "all workers take calls", lambda: value(gateway, "spendgate_workers") == 2
+                )
                 await asyncio.sleep(storm.random.uniform(0.2, 0.8))
                 if everything:
                     gateway.kill()
