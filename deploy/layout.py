@@ -50,7 +50,8 @@ class Layout:
             return True
         known = self._known["modules"]
         changed = sum(known.get(name) != found for name, found in self._modules.items())
-        return changed > (0 if any_change else len(self._modules) // TOLERATED)
+        # where it went wrong the last time, what has changed may be why
+        return changed > (0 if any_change or not self._known["counted"] else len(self._modules) // TOLERATED)
 
     def take(self, build: Callable[[], None], built: Path) -> None:
         """Count anew. ``build`` makes the modules that count, in ``built``."""

@@ -161,6 +161,8 @@ def test_where_calls_go_wrong_one_line_says_so_and_it_is_not_tried_each_time(
     found.take(lambda: None, copy.parent / "counting")
     assert not found.taken
     assert not seen(copy).is_stale(any_change=True)
+    change(copy, 1)
+    assert seen(copy).is_stale(any_change=False)
     assert capsys.readouterr().err == ("compile: the code is not laid out by what calls do: the gateway is not ready\n")
 
 
