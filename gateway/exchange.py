@@ -272,7 +272,7 @@ class Exchange(Settling):
             short = extension.hold()
             if short is not None:
                 self._cut_by = short.name
-            elif extension.grew:
+            if extension.grew:
                 extension.grew = False
                 self._checkpoint(meter)
         return out

@@ -141,8 +141,12 @@ class Extension:
         need = self.made()
         if need <= held:
             return None
-        short = self._grow(min(need + STEP_TOKENS * choices, self._most) - held)
-        return self._grow(need - held) if short is not None else None
+        if self._grow(min(need + STEP_TOKENS * choices, self._most) - held) is None:
+            return None
+        short = self._grow(need - held)
+        if short is not None:
+            self._grow_into_what_is_left(need - held)
+        return short
 
     def made(self) -> int:
         """Output tokens that the provider can have made by now, at most."""
@@ -174,6 +178,11 @@ class Extension:
             call.entry.reserved_output_tokens = bound.output_tokens
             self.grew = True
         return short
+
+    def _grow_into_what_is_left(self, wanted: int) -> None:
+        """Less than ``wanted`` fits: hold as much of it as does, since the provider may charge for all of it."""
+        for bit in reversed(range(wanted.bit_length())):
+            self._grow(1 << bit)
 
     def _tokens(self, frames: bytes) -> int:
         return self._parts.counter.text_tokens(self._call.facts.model, text_of(frames, self._framing))

@@ -19,12 +19,14 @@ from gateway.workers.words import Drain, FromWorker, Reply, ToWorker
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 5.0
 STEADY_SECONDS = 10.0
 """A worker that lived so long is replaced at once when it ends."""
+START_TRIES = 3
+"""One that something kills while it starts is replaced; where that goes on, the gateway can't start."""
 KILL_SECONDS = 10.0
 """What a worker may need beyond its drain time."""
 
 
 class CannotStart(Exception):  # noqa: N818 - said in one line to a person
-    """A worker ended before it took calls; its own lines say why."""
+    """A worker ended by itself before it took calls: its own lines say why. Or each was killed."""
 
 
 class Crew:
@@ -70,7 +72,7 @@ class Crew:
     async def _keep(self, place: int, started: asyncio.Queue[bool]) -> None:
         """One worker after the other at one place."""
         loop = asyncio.get_running_loop()
-        pause, first = FIRST_PAUSE_SECONDS, True
+        pause, first, deaths = FIRST_PAUSE_SECONDS, True, 0
         while not self._stopping.is_set():
             hand = Hand(next(self._slots), place, self._said)
             self.hands[hand.slot] = hand
@@ -88,10 +90,11 @@ class Crew:
             ending.add_done_callback(self._endings.discard)
             if self._stopping.is_set():
                 return
-            if first and not was_ready:
+            first = first and not was_ready
+            deaths += 1
+            if first and (code >= 0 or deaths == START_TRIES):
                 started.put_nowait(False)
                 return
-            first = False
             self.replaced += 1
             self._log.error("a worker ended and is replaced", extra={"fields": {"slot": hand.slot, "exit": code}})
             if loop.time() - began >= STEADY_SECONDS:

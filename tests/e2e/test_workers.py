@@ -136,6 +136,18 @@ async def test_prove_a_budget_that_workers_share(tmp_path: Path, seed: int, prov
     await one_round(tmp_path, seed, 1500, 2 + seed % 3, clamp=seed % 2 == 0, kills=seed % 4)
 
 
+def test_a_worker_that_is_killed_while_it_starts_is_replaced(tmp_path: Path) -> None:
+    with Upstream(play) as upstream, ThreadPoolExecutor(1) as pool:
+        gateway = Gateway(tmp_path, shared(STORM.format(url=upstream.url), 2))
+        started = pool.submit(gateway.start)
+        until("the gateway's process runs", lambda: gateway.process is not None)
+        os.kill(workers_of(gateway)[0], signal.SIGKILL)
+        started.result()
+        until("all workers take calls", lambda: value(gateway, "spendgate_workers") == 2)
+        assert value(gateway, "spendgate_workers_replaced_total") == 1
+        assert gateway.stop() == 0
+
+
 @pytest.mark.prove
 async def test_kill_9_of_workers_and_of_all_under_load_loses_nothing(tmp_path: Path, prove: bool) -> None:
     trials = 30 if prove else 2

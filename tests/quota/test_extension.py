@@ -15,6 +15,7 @@ from support.upstream import LAST_CHUNK, Seen, Step, Upstream, chunk, chunked_he
 OUTPUT_NANOUSD = 600
 BUDGET_NANOUSD = 300_000
 """About 500 output tokens of the price below."""
+LEAP_TOKENS = 75
 CONFIG = """
 [providers.openai]
 kind = "openai"
@@ -49,8 +50,10 @@ extend = true
 class Provider:
     """Says one token a chunk until it has said all it was asked for, or nobody listens."""
 
-    def __init__(self, tokens: int, silent_after: int = 0) -> None:
+    def __init__(self, tokens: int, silent_after: int = 0, leap_after: int = 0) -> None:
         self.tokens = tokens
+        self.leap_after = leap_after
+        """After so many it says LEAP_TOKENS at once, then nothing for a while; 0: never."""
         self.silent_after = silent_after
         """After so many it says nothing for a while; 0: never."""
         self.said = 0
@@ -62,8 +65,13 @@ class Provider:
 
     def _openai(self, body: dict[str, object]) -> Iterator[Step]:
         shared = {"id": "chatcmpl-7", "object": "chat.completion.chunk", "created": 17, "model": "gpt-4o-mini"}
+        word = event(shared | {"choices": [{"index": 0, "delta": {"content": " word"}, "finish_reason": None}]})
         for _ in range(self.tokens):
-            yield event(shared | {"choices": [{"index": 0, "delta": {"content": " word"}, "finish_reason": None}]})
+            if self.said == self.leap_after > 0:
+                self.said += LEAP_TOKENS
+                yield word * LEAP_TOKENS
+                yield 3.0
+            yield word
             self.said += 1
             yield 3.0 if self.said == self.silent_after else 0.001
         yield event(shared | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
@@ -164,6 +172,19 @@ def test_where_the_budget_ends_the_answer_ends_in_the_providers_own_way(
         assert gateway.post("/api/quotas/verify")["differences"] == []
         with pytest.raises(openai.RateLimitError if ask is ask_openai else anthropic.RateLimitError):
             ask(gateway)
+
+
+def test_a_leap_that_ends_the_budget_is_counted_whole(tmp_path: Path) -> None:
+    # 380 tokens hold some 450; 75 more fit the budget, but leave too little room for what may follow them
+    provider = Provider(1500, leap_after=380)
+    with Upstream(provider.script) as upstream, Gateway(tmp_path, CONFIG.format(url=upstream.url)) as gateway:
+        text, reason = ask_openai(gateway)
+        assert reason == "length"
+        assert text.count(" word") == provider.said == 380 + LEAP_TOKENS
+        [row] = gateway.get("/api/quotas")["quotas"]
+        assert row["reserved"] == 0
+        assert BUDGET_NANOUSD - OUTPUT_NANOUSD < round(row["used"] * 1e9) <= BUDGET_NANOUSD
+        assert gateway.post("/api/quotas/verify")["differences"] == []
 
 
 def test_a_crash_keeps_what_a_grown_stream_had_reserved(tmp_path: Path) -> None:
