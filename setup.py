@@ -57,12 +57,18 @@ def extensions() -> list[Extension]:
         "extra_compile_args": flags,
         "extra_link_args": ["-fprofile-generate"] if profile == "make" else [],
     }
-    chosen = [Extension(name, [name.replace(".", "/") + ".py"], **how) for name in modules]
+    chosen = [Extension(name, [source_of(name)], **how) for name in modules]
     made: list[Extension] = cythonize(chosen, build_dir="build/cython", compiler_directives=DIRECTIVES, quiet=True)
     for extension in made:
         for source in extension.sources:
             remembering(Path(source))
     return made
+
+
+def source_of(module: str) -> str:
+    """The source to compile: one that says in C's types what the plain one says in Python's, where there is one."""
+    path = module.replace(".", "/")
+    return f"{path}.pyx" if Path(f"{path}.pyx").exists() else f"{path}.py"
 
 
 def remembering(source: Path) -> None:

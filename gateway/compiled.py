@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 PACKAGES = ("gateway", "pricing")
-KINDS = (".py", ".pxd", ".h")
+KINDS = (".py", ".pxd", ".pyx", ".h")
 PLAIN = "SPENDGATE_PLAIN"
 """Set in the environment: the sources are used."""
 MANIFEST = "sources.json"

@@ -17,6 +17,7 @@ from gateway.wire.anthropic_iterations import COUNTS, HOUR, advisors, compaction
 from gateway.wire.anthropic_tools import NONE, Reach, reach
 from gateway.wire.dialect import Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
+from gateway.wire.hollow import hollow
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import JsonMeter, SilentMeter, SseMeter, form_of
 from gateway.wire.numbers import count, part, text, total
@@ -53,14 +54,15 @@ _BODY: msgspec.json.Decoder[MessageBody] = msgspec.json.Decoder(MessageBody)
 
 def read_message(api: str, model: str, body: bytes, *, stream: bool | None = None) -> Facts:
     """Facts of a messages request; ``model`` and ``stream`` where the path says them (Vertex, Bedrock)."""
-    fields = read_fields(_BODY, body)
+    shape = hollow(body)
+    fields = read_fields(_BODY, body, shape)
     if isinstance(fields, str):
         return Facts(api=api, malformed=fields)
     limit = count(fields.max_tokens)
     if limit is None:
         limit = count(fields.max_tokens_to_sample)
     tools = Reach() if fields.tools is NONE else reach(fields.tools)
-    loops = tools.open or b'"mcp_servers"' in body
+    loops = tools.open or b'"mcp_servers"' in shape
     return Facts(
         api=api,
         model=model or text(fields.model),
@@ -68,7 +70,7 @@ def read_message(api: str, model: str, body: bytes, *, stream: bool | None = Non
         billable=api != "count_tokens",
         input_bytes=len(body),
         input_overhead=OVERHEAD_TOKENS + tools.overhead,
-        input_open=tools.open or _outside(body),
+        input_open=tools.open or _outside(shape),
         max_output=UNLIMITED if limit is None else limit,
         units_bound={"web_search_requests": tools.searches} if tools.searches else {},
         service_tier="fast" if fields.speed == "fast" else text(fields.service_tier, 40),

@@ -43,6 +43,8 @@ class Facts(msgspec.Struct, gc=False):
     """False: the stream reports usage only on demand and the client did not ask."""
     service_tier: str = ""
     """The tier that was asked for."""
+    optionless: bool = False
+    """True: the body has no ``stream_options``, so that they can be put in without a search for them."""
 
     # a loop of tools that the provider runs itself
     turns: int = 1

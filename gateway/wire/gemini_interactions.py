@@ -17,6 +17,7 @@ from gateway.wire import gemini_searches
 from gateway.wire.dialect import Header, Meter
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.gemini_shape import OUTSIDE, OVERHEAD_TOKENS
+from gateway.wire.hollow import hollow
 from gateway.wire.json_edit import set_inner
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import JsonMeter, SilentMeter, SseMeter, form_of
@@ -49,12 +50,13 @@ _BODY: msgspec.json.Decoder[Body] = msgspec.json.Decoder(Body)
 
 def read(body: bytes) -> Facts:
     """Facts of a request that makes an interaction."""
-    fields = read_fields(_BODY, body)
+    shape = hollow(body)
+    fields = read_fields(_BODY, body, shape)
     if isinstance(fields, str):
         return Facts(api="interactions", malformed=fields)
     limit = count(table(fields.generation_config).get("max_output_tokens"))
     model = text(fields.model) or text(fields.agent)
-    searches = gemini_searches.searches_bound(model, body)
+    searches = gemini_searches.searches_bound(model, shape)
     return Facts(
         api="interactions",
         model=model,
@@ -62,7 +64,7 @@ def read(body: bytes) -> Facts:
         billable=True,
         input_bytes=len(body),
         input_overhead=OVERHEAD_TOKENS,
-        input_open=_outside(body),
+        input_open=_outside(shape),
         max_output=UNLIMITED if limit is None else limit,
         units_bound={gemini_searches.BOUND: searches} if searches else {},
         service_tier=text(fields.service_tier, 40),

@@ -17,6 +17,7 @@ from gateway.wire import gemini_searches
 from gateway.wire.dialect import Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.json_array import Elements
+from gateway.wire.hollow import hollow
 from gateway.wire.json_edit import set_inner
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, form_of, header
@@ -79,18 +80,19 @@ def read_generate(operation: str, model: str, body: bytes) -> Facts:
     api = OPERATIONS.get(operation, "other")
     if api == "other":
         return Facts(model=model)
-    fields = read_fields(_BODY, body)
+    shape = hollow(body)
+    fields = read_fields(_BODY, body, shape)
     if isinstance(fields, str):
         return Facts(api=api, malformed=fields)
     configs = (table(fields.generationConfig), table(fields.generation_config))
     limit = _largest(configs, LIMITS)
     choices = _largest(configs, CHOICES) or 1
     tools = _runs_tools(fields.tools)
-    outside = tools or _outside(body)
+    outside = tools or _outside(shape)
     units = {}
     if api == "predict":
         units = {"output_images": count(table(fields.parameters).get("sampleCount")) or 4}
-    elif outside and (searches := gemini_searches.searches_bound(model, body)):
+    elif outside and (searches := gemini_searches.searches_bound(model, shape)):
         units = {gemini_searches.BOUND: searches}
     tier = fields.serviceTier or fields.service_tier
     return Facts(

@@ -10,8 +10,10 @@ import re
 from collections.abc import Iterable, Iterator
 
 from gateway.wire.framing.json_scan import plain_key
+from gateway.wire.json_escapes import has_escaped_letters, is_escaped
 
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]:,]', re.DOTALL)
+_TOKEN = re.compile(rb'["{}\[\]:,]')
+_QUOTE, _BACKSLASH, _COLON = b'"\\:'
 _SPACE = b" \t\r\n"
 _SPACES = re.compile(rb"[ \t\r\n]*+")
 
@@ -33,28 +35,39 @@ def members(body: bytes) -> Iterator[Member]:
     depth = 0
     key: bytes | None = None
     key_start = value_start = 0
-    for match in _TOKEN.finditer(body):
-        first = body[match.start()]
-        if first in b"{[":
+    match = _TOKEN.search(body)
+    while match is not None:
+        start, at = match.span()
+        first = body[start]
+        if first == _QUOTE:
+            at = _string_end(body, at)
+            if depth == 1 and key is None:
+                key, key_start = plain_key(body[start + 1 : at - 1]), start
+        elif first in b"{[":
             depth += 1
         elif first in b"}]":
             depth -= 1
             if depth == 0:
                 if key is not None:
-                    yield Member(key, key_start, value_start, _trim(body, match.start()))
+                    yield Member(key, key_start, value_start, _trim(body, start))
                 return
-        elif depth != 1:
-            continue
-        elif first == 0x3A:  # colon
-            value_start = match.end()
+        elif depth == 1 and first == _COLON:
+            value_start = at
             while body[value_start : value_start + 1] in (b" ", b"\t", b"\r", b"\n"):
                 value_start += 1
-        elif first == 0x2C:  # comma
+        elif depth == 1:
             if key is not None:
-                yield Member(key, key_start, value_start, _trim(body, match.start()))
+                yield Member(key, key_start, value_start, _trim(body, start))
             key = None
-        elif key is None:
-            key, key_start = plain_key(match.group()[1:-1]), match.start()
+        match = _TOKEN.search(body, at)
+
+
+def _string_end(body: bytes, at: int) -> int:
+    """The position behind a string, from inside it; the body's end where it is not closed."""
+    quote = body.find(b'"', at)
+    while quote >= 0 and body[quote - 1] == _BACKSLASH and is_escaped(body, quote):
+        quote = body.find(b'"', quote + 1)
+    return quote + 1 or len(body)
 
 
 def _trim(body: bytes, end: int) -> int:
@@ -65,17 +78,18 @@ def _trim(body: bytes, end: int) -> int:
 
 def named(body: bytes, key: bytes) -> list[Member]:
     """The top-level members of this name."""
-    if b'"' + key + b'"' not in body and b"\\" not in body:
+    if b'"' + key + b'"' not in body and not has_escaped_letters(body):
         return []
     return [member for member in members(body) if member.key == key]
 
 
 def insert_first(body: bytes, member: bytes) -> bytes:
     """The object with ``member`` (``"key":value``) before its first one."""
-    brace = body.find(b"{")
-    rest = body[brace + 1 :]
-    comma = b"" if rest.lstrip(_SPACE).startswith(b"}") else b","
-    return body[: brace + 1] + member + comma + rest
+    inside = body.find(b"{") + 1
+    first = _SPACES.match(body, inside).end()  # type: ignore[union-attr]
+    comma = b"" if body[first : first + 1] == b"}" else b","
+    # a large body is copied once
+    return b"".join((body[:inside], member, comma, memoryview(body)[inside:]))
 
 
 def replace_values(body: bytes, found: Iterable[Member], value: bytes) -> bytes:

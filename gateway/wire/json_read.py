@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from gateway.wire.hollow import HOLLOW
+from gateway.wire.json_escapes import has_escaped_letters
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 _decode = msgspec.json.decode
@@ -35,10 +38,12 @@ def parse_tolerant(data: bytes) -> Any:
         return None
 
 
-def read_fields(decoder: msgspec.json.Decoder[T], body: bytes) -> T | str:
-    """The members that ``decoder`` wants of a request body, of any type each; a sentence where it is no object."""
+def read_fields(decoder: msgspec.json.Decoder[T], body: bytes, shape: bytes = b"") -> T | str:
+    """The members that ``decoder`` wants of a request body, of any type each; a sentence where it is no object.
+    ``shape``: the body hollowed out, where the caller has it."""
     try:
-        return decoder.decode(body)
+        fields = decoder.decode(shape or body)
+        return decoder.decode(body) if shape and HOLLOW in msgspec.structs.astuple(fields) else fields
     except (ValueError, RecursionError):
         document = parse_tolerant(body)
     if document is None:
@@ -62,9 +67,9 @@ def _raw(value: Any) -> msgspec.Raw:
 
 
 def mentions(*marks: bytes) -> Callable[[bytes], bool]:
-    """A test for JSON texts that may hold one of ``marks``: member names or values in their quotes, in one pass.
-    Letters that are written as escapes, as no encoder does, count as any of them."""
-    search = re.compile(b"|".join(map(re.escape, marks))).search
-    escaped = re.compile(rb"\\u00[4-7]").search
-    # a single byte is found much faster than a pattern
-    return lambda body: search(body) is not None or (b"\\" in body and escaped(body) is not None)
+    """A test for JSON texts that may hold one of ``marks``, which are beginnings of strings, in one pass. Letters that
+    are written as escapes, as no encoder does, count as any of them."""
+    # a single byte is found much faster than a pattern; a quote behind a backslash is text
+    pattern = b'"(?<!\\\\")(?:%b)' % b"|".join(re.escape(mark[1:]) for mark in marks)
+    search = re.compile(pattern).search
+    return lambda body: search(body) is not None or has_escaped_letters(body)

@@ -5,7 +5,7 @@ cdef class Extent:
     cdef public bint open
     cdef public Py_ssize_t overhead, images
 
-cpdef read_body(body)
+cpdef read_body(bytes body, bint whole=*)
 @cython.locals(found=Extent)
 cpdef extent(fields)
 cpdef bint _absent(raw)

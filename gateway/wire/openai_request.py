@@ -13,10 +13,12 @@ from typing import Any
 
 import msgspec
 
+from gateway.wire.hollow import HOLLOW, hollow
 from gateway.wire.json_read import parse_tolerant
 from gateway.wire.numbers import count
 
 NONE = msgspec.Raw(b"null")
+ABSENT = msgspec.UNSET
 TEXT_PARTS = frozenset(("text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text"))
 TEXT_ITEMS = frozenset(("", "message", "function_call", "function_call_output", "custom_tool_call",
                         "custom_tool_call_output"))  # fmt: skip
@@ -54,7 +56,7 @@ class Body(msgspec.Struct, gc=False):
 
     model: Any = None
     stream: Any = None
-    stream_options: Any = None
+    stream_options: Any = ABSENT
     max_tokens: Any = None
     max_completion_tokens: Any = None
     max_output_tokens: Any = None
@@ -98,17 +100,14 @@ _QUOTE, _BRACKET, _BRACE, _NULL = b'"[{n'
 _CLOSED = (_QUOTE, _NULL)
 
 
-def read_body(body: bytes) -> Body | str:
-    """The members of a body; a sentence where it can't be read."""
-    try:
-        return _conversation(body)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return _body(body)
-    except (ValueError, RecursionError):
-        # half a surrogate pair, a number beyond 64 bits: JSON that other parsers take
-        document = parse_tolerant(body)
+def read_body(body: bytes, whole: bool = False) -> Body | str:
+    """The members of a body; a sentence where it can't be read. ``whole``: what its long texts say matters."""
+    shape = body if whole else hollow(body)
+    fields = _fields(shape)
+    if fields is not None:
+        return fields if shape is body or HOLLOW not in msgspec.structs.astuple(fields) else read_body(body, True)
+    # half a surrogate pair, a number beyond 64 bits: JSON that other parsers take
+    document = parse_tolerant(body)
     if document is None:
         return "The request body is not valid JSON."
     if not isinstance(document, dict):
@@ -121,6 +120,17 @@ def read_body(body: bytes) -> Body | str:
         else:
             setattr(fields, name, value)
     return fields
+
+
+def _fields(body: bytes) -> Body | None:
+    try:
+        return _conversation(body)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return _body(body)
+    except (ValueError, RecursionError):
+        return None
 
 
 class Extent:

@@ -16,14 +16,14 @@ import msgspec
 from gateway.wire import anthropic_shape
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
-from gateway.wire.json_edit import set_inner, set_value
+from gateway.wire.json_edit import insert_first, set_inner, set_value
 from gateway.wire.json_read import parse
 from gateway.wire.meter import JsonMeter, Reader, SilentMeter, SseMeter, StrippingSseMeter, form_of, header
 from gateway.wire.multipart import form_field
 from gateway.wire.numbers import count, text
 from gateway.wire.openai_later import claim_of, fetched
 from gateway.wire.openai_pictures import pictures
-from gateway.wire.openai_request import Body, characters, choices, extent, read_body, reranked, runs_tools
+from gateway.wire.openai_request import ABSENT, Body, characters, choices, extent, read_body, reranked, runs_tools
 from gateway.wire.openai_searches import BOUND, searches_bound, take_searches
 from gateway.wire.openai_strip import strip_usage
 from gateway.wire.openai_usage import milliseconds, read_usage
@@ -35,6 +35,7 @@ from gateway.wire.usage import Reading, Usage
 __all__ = ["OpenAIReader", "OpenAIShape", "read_usage", "retry_headers", "strip_usage"]
 
 NEEDLES = (b'"usage"', b'"error"', b"[DONE]")
+ASKING = b'"stream_options":{"include_usage":true}'
 RESPONSE_NEEDLES = (b'"response.completed"', b'"response.incomplete"', b'"response.failed"', b'"error"', b'"usage"')
 DOCUMENT_KEYS = ("usage", "model", "error", "service_tier", "duration", "usage_info", "x_groq", "timings", "status",
                  "tool_usage", "id", "background")  # fmt: skip
@@ -208,7 +209,7 @@ class OpenAIShape:
             return self._read_form(api, content_type, body)
         if api == "messages":
             return anthropic_shape.read_message(api, "", body)
-        fields = read_body(body)
+        fields = read_body(body, api == "speech")
         if isinstance(fields, str):
             return Facts(api=api, billable=api not in self.free, malformed=fields)
         model = text(fields.model)
@@ -234,6 +235,7 @@ class OpenAIShape:
             reach.images,
             not stream or asked or api not in self.asks,
             text(fields.service_tier, 40),
+            options is ABSENT,
         )
         if reach.open and runs_tools(fields):
             self._loop(facts, fields)
@@ -291,6 +293,8 @@ class OpenAIShape:
         )
 
     def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:
+        if facts.optionless:
+            return insert_first(body, ASKING)
         return set_inner(body, b"stream_options", b"include_usage", b"true")
 
     def clamp(self, facts: Facts, body: bytes, max_output: int) -> bytes | None:

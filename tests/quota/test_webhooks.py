@@ -120,6 +120,8 @@ async def test_an_event_that_is_never_taken_is_given_up_after_twelve_tries(
             await noted(ledger, hooks, "refused")
             await noted(ledger, hooks, "taken")
             await until(lambda: receiver.got and receiver.got[-1][1] == "taken")
+            # it has its answer a moment later
+            await until(lambda: hooks.counts.get(("127.0.0.1", "delivered")) == 2)
             tries = receiver.got[:-1]
             assert [quota for _, quota, _ in tries] == ["refused"] * 12
             assert len({number for number, _, _ in tries}) == 1

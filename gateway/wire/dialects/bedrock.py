@@ -20,6 +20,7 @@ from gateway.wire.anthropic_tools import NONE, Reach, reach
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.aws_eventstream import EventStream, Message, encode
+from gateway.wire.hollow import hollow
 from gateway.wire.json_edit import set_inner, set_value
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import Base, JsonMeter, SilentMeter, form_of, header
@@ -251,7 +252,8 @@ class Bedrock:
             return Facts()
         model, operation = _model_id(match[1][:400]), match[2]
         api = _APIS[operation]
-        fields = read_fields(_BODY, body)
+        shape = hollow(body)
+        fields = read_fields(_BODY, body, shape)
         if isinstance(fields, str):
             return Facts(api=api, model=model, malformed=fields)
         limit = _limit(fields)
@@ -263,7 +265,7 @@ class Bedrock:
             billable=api != "count_tokens",
             input_bytes=len(body),
             input_overhead=OVERHEAD_TOKENS + tools.overhead,
-            input_open=tools.open or _outside(body),
+            input_open=tools.open or _outside(shape),
             max_output=UNLIMITED if limit is None else limit,
             output_free="embed" in model or bool(_STABILITY.match(model)),
             units_bound=_pictures(model, fields),

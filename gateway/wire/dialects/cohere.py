@@ -15,6 +15,7 @@ import msgspec
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.ndjson import Lines
+from gateway.wire.hollow import hollow
 from gateway.wire.json_edit import set_value
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, form_of, header
@@ -132,7 +133,8 @@ class Cohere:
         api = OPERATIONS.get(path[max(0, path.rfind("/", 0, path.rfind("/"))) :], "other")
         if method != b"POST" or api == "other":
             return Facts()
-        fields = read_fields(_BODY, body)
+        shape = hollow(body)
+        fields = read_fields(_BODY, body, shape)
         if isinstance(fields, str):
             return Facts(api=api, malformed=fields)
         limit = count(fields.max_tokens)
@@ -145,7 +147,7 @@ class Cohere:
             billable=True,
             input_bytes=len(body),
             input_overhead=2048,
-            input_open=_outside(body),
+            input_open=_outside(shape),
             max_output=UNLIMITED if limit is None else limit,
             choices=max(1, count(fields.num_generations) or 1),
             output_free=api in OUTPUTLESS,

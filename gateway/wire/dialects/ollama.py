@@ -10,6 +10,7 @@ import msgspec
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.ndjson import Lines
+from gateway.wire.hollow import hollow
 from gateway.wire.json_edit import set_inner, set_value
 from gateway.wire.json_read import parse, read_fields
 from gateway.wire.meter import FrameMeter, SilentMeter, form_of
@@ -101,7 +102,8 @@ class Ollama:
             return OPENAI.read(method, target, content_type, body)
         if method != b"POST":
             return Facts()
-        fields = read_fields(_BODY, body)
+        shape = hollow(body)
+        fields = read_fields(_BODY, body, shape)
         if isinstance(fields, str):
             return Facts(api=api, malformed=fields)
         limit = count(table(fields.options).get("num_predict"))
@@ -113,7 +115,7 @@ class Ollama:
             billable=True,
             input_bytes=len(body),
             input_overhead=1024,
-            input_open=b'"images"' in body or b'"context"' in body,
+            input_open=b'"images"' in shape or b'"context"' in shape,
             max_output=UNLIMITED if limit is None else limit,
             output_free=api == "ollama_embed",
         )
