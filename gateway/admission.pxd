@@ -1,10 +1,4 @@
 # The steps of an admission call each other without a look-up.
-cdef class Usual:
-    cdef public object provider, subject, limits
-    cdef public bytes target
-    cdef public str method, path
-    cdef public dict tags
-
 cpdef admit(parts, caller, body, size)
 cpdef upstream_head(call, own)
 cpdef listed_price(parts, provider, str model, now_ns)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.admission import NO_FACTS, Admitted, Caller
+from gateway.admission import NO_FACTS, Admitted
+from gateway.caller import Caller
 from gateway.ledger.record import REJECTED, Record
 from gateway.parts import Parts
 from gateway.ports import Header

@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway import answers
-from gateway.admission import Admitted, Caller, admit, identify, reserve, upstream_head
+from gateway.admission import Admitted, admit, reserve, upstream_head
 from gateway.call_state import ANSWERING, ENDED, HEAD, NEAR, OPENING, SENT
+from gateway.caller import Caller, identify
 from gateway.delivery import HELD_SECONDS
 from gateway.extension import PLAIN, Extension, framing_of
 from gateway.heard import Heard, ends_by_closing

@@ -8,39 +8,27 @@ as they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 from gateway import answers
-from gateway.admission import (
-    Admitted,
-    Caller,
-    amounts_of,
-    forbidden,
-    listed_price,
-    reserve,
-    reserve_lent,
-    use_model,
-)
-from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, OpenEntry, Record
+from gateway.admission import Admitted, reserve, reserve_lent, use_model
+from gateway.caller import Caller
+from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, Record
 from gateway.ledger.rows import held_of
 from gateway.ledger.store import LedgerFull, LedgerUnavailable
 from gateway.near import refusal_of
 from gateway.parts import Parts
 from gateway.ports import ClientPort, CredentialUnavailable, Failure, Header, RequestHead, UpstreamPort
-from gateway.quota.engine import Amounts, Shortage, Subject
+from gateway.quota.engine import Amounts, Shortage
+from gateway.session_opening import handshake, session_call
 from gateway.settlement import Ending, record_of
-from gateway.tokens.bounds import Bound
 from gateway.wire.dialect import Refusal
 from gateway.wire.facts import Facts
 from gateway.wire.framing.websocket import close_frame
 from gateway.wire.gemini_live import Setup
-from gateway.wire.http_heads import request_head_bytes
-from gateway.wire.sockets import LIVE, handshake_headers, socket_model, talk_of
+from gateway.wire.sockets import LIVE, talk_of
 from gateway.wire.talks import SAMPLE_BYTES, Ended, Listener
 from gateway.wire.usage import Reading
-from pricing.book import Price
 
 POLICY_VIOLATION = 1008
 MAX_HELD_BYTES = 32 * 1024 * 1024
@@ -86,51 +74,12 @@ class Session:
 
     def request_body(self, body: bytes) -> None:
         parts, caller = self._parts, self._caller
-        provider = caller.provider
-        assert provider is not None
-        model = socket_model(caller.target)
-        now_ns = parts.clock.now_ns()
-        price: Price | Refusal | None = forbidden(provider, caller.principal, model)
-        if price is None and model:
-            price = listed_price(parts, provider, model, now_ns)
-        if isinstance(price, Refusal):
-            self._refuse(price, "")
+        call = session_call(parts, caller, self._api, named_later=self._setup is not None)
+        if isinstance(call, Refusal):
+            self._refuse(call, "")
             return
-        limits = parts.models.facts(provider.price_as, model)
-        facts = Facts(api=self._api, model=model, stream=True, billable=True, input_open=True)
-        self._talk = talk_of(self._api, facts, provider.dialect)
-        bound = Bound(limits.context_window, limits.max_output, {}) if self._setup is None else Bound(0, 0, {})
-        principal = caller.principal
-        entry = OpenEntry(
-            request_id=parts.new_id(),
-            started_ns=now_ns,
-            team=principal.team,
-            workflow=caller.workflow,
-            key_id=principal.key_id,
-            tags=dict(caller.tags),
-            provider=provider.name,
-            api=self._api + "_session",
-            method="GET",
-            path=caller.target.partition(b"?")[0][:512].decode("latin-1"),
-            model_requested=model,
-            stream=True,
-            trace_id=caller.trace_id,
-            span=caller.span,
-        )
-        subject = Subject(principal.team, caller.workflow, principal.key_id, provider.name, model, caller.tags)
-        call = self._call = Admitted(
-            caller=caller,
-            provider=provider,
-            facts=facts,
-            target=caller.target,
-            body=b"",
-            book=parts.book,
-            price=price,
-            subject=subject,
-            bound=bound,
-            amounts=amounts_of(price, bound, facts),
-            entry=entry,
-        )
+        self._call = call
+        self._talk = talk_of(self._api, call.facts, call.provider.dialect)
         shortage = reserve(parts, call)
         if shortage is None:
             self._admitted(None)
@@ -179,22 +128,12 @@ class Session:
             return
         # should a response break off, its estimate must not wait for a vocabulary
         parts.offload(lambda: parts.counter.prepare(call.facts.model), None, lambda _: None)
-        provider, caller = call.provider, call.caller
-        target = provider.base_path + caller.target
-        headers: Sequence[Header] = [*caller.headers, *caller.passthrough]
-        host = provider.endpoint.host_header
-        if provider.credential is not None:
-            try:
-                own = provider.credential.headers(b"GET", host, target, headers, b"")
-            except CredentialUnavailable as reason:
-                self.upstream_failed("connect", str(reason))
-                return
-            headers = [*caller.headers, *own]
-        upgrade = handshake_headers(self._head.headers)
-        plain = request_head_bytes(
-            b"GET", target, [h for h in headers if not h[0].lower().startswith(b"sec-websocket-")], host, 0
-        )
-        head = plain[:-2] + b"".join(b"%b: %b\r\n" % header for header in upgrade) + b"\r\n"
+        provider = call.provider
+        try:
+            head = handshake(call, self._head.headers)
+        except CredentialUnavailable as reason:
+            self.upstream_failed("connect", str(reason))
+            return
         self._upstream = provider.upstreams.send(provider.endpoint, head, b"", b"GET", self)
 
     # the provider

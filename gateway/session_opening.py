@@ -1,0 +1,77 @@
+"""How a session begins: the call that stands for it, and the handshake with its provider."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.admission import Admitted, amounts_of, forbidden, listed_price
+from gateway.caller import Caller, recorded_path
+from gateway.ledger.record import OpenEntry
+from gateway.parts import Parts
+from gateway.ports import Header
+from gateway.quota.engine import Subject
+from gateway.tokens.bounds import Bound
+from gateway.wire.dialect import Refusal
+from gateway.wire.facts import Facts
+from gateway.wire.http_heads import request_head_bytes
+from gateway.wire.sockets import handshake_headers, socket_model
+from pricing.book import Price
+
+
+def session_call(parts: Parts, caller: Caller, api: str, *, named_later: bool) -> Admitted | Refusal:
+    """The session's own call, with room for one response as its bound. ``named_later``: the client's first message
+    names the model, and nothing is bound before it does."""
+    provider, principal = caller.provider, caller.principal
+    assert provider is not None
+    model = socket_model(caller.target)
+    now_ns = parts.clock.now_ns()
+    price: Price | Refusal | None = forbidden(provider, principal, model)
+    if price is None and model:
+        price = listed_price(parts, provider, model, now_ns)
+    if isinstance(price, Refusal):
+        return price
+    limits = parts.models.facts(provider.price_as, model)
+    facts = Facts(api=api, model=model, stream=True, billable=True, input_open=True)
+    bound = Bound(0, 0, {}) if named_later else Bound(limits.context_window, limits.max_output, {})
+    entry = OpenEntry(
+        request_id=parts.new_id(),
+        started_ns=now_ns,
+        team=principal.team,
+        workflow=caller.workflow,
+        key_id=principal.key_id,
+        tags=dict(caller.tags),
+        provider=provider.name,
+        api=api + "_session",
+        method="GET",
+        path=recorded_path(caller.target),
+        model_requested=model,
+        stream=True,
+        trace_id=caller.trace_id,
+        span=caller.span,
+    )
+    return Admitted(
+        caller=caller,
+        provider=provider,
+        facts=facts,
+        target=caller.target,
+        body=b"",
+        book=parts.book,
+        price=price,
+        subject=Subject(principal.team, caller.workflow, principal.key_id, provider.name, model, caller.tags),
+        bound=bound,
+        amounts=amounts_of(price, bound, facts),
+        entry=entry,
+    )
+
+
+def handshake(call: Admitted, asked: Sequence[Header]) -> bytes:
+    """The head that asks the provider for the upgrade that the client has ``asked`` for. Raises
+    ``CredentialUnavailable``."""
+    provider, caller = call.provider, call.caller
+    target, host = provider.base_path + caller.target, provider.endpoint.host_header
+    headers: Sequence[Header] = [*caller.headers, *caller.passthrough]
+    if provider.credential is not None:
+        headers = [*caller.headers, *provider.credential.headers(b"GET", host, target, headers, b"")]
+    kept = [header for header in headers if not header[0].lower().startswith(b"sec-websocket-")]
+    plain = request_head_bytes(b"GET", target, kept, host, 0)
+    return plain[:-2] + b"".join(b"%b: %b\r\n" % header for header in handshake_headers(asked)) + b"\r\n"
