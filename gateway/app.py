@@ -57,7 +57,7 @@ from gateway.server.pool import Pool
 from gateway.server.wheel import Wheel
 from gateway.tokens.counter import Counter
 from gateway.tokens.estimate import Estimator
-from gateway.tokens.vocabulary import Vocabularies
+from gateway.tokens.vocabulary import Vocabularies, likely
 from gateway.tracing import Beginner
 from gateway.upkeep import Upkeep
 from gateway.watch import Watch
@@ -79,6 +79,7 @@ class App:
         self.logs = set_up(self.config.logging.format, self.config.logging.level, secrets_of(self.config))
         self.log = self.logs.logger
         self.catalogue = load_catalogue(self.config, config_path.resolve().parent)
+        self.vocabularies = Vocabularies()
         self.metrics = Metrics(self.config.metrics.max_series)
         self.spans = assembly.spans_of(self.config, self.log)
         self.watch = Watch(self.metrics, self.log, self.spans)
@@ -101,6 +102,10 @@ class App:
         base = self.config_path.resolve().parent
         lock = DirectoryLock(base / config.server.data_dir)
         self.sockets = inherited(os.environ, os.getpid())
+        usual = likely(provider.kind for provider in config.providers.values())
+        if self.sockets:
+            # an older gateway serves meanwhile
+            await asyncio.to_thread(self.vocabularies.load, usual)
         await succeed(lock, config.server.drain_seconds + GRACE_SECONDS if self.sockets else 0.0)
         path = assembly.ledger_path(config, base)
         copy = migrate(path)
@@ -135,6 +140,7 @@ class App:
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLDS)
             ready(where(config.server))
+            self._executor.submit(self.vocabularies.load, usual)
             await self._stop.wait()
             await self._shut_down(plane)
         finally:
@@ -159,7 +165,6 @@ class App:
         self.desk.start(quotas)
         line = WaitingLine(clock)
         quotas.on_freed(line.pump)
-        vocabularies = Vocabularies()
         self.parts = Parts(
             **self.making.from_config(config, self.catalogue),
             guard=Guard(assembly.guard_limits_of(config), clock.monotonic),
@@ -167,8 +172,8 @@ class App:
             line=line,
             ledger=self.ledger,
             clock=clock,
-            counter=Counter(vocabularies),
-            estimator=Estimator(vocabularies),
+            counter=Counter(self.vocabularies),
+            estimator=Estimator(self.vocabularies),
             observer=self.watch,
             offload=Offloader(loop, self._executor, self.log),
             new_id=Ids(clock.now_ns, secrets.randbits),
@@ -326,6 +331,7 @@ class Serves(Protocol):
     doors: Doors
     pool: Pool
     parts: Parts
+    vocabularies: Vocabularies
     logs: Log
     metrics: Metrics
 
@@ -340,6 +346,7 @@ def serving(one: Serves, loop: asyncio.AbstractEventLoop) -> dict[str, Callable[
         "spendgate_ledger_healthy": lambda: 0 if ledger.reason else 1,
         "spendgate_client_connections": lambda: len(plane.connections),
         "spendgate_known_heads": lambda: len(plane.heads),
+        "spendgate_vocabularies": lambda: len(one.vocabularies),
         "spendgate_upstream_connections": lambda: one.pool.counts()[0],
         "spendgate_upstream_endpoints_unreachable": one.pool.unreachable,
         "spendgate_waiting_requests": lambda: one.parts.line.length,

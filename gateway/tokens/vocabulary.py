@@ -1,15 +1,17 @@
 """OpenAI's tokenizers from the package's own data: nothing is fetched.
 
-Loading takes about a second and some tens of megabytes, so it happens when first needed, away from the event loop.
+Loading takes a third of a second and some tens of megabytes, and half of that time no other thread runs. So what calls
+are likely to need (``likely``) is loaded at the start, all else when first needed, always away from the event loop.
 """
 
 from __future__ import annotations
 
-import base64
+import binascii
 import gzip
 import hashlib
 import json
 import threading
+from collections.abc import Iterable
 from importlib import resources
 from typing import Any
 
@@ -32,6 +34,8 @@ _O200K_MODELS = (
     "gpt-audio",
     "gpt-realtime",
 )
+_KINDS = frozenset(("openai", "azure"))
+"""Providers whose models have one of these vocabularies."""
 PIECE_CHARS = 4000
 """Text is counted in pieces, so that no run without a break takes long."""
 
@@ -49,12 +53,20 @@ def encoding_name(model: str) -> str | None:
     return None
 
 
+def likely(kinds: Iterable[str]) -> Iterable[str]:
+    """Vocabularies that the first calls to providers of these kinds need."""
+    return () if _KINDS.isdisjoint(kinds) else (O200K,)
+
+
 class Vocabularies:
     """Encodings, loaded once each. Safe for use from any thread."""
 
     def __init__(self) -> None:
         self._loaded: dict[str, tiktoken.Encoding] = {}
         self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._loaded)
 
     def count(self, name: str, text: str) -> int:
         """Tokens of a text; special tokens in it count as the plain text they are."""
@@ -63,6 +75,11 @@ class Vocabularies:
             len(encoding.encode_ordinary(text[start : start + PIECE_CHARS]))
             for start in range(0, len(text), PIECE_CHARS)
         )
+
+    def load(self, names: Iterable[str]) -> None:
+        """Have these at hand. Blocking."""
+        for name in names:
+            self._get(name)
 
     def _get(self, name: str) -> tiktoken.Encoding:
         with self._lock:
@@ -78,10 +95,8 @@ def _load(name: str) -> tiktoken.Encoding:
     raw = gzip.decompress((data / f"{name}.tiktoken.gz").read_bytes())
     if hashlib.sha256(raw).hexdigest() != about["sha256"]:
         raise RuntimeError(f"the vocabulary {name} in this installation is damaged: install spendgate again")
-    ranks = {}
-    for line in raw.splitlines():
-        token, _, rank = line.partition(b" ")
-        ranks[base64.b64decode(token)] = int(rank)
+    words = raw.split()
+    ranks = dict(zip(map(binascii.a2b_base64, words[::2]), map(int, words[1::2]), strict=True))
     return tiktoken.Encoding(
         name, pat_str=about["pat_str"], mergeable_ranks=ranks, special_tokens=about["special_tokens"]
     )

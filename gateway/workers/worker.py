@@ -49,7 +49,7 @@ from gateway.server.pool import Pool
 from gateway.server.wheel import Wheel
 from gateway.tokens.counter import Counter
 from gateway.tokens.estimate import Estimator
-from gateway.tokens.vocabulary import Vocabularies
+from gateway.tokens.vocabulary import Vocabularies, likely
 from gateway.tracing import Beginner
 from gateway.watch import Watch
 from gateway.workers.words import (
@@ -106,6 +106,7 @@ class Worker:
         self.config = load(config_path, os.environ)
         self.logs = set_up(self.config.logging.format, self.config.logging.level, secrets_of(self.config))
         self.log = self.logs.logger
+        self.vocabularies = Vocabularies()
         self.metrics = Metrics(self.config.metrics.max_series)
         self.spans = assembly.spans_of(self.config, self.log)
         self.keeper = Keeper(self.log)
@@ -154,6 +155,7 @@ class Worker:
             # before the first call: whoever sums up the ledger must know of all who write it
             way.say(Ready())
             await self.doors.open(config.server, None, {"data": self._sockets})
+            self._executor.submit(self.vocabularies.load, likely(one.kind for one in config.providers.values()))
             await self._stop.wait()
             await self._shut_down(plane)
         finally:
@@ -175,7 +177,6 @@ class Worker:
         self.quotas = quotas
         line = WaitingLine(clock)
         quotas.on_freed(line.pump)
-        vocabularies = Vocabularies()
         self.ids = Ids(clock.now_ns, secrets.randbits)
         self.parts = Parts(
             **self.making.from_config(config, load_catalogue(config, self.base)),
@@ -184,8 +185,8 @@ class Worker:
             line=line,
             ledger=self.ledger,
             clock=clock,
-            counter=Counter(vocabularies),
-            estimator=Estimator(vocabularies),
+            counter=Counter(self.vocabularies),
+            estimator=Estimator(self.vocabularies),
             observer=Watch(self.metrics, self.log, self.spans),
             offload=Offloader(self.loop, self._executor, self.log),
             new_id=self.ids,

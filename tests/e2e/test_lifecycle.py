@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import signal
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -173,3 +174,11 @@ async def test_kill_9_in_the_middle_of_100_calls_loses_none(tmp_path: Path, dela
 def test_a_stop_without_calls_is_clean(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, CONFIG.format(url="http://127.0.0.1:9")).start()
     assert gateway.stop() == 0
+
+
+def test_what_the_first_calls_need_is_loaded_before_there_are_any(tmp_path: Path) -> None:
+    with Gateway(tmp_path, CONFIG.format(url="http://127.0.0.1:9")) as gateway:
+        deadline = time.monotonic() + 30
+        while "spendgate_vocabularies 1.0" not in gateway.metrics():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)

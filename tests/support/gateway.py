@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -19,17 +21,29 @@ from typing import Any, Self
 from support import command
 
 
+def _own_ports() -> Iterator[int]:
+    """Ports that no other of pytest's processes takes, one after the other. The kernel gives none of them to anybody
+    who asks for any port."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    size = 20_000 // workers
+    first = secrets.randbelow(size)
+    return itertools.cycle(12_000 + worker * size + (first + number) % size for number in range(size))
+
+
+_PORTS = _own_ports()
+
+
 def free_port() -> int:
-    """A port that nothing listens on. The kernel gives none of these to anybody who asks for any port, so that none is
-    taken by another test's connection before it is used."""
-    while True:
-        port = 12_000 + secrets.randbelow(20_000)
+    """A port that nothing listens on, and that no other test will be given before it is used."""
+    for port in _PORTS:
         with socket.socket() as one:
             try:
                 one.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
+    raise AssertionError
 
 
 @dataclass
