@@ -68,8 +68,8 @@ class QuotaDesk:
         """Tell ``quotas`` what was exhausted and has not reopened."""
         connection = sqlite3.connect(self._ledger.path)
         try:
-            for quota, bucket, unit in journal.exhausted(connection):
-                quotas.was_exhausted(quota, bucket, unit, self._clock.now_ns())
+            for quota, bucket, unit, wanted in journal.exhausted(connection):
+                quotas.was_exhausted(quota, bucket, unit, wanted, self._clock.now_ns())
         finally:
             connection.close()
 

@@ -215,15 +215,16 @@ class Quotas:
         counter = self.counters.counter(short.rule, short.bucket, now_ns)
         if counter not in self._exhausted:
             position = counter.rule.units.index(UNITS.index(short.unit))
-            self._exhausted[counter] = (position, short.least or short.wanted)
-            self._tell(counter, "exhausted", position, now_ns)
+            wanted = short.least or short.wanted
+            self._exhausted[counter] = (position, wanted)
+            self._tell(counter, "exhausted", position, now_ns, wanted=wanted)
 
-    def was_exhausted(self, quota: str, bucket: str, unit: str, now_ns: int) -> None:
-        """At a start: a quota had refused calls before."""
+    def was_exhausted(self, quota: str, bucket: str, unit: str, wanted: int, now_ns: int) -> None:
+        """At a start: a quota had no room for a call that needed ``wanted``."""
         for rule in self.rules:
             if rule.name == quota and UNITS.index(unit) in rule.units:
                 counter = self.counters.counter(rule, bucket, now_ns)
-                self._exhausted[counter] = (rule.units.index(UNITS.index(unit)), 1)
+                self._exhausted[counter] = (rule.units.index(UNITS.index(unit)), wanted)
 
     def room(self, subject: Subject, now_ns: int) -> Room:
         """What is left for a subject now."""
@@ -267,7 +268,7 @@ class Quotas:
             counter.passed(counter.warned + 1)
             self._tell(counter, "threshold", position, now_ns, f"{100 * top / bottom:g} %")
 
-    def _tell(self, counter: Counter, kind: str, position: int, now_ns: int, detail: str = "") -> None:
+    def _tell(self, counter: Counter, kind: str, position: int, now_ns: int, detail: str = "", wanted: int = 0) -> None:
         if self._observe is None:
             return
         rule = counter.rule
@@ -279,6 +280,7 @@ class Quotas:
                 unit=UNITS[rule.units[position]],
                 limit=rule.limit(position, now_ns),
                 used=counter.used(position),
+                wanted=wanted,
                 window_ns=counter.span.start_ns,
                 at_ns=now_ns,
                 detail=detail,

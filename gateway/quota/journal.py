@@ -13,12 +13,13 @@ from pricing.money import NANO
 MARKED = ("threshold", "exhausted", "reopened")
 """Kinds that are facts about a counter; the others are actions of people, each one new."""
 
-
-DETAILS = ("bucket", "unit", "limit", "used", "detail")
+COLUMNS = "id, at_ns, kind, subject, detail, who"
+DETAILS = ("bucket", "unit", "limit", "used", "wanted", "detail")
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """An event as the ledger holds it and as webhooks send it. ``limit`` and ``used``: tokens, requests or dollars."""
+    """An event as the ledger holds it and as webhooks send it. ``limit``, ``used`` and ``wanted``: tokens, requests or
+    dollars."""
 
     id: int
     at: str
@@ -28,6 +29,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     unit: str = ""
     limit: int | float = 0
     used: int | float = 0
+    wanted: int | float = 0
     detail: str = ""
     who: str = ""
 
@@ -45,6 +47,7 @@ def write(connection: sqlite3.Connection, event: Event) -> Kept | None:
         unit=event.unit,
         limit=_shown(event.unit, event.limit),
         used=_shown(event.unit, event.used),
+        wanted=_shown(event.unit, event.wanted),
         detail=event.detail,
         who=event.who,
     )
@@ -73,16 +76,23 @@ def _mark(connection: sqlite3.Connection, event: Event) -> bool:
     return done.rowcount > 0
 
 
-def exhausted(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
-    """Quota, bucket and unit of what was exhausted and has not reopened."""
-    rows = connection.execute("SELECT quota, bucket, unit FROM quota_marks WHERE mark = 'exhausted'")
-    return [(row[0], row[1], row[2]) for row in rows]
+def exhausted(connection: sqlite3.Connection) -> list[tuple[str, str, str, int]]:
+    """Quota, bucket and unit of what was exhausted and has not reopened, and what the call needed that told it."""
+    marks = connection.execute("SELECT quota, bucket, unit FROM quota_marks WHERE mark = 'exhausted'").fetchall()
+    if not marks:
+        return []
+    told = connection.execute(f"SELECT {COLUMNS} FROM events WHERE kind = 'exhausted' ORDER BY id")  # noqa: S608 - ours
+    wanted = {(one.quota, one.bucket, one.unit): one.wanted for one in map(_kept, told)}
+    # events of older versions do not say it
+    return [(quota, bucket, unit, _meant(unit, wanted.get((quota, bucket, unit), 0)) or 1)
+            for quota, bucket, unit in marks]  # fmt: skip
 
 
 def after(connection: sqlite3.Connection, last_id: int, limit: int) -> list[Kept]:
     """Events after an id, oldest first."""
     rows = connection.execute(
-        "SELECT id, at_ns, kind, subject, detail, who FROM events WHERE id > ? ORDER BY id LIMIT ?", (last_id, limit)
+        f"SELECT {COLUMNS} FROM events WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608 - ours
+        (last_id, limit),
     )
     return [_kept(tuple(row)) for row in rows]
 
@@ -103,3 +113,7 @@ def _kept(row: tuple[int, int, str, str, str, str]) -> Kept:
 
 def _shown(unit: str, amount: int) -> int | float:
     return amount / NANO if unit == "usd" else amount
+
+
+def _meant(unit: str, shown: float) -> int:
+    return round(shown * NANO) if unit == "usd" else int(shown)

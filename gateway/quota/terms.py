@@ -97,6 +97,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 0
     """In the unit; ``usd``: nanodollars."""
     used: int = 0
+    wanted: int = 0
+    """``exhausted``: what a call needs at least that had no room."""
     window_ns: int = 0
     """Start of the window: with the fields above it tells this event from its next occurrence."""
     at_ns: int = 0

@@ -15,6 +15,8 @@ import pytest
 from support.gateway import Gateway
 from support.upstream import Seen, Step, Upstream, answer
 
+from gateway.desk import LOOK_SECONDS
+
 CONFIG = """
 [providers.openai]
 kind = "openai"
@@ -119,6 +121,8 @@ def test_events_are_told_once_each_to_the_ledger_the_log_and_the_webhooks(tmp_pa
                 )
             )
         with Gateway(tmp_path, text) as gateway:
+            # meanwhile it looks for what has reopened: there is room, but not for the call that was refused
+            time.sleep(2 * LOOK_SECONDS)
             with pytest.raises(openai.RateLimitError):
                 call(gateway, 3)
             # a raise gives room again; the restart did not repeat what was told before
@@ -130,6 +134,7 @@ def test_events_are_told_once_each_to_the_ledger_the_log_and_the_webhooks(tmp_pa
             kept = gateway.get("/api/events")["events"]
         kinds = [(event["kind"], event.get("detail", "")) for event in kept]
         assert sorted(kinds[:3]) == [("exhausted", ""), ("threshold", "50 %"), ("threshold", "80 %")]
+        assert [event["wanted"] > 0.001 for event in kept] == [event["kind"] == "exhausted" for event in kept]
         assert sorted(kinds[3:]) == [("granted", "<go>"), ("reopened", "")]
         assert world.events() == kept
         assert len(world.events("/slack")) == 1
