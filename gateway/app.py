@@ -57,7 +57,7 @@ from gateway.server.pool import Pool
 from gateway.server.wheel import Wheel
 from gateway.tokens.counter import Counter
 from gateway.tokens.estimate import Estimator
-from gateway.tokens.vocabulary import Vocabularies, likely
+from gateway.tokens.vocabulary import Vocabularies
 from gateway.tracing import Beginner
 from gateway.upkeep import Upkeep
 from gateway.watch import Watch
@@ -79,7 +79,8 @@ class App:
         self.logs = set_up(self.config.logging.format, self.config.logging.level, secrets_of(self.config))
         self.log = self.logs.logger
         self.catalogue = load_catalogue(self.config, config_path.resolve().parent)
-        self.vocabularies = Vocabularies()
+        # before an older gateway is asked to end: it takes a while
+        self.vocabularies = assembly.vocabularies_of(self.config)
         self.metrics = Metrics(self.config.metrics.max_series)
         self.spans = assembly.spans_of(self.config, self.log)
         self.watch = Watch(self.metrics, self.log, self.spans)
@@ -102,10 +103,6 @@ class App:
         base = self.config_path.resolve().parent
         lock = DirectoryLock(base / config.server.data_dir)
         self.sockets = inherited(os.environ, os.getpid())
-        usual = likely(provider.kind for provider in config.providers.values())
-        if self.sockets:
-            # an older gateway serves meanwhile
-            await asyncio.to_thread(self.vocabularies.load, usual)
         await succeed(lock, config.server.drain_seconds + GRACE_SECONDS if self.sockets else 0.0)
         path = assembly.ledger_path(config, base)
         copy = migrate(path)
@@ -140,7 +137,6 @@ class App:
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLDS)
             ready(where(config.server))
-            self._executor.submit(self.vocabularies.load, usual)
             await self._stop.wait()
             await self._shut_down(plane)
         finally:

@@ -24,6 +24,7 @@ from gateway.routing import ModelRoute, Provider, Router
 from gateway.server.limits import Limits
 from gateway.server.tls import upstream_context
 from gateway.simulated.upstream import SimulatedUpstreams
+from gateway.tokens.vocabulary import Vocabularies, VocabularyDamaged, likely
 from gateway.wire import dialects
 from pricing.book import PriceBook
 from pricing.catalogue import Catalogue
@@ -45,6 +46,14 @@ def ledger_path(config: Config, base: Path) -> Path:
     if not url.startswith(SQLITE):
         raise AssemblyError(f'ledger.url must be {SQLITE}PATH, not "{url.split(":", 1)[0]}:…"')
     return base / url.removeprefix(SQLITE)
+
+
+def vocabularies_of(config: Config) -> Vocabularies:
+    """With those that the first calls need. Blocking. Raises ``AssemblyError``."""
+    try:
+        return Vocabularies(likely(provider.kind for provider in config.providers.values()))
+    except VocabularyDamaged as error:
+        raise AssemblyError(str(error)) from error
 
 
 def prompt_hash_of(config: Config, ledger: Path) -> Callable[[bytes], int] | None:

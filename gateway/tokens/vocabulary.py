@@ -1,7 +1,7 @@
 """OpenAI's tokenizers from the package's own data: nothing is fetched.
 
 Loading takes a third of a second and some tens of megabytes, and half of that time no other thread runs. So what calls
-are likely to need (``likely``) is loaded at the start, all else when first needed, always away from the event loop.
+are likely to need (``likely``) is loaded before there are any, all else when first needed, away from the event loop.
 """
 
 from __future__ import annotations
@@ -58,11 +58,16 @@ def likely(kinds: Iterable[str]) -> Iterable[str]:
     return () if _KINDS.isdisjoint(kinds) else (O200K,)
 
 
-class Vocabularies:
-    """Encodings, loaded once each. Safe for use from any thread."""
+class VocabularyDamaged(Exception):  # noqa: N818 - said in one line to a person
+    """The package's own data is not what it was."""
 
-    def __init__(self) -> None:
-        self._loaded: dict[str, tiktoken.Encoding] = {}
+
+class Vocabularies:
+    """Encodings, loaded once each, some of them ``first``. Safe for use from any thread."""
+
+    def __init__(self, first: Iterable[str] = ()) -> None:
+        """Raises ``VocabularyDamaged``."""
+        self._loaded = {name: _load(name) for name in first}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -75,11 +80,6 @@ class Vocabularies:
             len(encoding.encode_ordinary(text[start : start + PIECE_CHARS]))
             for start in range(0, len(text), PIECE_CHARS)
         )
-
-    def load(self, names: Iterable[str]) -> None:
-        """Have these at hand. Blocking."""
-        for name in names:
-            self._get(name)
 
     def _get(self, name: str) -> tiktoken.Encoding:
         with self._lock:
@@ -94,7 +94,7 @@ def _load(name: str) -> tiktoken.Encoding:
     about: dict[str, Any] = json.loads((data / "encodings.json").read_text())[name]
     raw = gzip.decompress((data / f"{name}.tiktoken.gz").read_bytes())
     if hashlib.sha256(raw).hexdigest() != about["sha256"]:
-        raise RuntimeError(f"the vocabulary {name} in this installation is damaged: install spendgate again")
+        raise VocabularyDamaged(f"the vocabulary {name} in this installation is damaged: install spendgate again")
     words = raw.split()
     ranks = dict(zip(map(binascii.a2b_base64, words[::2]), map(int, words[1::2]), strict=True))
     return tiktoken.Encoding(

@@ -49,7 +49,6 @@ from gateway.server.pool import Pool
 from gateway.server.wheel import Wheel
 from gateway.tokens.counter import Counter
 from gateway.tokens.estimate import Estimator
-from gateway.tokens.vocabulary import Vocabularies, likely
 from gateway.tracing import Beginner
 from gateway.watch import Watch
 from gateway.workers.words import (
@@ -106,7 +105,7 @@ class Worker:
         self.config = load(config_path, os.environ)
         self.logs = set_up(self.config.logging.format, self.config.logging.level, secrets_of(self.config))
         self.log = self.logs.logger
-        self.vocabularies = Vocabularies()
+        self.vocabularies = assembly.vocabularies_of(self.config)
         self.metrics = Metrics(self.config.metrics.max_series)
         self.spans = assembly.spans_of(self.config, self.log)
         self.keeper = Keeper(self.log)
@@ -155,7 +154,6 @@ class Worker:
             # before the first call: whoever sums up the ledger must know of all who write it
             way.say(Ready())
             await self.doors.open(config.server, None, {"data": self._sockets})
-            self._executor.submit(self.vocabularies.load, likely(one.kind for one in config.providers.values()))
             await self._stop.wait()
             await self._shut_down(plane)
         finally:
