@@ -142,7 +142,7 @@ SCHEMAS: dict[str, Any] = {
     "Events": _object(
         cursor=WHOLE,
         events=_list(_object(id=WHOLE, at=_WHEN, kind=TEXT, quota=TEXT, bucket=TEXT, unit=TEXT, limit=NUMBER,
-                             used=NUMBER, detail=TEXT, who=TEXT)),
+                             used=NUMBER, wanted=NUMBER, detail=TEXT, who=TEXT)),
     ),
     "Reloaded": _object(changed=_list(TEXT)),
     "Problem": _object(type=TEXT, title=TEXT, status=WHOLE, detail=TEXT),
