@@ -42,8 +42,11 @@ def read_fields(decoder: msgspec.json.Decoder[T], body: bytes, shape: bytes = b"
     """The members that ``decoder`` wants of a request body, of any type each; a sentence where it is no object.
     ``shape``: the body hollowed out, where the caller has it."""
     try:
-        fields = decoder.decode(shape or body)
-        return decoder.decode(body) if shape and HOLLOW in msgspec.structs.astuple(fields) else fields
+        if shape and shape is not body:
+            fields = decoder.decode(shape)
+            if HOLLOW not in msgspec.structs.astuple(fields):
+                return fields
+        return decoder.decode(body)
     except (ValueError, RecursionError):
         document = parse_tolerant(body)
     if document is None:
