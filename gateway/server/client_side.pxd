@@ -6,17 +6,17 @@ from gateway.server.incoming cimport Incoming
 
 cdef class ClientConnection(Answers):
     cdef public list _headers
-    cdef public bytes _url, _unread
-    cdef public Py_ssize_t _head_bytes
-    cdef public Incoming _fresh
+    cdef public bytes _beginning, _url, _unread
+    cdef public Py_ssize_t _head_bytes, _left
     cdef public object _parser
 
     cpdef object data_received(self, bytes data)
-    @cython.locals(known=KnownHead, body=bytes, fresh=Incoming)
+    @cython.locals(known=KnownHead, body=bytes)
     cpdef object _first(self, bytes data)
-    cpdef Incoming _read_first(self, bytes data)
     @cython.locals(incoming=Incoming)
     cpdef object _again(self, KnownHead known, bytes body)
+    @cython.locals(left=Py_ssize_t, piece=bytes, rest=bytes)
+    cpdef object _take(self, bytes data)
     cpdef object _hold(self, bytes data)
     cpdef object _feed(self, bytes data)
     cpdef object _unfinished(self, Incoming incoming, Py_ssize_t read)

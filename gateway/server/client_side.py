@@ -43,15 +43,17 @@ class _Stop(Exception):  # noqa: N818 - no error: nothing more of this connectio
 class ClientConnection(Answers):
     """One accepted connection, as asyncio and llhttp drive it."""
 
-    __slots__ = ("_fresh", "_head_bytes", "_headers", "_parser", "_unread", "_url")
+    __slots__ = ("_beginning", "_head_bytes", "_headers", "_left", "_parser", "_unread", "_url")
 
     def __init__(self, plane: Shared) -> None:
         super().__init__(plane)
         self._headers: list[Header] = []
         self._url = b""
         self._head_bytes = 0
-        self._fresh: Incoming | None = None
-        """What the newest read began with."""
+        self._beginning = b""
+        """The read that began a request, while its head is parsed."""
+        self._left = 0
+        """Bytes still to come of a body whose head was known: the parser has seen nothing of it."""
         self._parser = _NO_PARSER
         self._unread = b""
         """The framing of a body that llhttp takes for no part of its request."""
@@ -122,36 +124,48 @@ class ClientConnection(Answers):
         if body is None:
             known = self.known = self._plane.heads.find(data)
             body = known.body_of(data) if known is not None else None
-        if known is not None and body is not None and len(body) <= self._plane.limits.max_body_bytes:
+        if known is not None and body is not None and known.length <= self._plane.limits.max_body_bytes:
             self._again(known, body)
             return
-        fresh = self._read_first(data)
-        if fresh is not None:
-            head = fresh.head
-            if fresh.complete and head.length and not (fresh.expects or head.upgrade):
-                self._plane.heads.learn(data, head, fresh.keep_alive)
-
-    def _read_first(self, data: bytes) -> Incoming | None:
-        """The request that ``data`` began with, where its head is whole and in order."""
-        self._fresh = None
+        self._beginning = data
         self._feed(data)
-        return self._fresh
+        self._beginning = b""
 
     def _again(self, known: KnownHead, body: bytes) -> None:
-        """A whole request with a head that came before."""
+        """A request with a head that came before, and of its body what is here."""
         now = self._plane.now()
         head = known.head
         head.received = now
-        head.length = len(body)
+        head.length = known.length
         head.peer = self.peer
         incoming = Incoming(now)
         incoming.head = head
         incoming.keep_alive = known.keep_alive
-        incoming.seen_head = incoming.complete = True
+        incoming.seen_head = True
+        if len(body) < known.length:
+            self._left = known.length
+            self._incoming = incoming
+            self._begin(incoming)
+            self._take(body)
+            return
+        incoming.complete = True
         self.deadline = inf
         exchange = self._open(incoming)
         if exchange is not None and exchange.wants_body:
             exchange.request_body(body)
+
+    def _take(self, data: bytes) -> None:
+        """More of a body whose head was known, and what may lie behind it."""
+        left = self._left
+        piece, rest = (data, b"") if len(data) <= left else (data[:left], data[left:])
+        self._left = left - len(piece)
+        self.on_body(piece)
+        if not self._left:
+            self.on_message_complete()
+        elif self._incoming is not None:
+            self._unfinished(self._incoming, len(data))
+        if rest:
+            self.data_received(rest)
 
     def _hold(self, data: bytes) -> None:
         self._held.append(data)
@@ -161,6 +175,9 @@ class ClientConnection(Answers):
             self._transport.pause_reading()
 
     def _feed(self, data: bytes) -> None:
+        if self._left:
+            self._take(data)
+            return
         if self._incoming is None and data[:1] == b"\r":
             self._empty_lines(data)
         try:
@@ -269,9 +286,10 @@ class ClientConnection(Answers):
         if head.upgrade:
             self._check_upgrade(incoming)
         incoming.seen_head = True
-        if self._fresh is None and self._current is None and not self._queue:
-            self._fresh = incoming
         incoming.too_large = length > self._plane.limits.max_body_bytes
+        beginning, self._beginning = self._beginning, b""
+        if beginning and length and not (incoming.expects or incoming.too_large or head.upgrade or self._unread):
+            self._plane.heads.learn(beginning, head, incoming.keep_alive)
         if self._current is None and not self._queue:
             self._begin(incoming)
         else:

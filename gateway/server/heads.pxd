@@ -5,9 +5,9 @@ cdef class KnownHead:
     cdef public bytes before, after
     cdef public object head
     cdef public bint keep_alive
-    cdef public Py_ssize_t stop
+    cdef public Py_ssize_t length, stop
 
-    @cython.locals(before=bytes, after=bytes, digits=bytes, start=Py_ssize_t, stop=Py_ssize_t, body_at=Py_ssize_t)
+    @cython.locals(before=bytes, after=bytes, digits=bytes, start=Py_ssize_t, stop=Py_ssize_t, body_at=Py_ssize_t, length=Py_ssize_t)
     cpdef bytes body_of(self, bytes data)
 
 cdef class Heads:

@@ -1,8 +1,8 @@
 """Heads that came before, byte for byte but for the body's length.
 
 A client sends the same head with every call. What llhttp made of it and ``strict`` found in order the first time holds
-for the same bytes again, so they are not parsed again. Only a whole request that lies in one read with nothing behind
-it is taken this way; all others go through the parser.
+for the same bytes again, so they are not parsed again. Only a head that lies whole in one read, with no more behind it
+than its body, is taken this way; all others go through the parser.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ _MAX_DIGITS = 9
 class KnownHead:
     """A head that was parsed and found in order."""
 
-    __slots__ = ("after", "before", "head", "keep_alive", "stop")
+    __slots__ = ("after", "before", "head", "keep_alive", "length", "stop")
 
     def __init__(self, before: bytes, after: bytes, head: RequestHead, keep_alive: bool) -> None:
         self.before = before
         self.after = after
         self.head = head
         self.keep_alive = keep_alive
+        self.length = 0
+        """How long a body the newest one declared."""
         self.stop = 0
         """Where the body's length ended the last time: most often it has as many digits."""
 
     def body_of(self, data: bytes) -> bytes | None:
-        """The body of ``data`` where that is one whole request with this head."""
+        """What ``data`` holds of its body, where that is one request with this head, or the beginning of one."""
         before, after = self.before, self.after
         if not data.startswith(before):
             return None
@@ -43,9 +45,10 @@ class KnownHead:
             self.stop = stop
         digits = data[start:stop]
         body_at = stop + len(after)
-        if not digits.isdigit() or digits[0] == 48 or len(data) - body_at != int(digits):
+        if not digits.isdigit() or digits[0] == 48:
             return None
-        return data[body_at:]
+        length = self.length = int(digits)
+        return data[body_at:] if len(data) - body_at <= length else None
 
 
 class Heads:
