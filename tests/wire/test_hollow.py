@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sysconfig
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from built import compiled
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.compiled import is_current
 from gateway.wire import hollow as plain
 from gateway.wire.dialects import anthropic, cohere, gemini, ollama, openai
 from gateway.wire.hollow import HOLLOW, LEAST_BYTES, LONG_BYTES
 
-ROOT = Path(__file__).parents[2]
-BUILT = ROOT / "build" / "compiled"
 Hollow = Callable[[bytes], bytes]
 
 PIECES = st.sampled_from(
@@ -33,22 +28,10 @@ VALUES = st.recursive(
 )
 
 
-def compiled() -> Hollow:
-    path = BUILT / "gateway" / "wire" / f"hollow{sysconfig.get_config_var('EXT_SUFFIX')}"
-    if not path.exists() or not is_current(ROOT, BUILT):
-        pytest.skip("no compiled build")
-    spec = importlib.util.spec_from_file_location("gateway.wire.hollow", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: Hollow = module.hollow
-    return found
-
-
 @pytest.fixture(scope="module", params=["plain", "compiled"])
 def hollow(request: pytest.FixtureRequest) -> Hollow:
-    return plain.hollow if request.param == "plain" else compiled()
+    found: Hollow = plain.hollow if request.param == "plain" else compiled("gateway.wire.hollow").hollow
+    return found
 
 
 def pairs(members: list[tuple[str, Any]]) -> tuple[str, list[tuple[str, Any]]]:
