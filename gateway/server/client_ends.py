@@ -5,6 +5,7 @@ connection share, its deadlines, and every way to close it.
 from __future__ import annotations
 
 import asyncio
+import select
 from collections import deque
 from math import inf
 
@@ -109,8 +110,10 @@ class Ends:
             self._stopped = True
             self._plane.slow_clients += 1
             self._say(BadRequest(408, "the request did not arrive in time", "request_timeout"))
-        elif current is None:
+        elif current is None and self._is_silent(transport):
             self._shut()
+        elif current is None:
+            self.deadline = self._plane.now() + IDLE_GRACE_SECONDS
 
     def _check_stall(self, transport: asyncio.Transport) -> None:
         """As long as the client takes something, it has time."""
@@ -129,7 +132,15 @@ class Ends:
         """Shutting down: a connection that has been idle for a while closes now, a busy one after its answer."""
         idle = self._current is None and self._incoming is None and not self._queue and not self._held
         if idle and self.deadline > self._plane.now() + IDLE_GRACE_SECONDS:
-            self._shut()
+            transport = self._transport
+            if transport is not None and self._is_silent(transport):
+                self._shut()
+
+    def _is_silent(self, transport: asyncio.Transport) -> bool:
+        """Nothing lies here unread. A request that came just now would be reset by a close; it is answered instead."""
+        poll = select.poll()
+        poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not poll.poll(0)
 
     def break_off(self) -> None:
         """Close at once, whatever is in flight."""

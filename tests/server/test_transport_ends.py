@@ -358,6 +358,19 @@ async def test_a_client_whose_answer_began_before_the_drain_is_answered_once_mor
         assert await drained
 
 
+@pytest.mark.parametrize("why", ["drain", "expire"])
+@both_loops
+async def test_a_request_that_came_just_before_an_idle_connection_is_closed_is_answered(why: str) -> None:
+    async with Play(OK) as play:
+        client = await play.connect()
+        client.send(post())
+        assert (await client.answer()).body == b"ok"
+        for connection in play.plane.connections:
+            client.send(post())  # lies in the kernel until the loop has its next turn
+            getattr(connection, why)()
+        assert (await client.answer()).body == b"ok"
+
+
 @both_loops
 async def test_what_does_not_finish_in_the_drain_time_is_broken_off() -> None:
     async with Play(then_hang(HEAD + b"12")) as play:
