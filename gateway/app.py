@@ -342,6 +342,7 @@ def serving(one: Serves, loop: asyncio.AbstractEventLoop) -> dict[str, Callable[
         "spendgate_ledger_healthy": lambda: 0 if ledger.reason else 1,
         "spendgate_client_connections": lambda: len(plane.connections),
         "spendgate_known_heads": lambda: len(plane.heads),
+        "spendgate_known_answer_heads": one.pool.known_heads,
         "spendgate_vocabularies": lambda: len(one.vocabularies),
         "spendgate_upstream_connections": lambda: one.pool.counts()[0],
         "spendgate_upstream_endpoints_unreachable": one.pool.unreachable,

@@ -8,7 +8,8 @@ cdef class Delivery:
     cdef public str _outcome, _failure
     cdef public object _status, _trailers
     cdef public bytes _reason
-    cdef public list _held, _out_headers
+    cdef public list _held
+    cdef public object _out_headers
     cdef public Py_ssize_t _held_bytes, _written
 
     cpdef _ready(self)

@@ -210,7 +210,7 @@ class Exchange(Settling):
             self._extension = Heard(call, self._parts.counter, framing_of(headers))
         if self._gone:
             return
-        kind = fields.named.get(b"content-type", b"")
+        kind = fields.get(b"content-type") or b""
         json = kind == b"application/json" or kind[:16].lower() == b"application/json"
         if not json or call.facts.stream or call.caller.method == b"HEAD":
             self._start()

@@ -138,6 +138,7 @@ VITALS = (
     Family("spendgate_ledger_healthy", "gauge", "1 while the ledger can be written."),
     Family("spendgate_client_connections", "gauge", "Open client connections."),
     Family("spendgate_known_heads", "gauge", "Request heads that need not be parsed again."),
+    Family("spendgate_known_answer_heads", "gauge", "Answers' heads that are known but for their values."),
     Family("spendgate_vocabularies", "gauge", "Tokenizers' vocabularies in memory."),
     Family("spendgate_upstream_connections", "gauge", "Open provider connections."),
     Family(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.ports import Header, RequestHead
+from gateway.wire.http_heads import Lines
 
 REASONS = {
     102: b"Processing", 103: b"Early Hints", 200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden",
@@ -92,6 +93,9 @@ def answer_head(
         out = [_OK]
     else:
         out = [b"HTTP/1.1 %d %b\r\n" % (status, reason or REASONS.get(status, b""))]
+    if type(headers) is Lines:
+        out.append(headers.block)
+        headers = headers[headers.known :]
     # one join of all pieces costs a third of a join of each line
     for header in headers:
         name, value = header

@@ -4,7 +4,7 @@ from gateway.server.upstream_call cimport UpstreamCall
 from gateway.server.upstream_side cimport UpstreamConnection
 
 cdef class EndpointPool:
-    cdef public object endpoint, breaker, waiting, _connector, _now, _loop
+    cdef public object endpoint, breaker, heads, waiting, _connector, _now, _loop
     cdef public bytes prefix, proxy_fields
     cdef public list idle
     cdef public set open, _connecting

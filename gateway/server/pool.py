@@ -22,6 +22,7 @@ from gateway.server.breaker import Breaker
 from gateway.server.connect import Connector, via_proxy
 from gateway.server.upstream_call import UpstreamCall
 from gateway.server.upstream_side import UpstreamConnection
+from gateway.wire.answer_heads import Shapes
 
 IDLE_SECONDS = 50.0
 """Below the 60 seconds after which common load balancers close."""
@@ -57,6 +58,7 @@ class EndpointPool:
         self.waiting: deque[UpstreamCall] = deque()
         self._connecting: set[asyncio.Task[None]] = set()
         self.breaker = Breaker(endpoint)
+        self.heads = Shapes()
 
     def busy(self, now: float) -> bool:
         """True while there is a connection, or a call that waits for one, or a failure to remember."""
@@ -250,6 +252,10 @@ class Pool:
         """Open and idle connections."""
         pools = self._pools.values()
         return sum(len(p.open) for p in pools), sum(len(p.idle) for p in pools)
+
+    def known_heads(self) -> int:
+        """Heads of answers that are known."""
+        return sum(len(pool.heads) for pool in self._pools.values())
 
     def unreachable(self) -> int:
         """Endpoints that calls are kept from."""

@@ -16,7 +16,7 @@ import httptools
 from gateway.ports import Header
 from gateway.server.connect import absolute_form
 from gateway.server.upstream_call import UpstreamCall
-from gateway.wire.http_heads import Fields
+from gateway.wire.http_heads import Fields, KnownFields
 
 if TYPE_CHECKING:
     from gateway.server.pool import EndpointPool
@@ -35,6 +35,8 @@ class UpstreamConnection:
     """One connection to a provider, as asyncio and llhttp drive it. Serves one call at a time."""
 
     __slots__ = (
+        "_at_start",
+        "_beginning",
         "_bodiless",
         "_call",
         "_complete",
@@ -48,6 +50,7 @@ class UpstreamConnection:
         "_interim_count",
         "_interims",
         "_keep",
+        "_known",
         "_now",
         "_parser",
         "_parts",
@@ -98,6 +101,12 @@ class UpstreamConnection:
     def _reset(self) -> None:
         """For the next answer: what is not said by each head, and may have changed in an answer that was in order."""
         self._headers: list[Header] = []
+        self._at_start = True
+        """Nothing of the answer came yet."""
+        self._beginning = b""
+        """The first of the answer, where its head is the parser's."""
+        self._known: KnownFields | None = None
+        """Its fields, where they need not be parsed."""
         self._fields = self._headers
         """Where the fields that come belong: to the head, or to the trailers."""
         if self._trailers:
@@ -196,7 +205,10 @@ class UpstreamConnection:
                 call.to.upstream_data(data)
             return
         try:
-            self._parser.feed_data(data)
+            if self._at_start:
+                self._begin(data)
+            else:
+                self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._switch(call, data[upgrade.args[0] :])
             return
@@ -211,6 +223,19 @@ class UpstreamConnection:
             elif not self._complete and self._endless(len(data)):
                 return
         self._deliver(call)
+
+    def _begin(self, data: bytes) -> None:
+        """Parse the first of an answer; of a head that is known, only what frames the body."""
+        self._at_start = False
+        known = self._pool.heads.read(data)
+        if known is None:
+            self._beginning = data
+            self._parser.feed_data(data)
+            return
+        self._known = known.fields
+        self._parser.feed_data(known.framing)
+        if known.end < len(data):
+            self._parser.feed_data(memoryview(data)[known.end :])
 
     def _endless(self, read: int) -> bool:
         """After a read without a byte of the body: a head and a body's framing end somewhere."""
@@ -370,18 +395,27 @@ class UpstreamConnection:
         self._keep = parser.should_keep_alive()
         call = self._call
         self._bodiless = status == 204 or status == 304 or (call is not None and call.method == b"HEAD")
-        fields = self._headers = Fields(self._headers)
-        named = fields.named
-        coding = named.get(b"transfer-encoding")
+        fields = self._headers = self._fields_of_head(status)
+        coding = fields.get(b"transfer-encoding")
         # a coding that is taken off nowhere would reach the client under a false framing
         if coding is not None and coding.lower() != b"chunked":
             raise ValueError("its transfer coding is not chunked alone")
-        self._sized = coding is not None or b"content-length" in named
-        keep = named.get(b"keep-alive")
+        self._sized = coding is not None or fields.get(b"content-length") is not None
+        keep = fields.get(b"keep-alive")
         if keep is not None:
             self.idle_seconds = _idle_seconds(keep)
         self._fields = self._trailers
         self._seen_head = self._fresh_head = True
+
+    def _fields_of_head(self, status: int) -> Fields:
+        """As they were known, else as they were parsed."""
+        if self._known is not None:
+            return self._known
+        headers = self._headers
+        beginning, self._beginning = self._beginning, b""
+        if beginning and status == 200:
+            self._pool.heads.learn(beginning, headers)
+        return Fields(headers)
 
     def on_body(self, body: bytes) -> None:
         if not self._extra:

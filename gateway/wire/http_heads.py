@@ -23,7 +23,9 @@ HOP_BY_HOP = frozenset(
     )
 )
 _REQUEST_DROP = HOP_BY_HOP | {b"host", b"content-length", b"expect"}
-_RESPONSE_DROP = HOP_BY_HOP | {b"content-length"}
+RESPONSE_DROP = HOP_BY_HOP | {b"content-length"}
+USUAL_CONNECTION = frozenset((b"close", b"keep-alive"))
+"""What the Connection field says where it names no other field."""
 _BODILESS_METHODS = frozenset((b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"TRACE"))
 
 
@@ -36,64 +38,72 @@ def named_in_connection(headers: Sequence[Header]) -> frozenset[bytes]:
     return frozenset(names - {b"close", b"keep-alive", b""})
 
 
-MAX_SPELT = 2048
-MAX_SPELT_BYTES = 64
-_SPELT: dict[bytes, tuple[bytes, bool]] = {}
-"""Names of answers' fields as they were spelt: in lower case, and whether they go on to the next hop."""
+class Lines(list[Header]):
+    """Fields for the next hop. ``block`` holds the lines of the first ``known`` of them as they came, each with its
+    end: who writes them need not put them together again."""
 
+    __slots__ = ("block", "known")
 
-def _learn(name: bytes) -> tuple[bytes, bool]:
-    lower = name.lower()
-    known = lower, lower not in _RESPONSE_DROP
-    if len(name) <= MAX_SPELT_BYTES:
-        if len(_SPELT) >= MAX_SPELT:
-            _SPELT.clear()
-        _SPELT[name] = known
-    return known
-
-
-def _take(headers: Sequence[Header], named: dict[bytes, bytes]) -> list[Header]:
-    """Put values under their names; answers the fields that go on to the next hop."""
-    onward: list[Header] = []
-    for header in headers:
-        name, value = header
-        known = _SPELT.get(name)
-        if known is None:
-            known = _learn(name)
-        lower, goes_on = known
-        count = len(named)
-        first = named.setdefault(lower, value)
-        if len(named) == count:
-            named[lower] = first + b", " + value
-        if goes_on:
-            onward.append(header)
-    return onward
+    def __init__(self, headers: list[Header], block: bytes) -> None:
+        self.extend(headers)
+        self.block = block
+        self.known = len(headers)
 
 
 class Fields(list[Header]):
     """A response's fields in order, and once more by name, so that whoever looks for one needs no pass of its own."""
 
-    __slots__ = ("named", "onward")
+    __slots__ = ("_named", "onward")
 
     def __init__(self, headers: Sequence[Header]) -> None:
         self.extend(headers)
-        named: dict[bytes, bytes] = {}
-        onward = _take(headers, named)
-        if b"connection" in named:
-            dropped = named_in_connection(headers)
-            if dropped:
-                onward = [header for header in onward if header[0].lower() not in dropped]
-        self.named = named
-        """Values by name in lower case, lists joined."""
-        self.onward = onward
+        self._named: dict[bytes, bytes] = {}
+        self.onward: list[Header] = self._take(headers)
         """Those for the next hop, without the framing."""
+
+    def get(self, name: bytes) -> bytes | None:
+        """The value of a field, those of several joined. ``name`` in lower case."""
+        return self._named.get(name)
+
+    def _take(self, headers: Sequence[Header]) -> list[Header]:
+        """Put values under their names; answers the fields that go on to the next hop."""
+        named, onward = self._named, []
+        for header in headers:
+            name, value = header
+            lower = name.lower()
+            count = len(named)
+            first = named.setdefault(lower, value)
+            if len(named) == count:
+                named[lower] = first + b", " + value
+            if lower not in RESPONSE_DROP:
+                onward.append(header)
+        if named.get(b"connection", b"close").lower() not in USUAL_CONNECTION:
+            dropped = named_in_connection(headers)
+            onward = [header for header in onward if header[0].lower() not in dropped]
+        return onward
 
     @property
     def content_length(self) -> int | None:
         """The declared body length; None where none is declared or a transfer coding frames the body."""
-        named = self.named
-        length = named.get(b"content-length")
-        return int(length) if length is not None and length.isdigit() and b"transfer-encoding" not in named else None
+        length = self.get(b"content-length")
+        return int(length) if length is not None and length.isdigit() and not self.get(b"transfer-encoding") else None
+
+
+class KnownFields(Fields):
+    """Fields of which is known where each name stands."""
+
+    __slots__ = ("_at",)
+
+    def __init__(self, headers: list[Header], at: dict[bytes, tuple[int, ...]], onward: Lines) -> None:
+        self.extend(headers)
+        self._at = at
+        self.onward = onward
+
+    def get(self, name: bytes) -> bytes | None:
+        found = self._at.get(name)
+        if found is None:
+            return None
+        return self[found[0]][1] if len(found) == 1 else b", ".join([self[place][1] for place in found])
 
 
 def fields_of(headers: Sequence[Header]) -> Fields:

@@ -358,7 +358,7 @@ class Framer(Protocol):
 
 def header(headers: Sequence[Header], name: bytes) -> bytes:
     """A field's value, lists joined; empty where it is absent. ``name`` in lower case."""
-    return fields_of(headers).named.get(name, b"")
+    return fields_of(headers).get(name) or b""
 
 
 def form_of(headers: Sequence[Header], facts: Facts) -> str:
@@ -377,5 +377,5 @@ def form_of(headers: Sequence[Header], facts: Facts) -> str:
 
 
 def _decoder(headers: Sequence[Header]) -> Decoder | None:
-    coding = fields_of(headers).named.get(b"content-encoding")
+    coding = fields_of(headers).get(b"content-encoding")
     return decoder_for(coding) if coding is not None else None

@@ -1,11 +1,11 @@
-"""A head that came before on any connection: its request is served like the first, wherever the reads cut it."""
+"""Heads that came before, of requests and of answers: what has one passes like the first, wherever the reads cut it."""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
-from transport_play import OK, Client, Play, both_loops, post
+from transport_play import OK, Client, Play, Provider, both_loops, get, post
 
 from gateway.server.limits import Limits
 
@@ -115,3 +115,66 @@ async def test_an_offer_of_h2c_is_ignored_each_time() -> None:
             await apart(client, offer + b"a ", b"body")
             assert (await client.answer()).body == b"ok"
         assert [request[-6:] for request in play.provider.requests] == [b"a body"] * 2
+
+
+FIELDS = [
+    (b"Date", b"%d"), (b"Content-Type", b"text/plain"), (b"set-cookie", b"a=%d"), (b"X-A", b"\xc3\xa9"),
+    (b"set-cookie", b"b"),
+]  # fmt: skip
+LENGTH = b"Content-Length: 5\r\n\r\n%05d"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n2\r\n%02d\r\n3\r\n%03d\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks", "close", "an early hint"])
+@both_loops
+async def test_an_answer_arrives_whole_wherever_the_reads_cut_it(framing: str) -> None:
+    def answered(number: int) -> tuple[bytes, list[tuple[bytes, bytes]], bytes]:
+        fields = [(name, value.replace(b"%d", b"%d" % number)) for name, value in FIELDS]
+        head = b"HTTP/1.1 200 OK\r\n" + b"".join(b"%b: %b\r\n" % field for field in fields)
+        if framing == "chunks":
+            return head + CHUNKED % (number % 100, number), fields, b"%02d%03d" % (number % 100, number)
+        if framing == "close":
+            return head + b"Connection: close\r\n\r\n%05d" % number, fields, b"%05d" % number
+        hint = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" if framing == "an early hint" else b""
+        return hint + head + LENGTH % number, fields, b"%05d" % number
+
+    async def script(provider: Provider, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = len(provider.requests) - 1
+        raw = answered(number)[0]
+        writer.write(raw[:number])
+        await asyncio.sleep(0.003 if number else 0)
+        writer.write(raw[number:])
+        if framing == "close":
+            writer.close()
+
+    async with Play(script) as play:
+        client = await play.connect()
+        for number in range(len(answered(0)[0])):
+            client.send(get())
+            _, fields, body = answered(number)
+            answer = await client.answer()
+            if framing == "an early hint":
+                assert answer.status == 103
+                answer = await client.answer()
+            assert answer.body == body
+            assert answer.headers[: len(fields)] == fields
+
+
+@both_loops
+async def test_what_is_wrong_in_an_answer_is_a_bad_gateway_though_one_like_it_came_before() -> None:
+    head = b"HTTP/1.1 200 OK\r\nX-A: %b\r\nContent-Length: %b\r\n\r\nok"
+    answers = [head % (b"1", b"2")] * 2
+    wrong = ((b"a\x00", b"2"), (b"a\rb", b"2"), (b"1", b"2x"), (b"1", b"-2"), (b"1", b"2, 2"), (b"1", b""))
+    for value, length in wrong:
+        answers += [head % (value, length), head % (b"1", b"2")]
+
+    async def script(provider: Provider, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answers[len(provider.requests) - 1])
+
+    async with Play(script) as play:
+        client = await play.connect()
+        seen = []
+        for _ in answers:
+            client.send(get())
+            seen.append((await client.answer()).status)
+        assert seen == [200, 200] + [502, 200] * len(wrong)
