@@ -26,6 +26,13 @@ import uvloop
 
 OK = b"HTTP/1.1 200"
 END = b"0\r\n\r\n"
+END_OF_HEAD = b"\r\n\r\n"
+SDK_FIELDS = (
+    "accept-encoding: gzip, deflate", "connection: keep-alive", "x-stainless-lang: python",
+    "x-stainless-package-version: 2.8.1", "x-stainless-os: Linux", "x-stainless-arch: x64",
+    "x-stainless-runtime: CPython", "x-stainless-runtime-version: 3.12.7", "x-stainless-async: async:asyncio",
+    "x-stainless-raw-response: false", "x-stainless-retry-count: 0", "x-stainless-read-timeout: 600",
+)  # fmt: skip
 MOST_BAD = 20
 
 
@@ -42,6 +49,8 @@ class Plan:
     in_flight: int = 32
     rate: float = 0.0
     stream: bool = False
+    sdk: bool = False
+    """As SDKs send a call: some twenty fields, and the body in a write of its own."""
 
 
 @dataclass
@@ -148,7 +157,12 @@ class Connection(asyncio.Protocol):
     def begin(self, intended: float) -> None:
         """Send the call."""
         self._busy, self._intended, self._first = True, intended, 0.0
-        self._transport.write(self._request)
+        if self._load.plan.sdk:
+            head, _, body = self._request.partition(END_OF_HEAD)
+            self._transport.write(head + END_OF_HEAD)
+            self._transport.write(body)
+        else:
+            self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         if not self._first:
@@ -211,7 +225,9 @@ def requested(plan: Plan, key: str) -> bytes:
     body = Path(plan.body).read_bytes()
     head = (
         f"POST {plan.path} HTTP/1.1\r\nHost: 127.0.0.1:{plan.port}\r\nContent-Type: application/json\r\nAccept: */*\r\n"
-        f"User-Agent: bench/1\r\nAuthorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"User-Agent: bench/1\r\nAuthorization: Bearer {key}\r\n"
+        + "".join(f"{field}\r\n" for field in (SDK_FIELDS if plan.sdk else ()))
+        + f"Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 

@@ -36,6 +36,22 @@ ANSWER = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nx-request-id: req_bench\r\nopenai-processing-ms: 12\r\n"
     b"x-ratelimit-remaining-requests: 9999\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 )
+FIELDS = (
+    "Date: Thu, 26 Nov 2026 20:11:09 GMT", "Content-Type: application/json", "Connection: keep-alive",
+    "access-control-expose-headers: X-Request-ID", "openai-organization: acme-inc", "openai-processing-ms: 425",
+    "openai-project: proj_4nV1zq0A7mT2bXw9", "openai-version: 2020-10-01", "x-envoy-upstream-service-time: 431",
+    "x-ratelimit-limit-requests: 10000", "x-ratelimit-limit-tokens: 2000000", "x-ratelimit-remaining-requests: 9999",
+    "x-ratelimit-remaining-tokens: 1999982", "x-ratelimit-reset-requests: 6ms", "x-ratelimit-reset-tokens: 0s",
+    "x-request-id: req_0b5e9f8e4a1c4d7d9b1f6a2c3e4d5f60", "x-openai-proxy-wasm: v0.1", "cf-cache-status: DYNAMIC",
+    f"set-cookie: __cf_bm={'A1b2C3d4' * 12}; path=/; HttpOnly; Secure; SameSite=None",
+    f"set-cookie: _cfuvid={'e5F6g7H8' * 8}; path=/; HttpOnly; Secure; SameSite=None",
+    "strict-transport-security: max-age=31536000; includeSubDomains; preload", "x-content-type-options: nosniff",
+    "Server: cloudflare", "CF-RAY: 9a3f04c7d8e21b5f-FRA", 'alt-svc: h3=":443"; ma=86400',
+)  # fmt: skip
+"""What a provider behind a CDN says of an answer, beside its length."""
+WHOLE_ANSWER = b"HTTP/1.1 200 OK\r\n%b\r\nContent-Length: %d\r\n\r\n%b" % (
+    "\r\n".join(FIELDS).encode(), len(BODY), BODY,
+)  # fmt: skip
 STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
     b"x-request-id: req_bench\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -68,7 +84,7 @@ class Provider(asyncio.Protocol):
         self._loop, self._pieces, self._gap = loop, pieces, gap
         self._last = self._buffer = b""
         self._left = self._next = 0
-        self._stream = False
+        self._stream = self._fields = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -93,6 +109,7 @@ class Provider(asyncio.Protocol):
         if len(self._buffer) < end + min(length, SEEN):
             return False
         self._stream = b'"stream":true' in self._buffer[end : end + SEEN]
+        self._fields = b'"user":"sdk"' in self._buffer[end : end + SEEN]
         self._left = length - (len(self._buffer) - end)
         self._last = b"" if self._left else self._buffer
         self._buffer = b""
@@ -100,7 +117,7 @@ class Provider(asyncio.Protocol):
 
     def _answer(self) -> None:
         if not self._stream:
-            self._transport.write(ANSWER)
+            self._transport.write(WHOLE_ANSWER if self._fields else ANSWER)
             return
         self._transport.write(STREAM_HEAD + self._pieces[0])
         self._next = 1

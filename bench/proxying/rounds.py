@@ -44,15 +44,16 @@ Figures = dict[tuple[str, str], list[float]]
 
 
 def bodies(folder: Path) -> dict[str, Path]:
-    """Requests of 1.2 kB, of the same for a stream, of 100 kB and of 1 MB."""
+    """Requests of 1.2 kB, of the same for a stream and as an SDK sends it, of 100 kB and of 1 MB."""
     made = {}
     for name, size, more in (
         ("plain", 1100, {}),
         ("stream", 1100, {"stream": True}),
+        ("sdk", 1100, {"user": "sdk"}),
         ("100k", 100_000, {}),
         ("1M", 10**6, {}),
     ):
-        options = {"stream_options": {"include_usage": True}} if more else {}
+        options = {"stream_options": {"include_usage": True}} if "stream" in more else {}
         said = (TEXT * (size // len(TEXT) + 1))[:size]
         messages = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": said}]
         whole = {"model": "gpt-4o-mini", **more, **options, "max_tokens": 256, "temperature": 0.2, "messages": messages}
@@ -93,7 +94,7 @@ class Rounds:
         """One turn; answers what the load saw and ``cpu_us`` of each call, ``chunk_us`` of each chunk."""
         told = Plan(
             contender.port, contender.path, list(contender.keys), str(self._bodies[body]), stream=body == "stream",
-            **plan,  # type: ignore[arg-type]
+            sdk=body == "sdk", **plan,  # type: ignore[arg-type]
         )  # fmt: skip
         before = cpu_seconds(contender.pid) if contender.pid else 0.0
         with pinned({self._other}):
@@ -129,6 +130,9 @@ class Rounds:
                 seen = self.load(one, seconds=self.size.seconds, in_flight=in_flight)
                 self.note(f"CPU µs a call, {in_flight} in flight", one, seen["cpu_us"])
                 self.note(f"calls/s on one core, {in_flight} in flight", one, seen["good"] / seen["seconds"])
+        for one in proxies:
+            seen = self.load(one, "sdk", seconds=self.size.seconds, in_flight=32)
+            self.note("CPU µs an SDK's call, 32 in flight", one, seen["cpu_us"])
 
     def _streams(self, running: list[Contender]) -> None:
         in_flight = max(1, self.size.streams // 2)

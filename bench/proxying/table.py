@@ -59,6 +59,7 @@ def bounded(rounds: Rounds, builds: list[str], fsync: float) -> str:
         what = f"CPU µs a call, {in_flight} in flight"
         ratio(f"CPU a call ÷ bare asyncio, {in_flight} in flight", what, "asyncio", most)
         ratio(f"CPU a call ÷ bare aiohttp, {in_flight} in flight", what, "aiohttp", "0.5")
+    ratio("CPU an SDK's call ÷ bare asyncio, 32 in flight", "CPU µs an SDK's call, 32 in flight", "asyncio")
     ratio("CPU an SSE chunk ÷ bare asyncio", "CPU µs an SSE chunk", "asyncio", "1.2")
     for size, most in (("100 kB", "2"), ("1 MB", ABSENT)):
         ratio(f"CPU of a {size} body ÷ nginx", f"CPU µs a body of {size}", "nginx", most)
