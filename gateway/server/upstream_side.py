@@ -1,7 +1,7 @@
 """The provider's side of the transport: one connection, and one call on it.
 
-HTTP parsing is llhttp's (through httptools), with no lenient flag. What is here turns its callbacks into the inputs of
-``gateway.ports.Exchange``, in the pieces in which the bytes came, and decides whether the connection may serve again.
+What ``UpstreamAnswer`` understood of each read becomes the inputs of ``gateway.ports.Exchange``, in the pieces in which
+the bytes came; here is decided whether the connection may serve again.
 """
 
 from __future__ import annotations
@@ -13,69 +13,30 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from gateway.ports import Header
 from gateway.server.connect import absolute_form
+from gateway.server.upstream_answer import MAX_HEAD_BYTES, NO_PARSER, UpstreamAnswer
 from gateway.server.upstream_call import UpstreamCall
-from gateway.wire.http_heads import Fields, KnownFields
+from gateway.wire.http_heads import Fields
 
 if TYPE_CHECKING:
     from gateway.server.pool import EndpointPool
 
-MAX_HEAD_BYTES = 262_144
-MAX_HEADERS = 1_000
-MAX_INTERIMS = 32
 JOIN_BYTES = 65_536
 """A request up to this size leaves in one write."""
 
 
-_NO_PARSER = httptools.HttpResponseParser(object())
-
-
-class UpstreamConnection:
+class UpstreamConnection(UpstreamAnswer):
     """One connection to a provider, as asyncio and llhttp drive it. Serves one call at a time."""
 
     __slots__ = (
-        "_at_start",
-        "_beginning",
-        "_bodiless",
-        "_call",
-        "_complete",
-        "_dry",
-        "_extra",
-        "_fields",
-        "_fresh_head",
-        "_head_bytes",
-        "_headers",
-        "_heard",
-        "_interim_count",
-        "_interims",
-        "_keep",
-        "_known",
-        "_now",
-        "_parser",
-        "_parts",
-        "_pool",
-        "_raw",
-        "_reason",
-        "_seen_head",
-        "_sized",
-        "_status",
-        "_trailers",
-        "_transport",
-        "asked_at",
-        "closed",
-        "deadline",
-        "descriptor",
-        "idle_seconds",
-        "opened_at",
-    )
+        "_heard", "_now", "_pool", "_raw", "_transport", "asked_at", "closed", "deadline", "descriptor", "opened_at",
+    )  # fmt: skip
 
     def __init__(self, pool: EndpointPool, now: Callable[[], float]) -> None:
+        super().__init__(pool.heads)
         self._pool = pool
         self._now = now
-        self._call: UpstreamCall | None = None
         self._transport: asyncio.Transport | None = None
-        self._parser = httptools.HttpResponseParser(self)
         self.descriptor = -1
         self.asked_at = -inf
         """When the kernel was asked whether anything lies here, since it is idle."""
@@ -83,41 +44,8 @@ class UpstreamConnection:
         self.deadline = inf
         self._heard = False
         """Something came since the deadline was last looked at."""
-        self.idle_seconds = inf
-        """How long the provider keeps an idle connection, where it says so."""
         self.opened_at = now()
-        self._interims: list[tuple[int, list[Header]]] = []
-        self._parts: list[bytes] = []
-        self._trailers: list[Header] = []
-        self._status = 0
-        self._fresh_head = False
-        self._bodiless = False
-        self._sized = False
-        self._keep = False
-        self._extra = False
         self._raw = False
-        self._reset()
-
-    def _reset(self) -> None:
-        """For the next answer: what is not said by each head, and may have changed in an answer that was in order."""
-        self._headers: list[Header] = []
-        self._at_start = True
-        """Nothing of the answer came yet."""
-        self._beginning = b""
-        """The first of the answer, where its head is the parser's."""
-        self._known: KnownFields | None = None
-        """Its fields, where they need not be parsed."""
-        self._fields = self._headers
-        """Where the fields that come belong: to the head, or to the trailers."""
-        if self._trailers:
-            self._trailers = []
-        self._reason = b""
-        self._head_bytes = 0
-        self._dry = 0
-        """Bytes that came since the last of the body: chunk extensions, trailers."""
-        self._interim_count = 0
-        self._seen_head = False
-        self._complete = False
 
     # the call
 
@@ -223,19 +151,6 @@ class UpstreamConnection:
             elif not self._complete and self._endless(len(data)):
                 return
         self._deliver(call)
-
-    def _begin(self, data: bytes) -> None:
-        """Parse the first of an answer; of a head that is known, only what frames the body."""
-        self._at_start = False
-        known = self._pool.heads.read(data)
-        if known is None:
-            self._beginning = data
-            self._parser.feed_data(data)
-            return
-        self._known = known.fields
-        self._parser.feed_data(known.framing)
-        if known.end < len(data):
-            self._parser.feed_data(memoryview(data)[known.end :])
 
     def _endless(self, read: int) -> bool:
         """After a read without a byte of the body: a head and a body's framing end somewhere."""
@@ -351,7 +266,7 @@ class UpstreamConnection:
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
-        self._parser = _NO_PARSER  # the real one holds this connection's methods: a circle
+        self._parser = NO_PARSER  # the real one holds this connection's methods: a circle
         self._pool.lost(self)
         call, self._call = self._call, None
         if call is None or call.to is None:
@@ -363,85 +278,3 @@ class UpstreamConnection:
             return
         where = "before its answer was complete" if self._seen_head else "before it answered"
         call.fail("reset", f"the connection was closed {where}" + (f": {exc}" if exc else ""))
-
-    # llhttp
-
-    def on_message_begin(self) -> None:
-        if self._complete:
-            self._extra = True
-            self._fields = []
-
-    def on_status(self, status: bytes) -> None:
-        if not self._extra:
-            self._reason += status
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if value and value[-1] in b" \t":
-            value = value.rstrip(b" \t")
-        fields = self._fields
-        fields.append((name, value))
-        if len(fields) > MAX_HEADERS:
-            raise ValueError("its head is too large")
-
-    def on_headers_complete(self) -> None:
-        if self._extra:
-            return
-        parser = self._parser
-        status = self._status = parser.get_status_code()
-        if status < 200 and not (status == 101 and parser.should_upgrade()):
-            if status < 100 or status == 101:
-                raise ValueError(f"its status is {status}")
-            return
-        self._keep = parser.should_keep_alive()
-        call = self._call
-        self._bodiless = status == 204 or status == 304 or (call is not None and call.method == b"HEAD")
-        fields = self._headers = self._fields_of_head(status)
-        coding = fields.get(b"transfer-encoding")
-        # a coding that is taken off nowhere would reach the client under a false framing
-        if coding is not None and coding.lower() != b"chunked":
-            raise ValueError("its transfer coding is not chunked alone")
-        self._sized = coding is not None or fields.get(b"content-length") is not None
-        keep = fields.get(b"keep-alive")
-        if keep is not None:
-            self.idle_seconds = _idle_seconds(keep)
-        self._fields = self._trailers
-        self._seen_head = self._fresh_head = True
-
-    def _fields_of_head(self, status: int) -> Fields:
-        """As they were known, else as they were parsed."""
-        if self._known is not None:
-            return self._known
-        headers = self._headers
-        beginning, self._beginning = self._beginning, b""
-        if beginning and status == 200:
-            self._pool.heads.learn(beginning, headers)
-        return Fields(headers)
-
-    def on_body(self, body: bytes) -> None:
-        if not self._extra:
-            self._parts.append(body)
-
-    def on_message_complete(self) -> None:
-        if self._seen_head:
-            self._complete = True
-        else:
-            self._interim()
-
-    def _interim(self) -> None:
-        """A 1xx answer is whole. A 100 stays here: the gateway forwards no expectation."""
-        self._interim_count += 1
-        if self._interim_count > MAX_INTERIMS:
-            raise ValueError("it sends 1xx answers without end")
-        if self._status != 100:
-            self._interims.append((self._status, self._headers))
-        self._headers = self._fields = []
-        self._reason = b""
-
-
-def _idle_seconds(value: bytes) -> float:
-    """``Keep-Alive: timeout=N``, less a second for the way; no bound where nothing is said."""
-    for part in value.split(b","):
-        name, _, seconds = part.strip().partition(b"=")
-        if name.lower() == b"timeout" and seconds.isdigit() and len(seconds) < 9:
-            return max(0.0, int(seconds) - 1.0)
-    return inf
