@@ -133,7 +133,7 @@ class Ends:
         idle = self._current is None and self._incoming is None and not self._queue and not self._held
         if idle and self.deadline > self._plane.now() + IDLE_GRACE_SECONDS:
             transport = self._transport
-            if transport is not None and self._is_silent(transport):
+            if transport is not None and not transport.is_closing() and self._is_silent(transport):
                 self._shut()
 
     def _is_silent(self, transport: asyncio.Transport) -> bool:
