@@ -7,7 +7,6 @@ import gc
 import os
 import secrets
 import signal
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,10 +20,8 @@ from gateway.activation import GRACE_SECONDS, inherited, succeed
 from gateway.admin import quotas as quotas_api
 from gateway.admin.access import Access
 from gateway.admin.services import Services
-from gateway.audit import Audit, changes, needs_restart
-from gateway.config.catalogue import CatalogueUnusable, load_catalogue
-from gateway.config.load import load
-from gateway.config.problems import ConfigErrors
+from gateway.audit import Audit
+from gateway.config.catalogue import load_catalogue
 from gateway.config.schema import Config, ServerConfig
 from gateway.credentials.keeper import Keeper
 from gateway.desk import QuotaDesk
@@ -51,6 +48,7 @@ from gateway.quota.engine import Quotas
 from gateway.quota.rule import UNITS
 from gateway.quota.waiting import WaitingLine
 from gateway.quota.windows import FOREVER
+from gateway.reloading import Fresh, Reloading
 from gateway.scrub import secrets_of
 from gateway.server.plane import DataPlane
 from gateway.server.pool import Pool
@@ -87,10 +85,9 @@ class App:
         self.keeper = Keeper(self.log)
         self.draining = False
         self.recovered = 0
-        self.reloaded_at = time.time()
+        self.reloading = Reloading(time.time)
         self.audit = Audit(self.log)
         self.access = Access(self.config.server, secrets.token_bytes(32), time.time)
-        self._reloading = asyncio.Lock()
         self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="tokens")
         self._stop = asyncio.Event()
 
@@ -224,46 +221,27 @@ class App:
         return Exchange(self.parts, client)
 
     async def reload(self, who: str) -> tuple[list[str], list[str]]:
-        """Read the configuration again and swap everything at once; answers what is wrong, in which case nothing
-        changes, and the keys that changed."""
-        async with self._reloading:
-            try:
-                config = await asyncio.to_thread(load, self.config_path, os.environ)
-                renewal = await asyncio.to_thread(self.doors.prepare, config.server)
-                parts = await self._reloaded(config)
-            except (ConfigErrors, CatalogueUnusable, assembly.AssemblyError, OSError, sqlite3.Error) as error:
-                self.metrics.reload_failures += 1
-                wrong = str(error).splitlines()
-                for line in wrong:
-                    self.log.error(f"not reloaded: {line}")
-                self.audit(who, "reload refused", problems=len(wrong))
-                return wrong, []
-            changed = list(dict.fromkeys([*changes(self.config, config), *self.doors.changed(renewal)]))
-            self.logs.scrubber.learn(secrets_of(config))
-            self.parts = parts
-            self.access.renew(config.server)
-            self.doors.use(assembly.limits_of(config))
-            parts.guard.use(assembly.guard_limits_of(config))
-            self.config = config
-            await self.doors.renew(renewal)
-            self.reloaded_at = time.time()
-            if self.spans is not None:
-                self.spans.kinds = assembly.kinds_of(config)
-            await self.keeper.start()
-            await self.webhooks.start(config.webhooks)
-            await self.exports.start(config.exports)
-            self.audit(who, "reloaded", changed=changed, needs_restart=needs_restart(changed))
-            return [], changed
+        """Read the configuration again and swap everything at once: see ``gateway.reloading``."""
+        return await self.reloading.reload(self, who)
 
-    async def _reloaded(self, config: Config) -> Parts:
-        old = self.parts
-        catalogue = await asyncio.to_thread(load_catalogue, config, self.config_path.resolve().parent)
+    async def prepare(self, fresh: Fresh) -> Parts:
+        """The parts of another configuration; its rules hold already."""
+        old, config = self.parts, fresh.config
         rules = assembly.rules_of(config)
-        parts = self.making.renewed(old, config, catalogue)
+        parts = self.making.renewed(old, config, fresh.catalogue)
         # the last thing that is waited for: from the change of the rules to the new parts nothing comes between
         await self.desk.change_rules(old.quotas, rules, config.max_quota_counters)
-        self.catalogue = catalogue
         return parts
+
+    async def swap(self, fresh: Fresh, prepared: Parts) -> None:
+        """Calls that come from now on have the new parts."""
+        config = fresh.config
+        self.parts = prepared
+        prepared.guard.use(assembly.guard_limits_of(config))
+        self.config, self.catalogue = config, fresh.catalogue
+        if self.spans is not None:
+            self.spans.kinds = assembly.kinds_of(config)
+        await self.keeper.start()
 
     # measuring itself
 
@@ -279,8 +257,8 @@ class App:
                 **serving(self, loop),
                 "spendgate_workers": lambda: 1,
                 "spendgate_workers_replaced_total": lambda: 0,
-                "spendgate_config_reload_timestamp_seconds": lambda: self.reloaded_at,
-                "spendgate_config_reload_failures_total": lambda: metrics.reload_failures,
+                "spendgate_config_reload_timestamp_seconds": lambda: self.reloading.at,
+                "spendgate_config_reload_failures_total": lambda: self.reloading.failures,
                 "spendgate_export_failures_total": lambda: self.exports.failures,
                 "spendgate_recovered_requests_total": lambda: self.recovered,
                 "spendgate_admin_wrong_tokens_total": lambda: self.access.wrong,

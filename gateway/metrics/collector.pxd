@@ -17,7 +17,7 @@ cdef class Flow:
     cdef public dict answers
 
 cdef class Metrics:
-    cdef public object max_series, series_folded, reload_failures
+    cdef public object max_series, series_folded
     cdef public object quota_samples, certificates, quota_events, webhook_deliveries
     cdef public dict _spend, _speed, _flows, _vitals
     cdef public dict _quota_refusals, _refusals, _exceeded, _failures

@@ -95,7 +95,6 @@ class Metrics:
     def __init__(self, max_series: int = 10_000) -> None:
         self.max_series = max_series
         self.series_folded = 0
-        self.reload_failures = 0
         self._spend: dict[tuple[str, str, str, str], Spend] = {}
         self._speed: dict[tuple[str, str], Speed] = {}
         self._overhead = Histogram(names.OVERHEAD_BUCKETS)

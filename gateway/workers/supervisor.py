@@ -23,10 +23,8 @@ from gateway.admin import quotas as quotas_api
 from gateway.admin.access import Access
 from gateway.admin.services import Services
 from gateway.app import measure_lag, quota_samples, vitals, where
-from gateway.audit import Audit, changes, needs_restart
-from gateway.config.catalogue import CatalogueUnusable, load_catalogue
-from gateway.config.load import load
-from gateway.config.problems import ConfigErrors
+from gateway.audit import Audit
+from gateway.config.catalogue import load_catalogue
 from gateway.config.schema import Config
 from gateway.desk import QuotaDesk
 from gateway.doors import Doors
@@ -44,6 +42,7 @@ from gateway.metrics.process import samples
 from gateway.offload import Offloader
 from gateway.quota.engine import Quotas
 from gateway.quota.grants import raises_of
+from gateway.reloading import Fresh, Reloading
 from gateway.scrub import secrets_of
 from gateway.server.wheel import Wheel
 from gateway.upkeep import Upkeep
@@ -52,6 +51,7 @@ from gateway.workers.bank import Bank
 from gateway.workers.crew import Crew
 from gateway.workers.hand import Hand
 from gateway.workers.words import FromWorker, Health, Raised, Ready, Reply
+from pricing.book import PriceBook
 
 LOCK_SECONDS = 5.0
 """What the workers of a supervisor that was killed need to end."""
@@ -82,8 +82,7 @@ class Supervisor:
         self.access = Access(config.server, secrets.token_bytes(32), time.time)
         self.draining = False
         self.recovered = 0
-        self.reloaded_at = time.time()
-        self._reloading = asyncio.Lock()
+        self.reloading = Reloading(time.time)
         self._stop = asyncio.Event()
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="upkeep")
 
@@ -258,32 +257,17 @@ class Supervisor:
 
     async def reload(self, who: str) -> tuple[list[str], list[str]]:
         """As ``gateway.app.App.reload``, for all workers: nothing changes anywhere where something is wrong."""
-        async with self._reloading:
-            try:
-                config = await asyncio.to_thread(load, self.config_path, os.environ)
-                renewal = await asyncio.to_thread(self.doors.prepare, config.server)
-                catalogue = await asyncio.to_thread(load_catalogue, config, self.base)
-            except (ConfigErrors, CatalogueUnusable, assembly.AssemblyError, OSError, sqlite3.Error) as error:
-                self.metrics.reload_failures += 1
-                wrong = str(error).splitlines()
-                for line in wrong:
-                    self.log.error(f"not reloaded: {line}")
-                self.audit(who, "reload refused", problems=len(wrong))
-                return wrong, []
-            changed = list(dict.fromkeys([*changes(self.config, config), *self.doors.changed(renewal)]))
-            self.logs.scrubber.learn(secrets_of(config))
-            self.access.renew(config.server)
-            self.config, self.catalogue = config, catalogue
-            self.book = assembly.book_of(config, catalogue)
-            self.doors.use(assembly.limits_of(config))
-            await self.doors.renew(renewal)
-            await self.bank.change(assembly.rules_of(config), config.max_quota_counters, self.desk)
-            self._tell_raises(self.bank.quotas)
-            self.reloaded_at = time.time()
-            await self.webhooks.start(config.webhooks)
-            await self.exports.start(config.exports)
-            self.audit(who, "reloaded", changed=changed, needs_restart=needs_restart(changed))
-            return [], changed
+        return await self.reloading.reload(self, who)
+
+    async def prepare(self, fresh: Fresh) -> PriceBook:
+        """Its prices; the workers' parts are their own."""
+        return assembly.book_of(fresh.config, fresh.catalogue)
+
+    async def swap(self, fresh: Fresh, prepared: PriceBook) -> None:
+        """The workers read the configuration too."""
+        self.config, self.catalogue, self.book = fresh.config, fresh.catalogue, prepared
+        await self.bank.change(assembly.rules_of(fresh.config), fresh.config.max_quota_counters, self.desk)
+        self._tell_raises(self.bank.quotas)
 
     # measuring
 
@@ -303,8 +287,8 @@ class Supervisor:
                     "spendgate_ledger_queue_length": lambda: ledger.queue_length,
                     "spendgate_ledger_healthy": lambda: 0 if ledger.reason else 1,
                     "spendgate_event_loop_tasks": lambda: len(asyncio.all_tasks(loop)),
-                    "spendgate_config_reload_timestamp_seconds": lambda: self.reloaded_at,
-                    "spendgate_config_reload_failures_total": lambda: metrics.reload_failures,
+                    "spendgate_config_reload_timestamp_seconds": lambda: self.reloading.at,
+                    "spendgate_config_reload_failures_total": lambda: self.reloading.failures,
                     "spendgate_export_failures_total": lambda: self.exports.failures,
                     "spendgate_log_lines_dropped_total": lambda: self.logs.dropped,
                     "spendgate_recovered_requests_total": lambda: self.recovered,

@@ -18,9 +18,8 @@ import uvloop
 
 from gateway import assembly
 from gateway.app import GC_THRESHOLDS, SETTLE_SECONDS, measure_lag, serving, vitals
-from gateway.config.catalogue import CatalogueUnusable, load_catalogue
+from gateway.config.catalogue import load_catalogue
 from gateway.config.load import load
-from gateway.config.problems import ConfigErrors
 from gateway.credentials.keeper import Keeper
 from gateway.doors import Doors
 from gateway.exchange import Exchange
@@ -43,6 +42,7 @@ from gateway.quota.settled import Photo
 from gateway.quota.shared import SharedQuotas
 from gateway.quota.terms import Shortage
 from gateway.quota.waiting import WaitingLine
+from gateway.reloading import WRONG, read
 from gateway.scrub import secrets_of
 from gateway.server.plane import DataPlane
 from gateway.server.pool import Pool
@@ -281,11 +281,10 @@ class Worker:
     async def _reload(self) -> list[str]:
         """Read the configuration again, which the supervisor found in order; answers what is wrong all the same."""
         try:
-            config = await asyncio.to_thread(load, self.config_path, os.environ)
-            renewal = await asyncio.to_thread(self.doors.prepare, config.server)
-            catalogue = await asyncio.to_thread(load_catalogue, config, self.base)
-            parts = self.making.renewed(self.parts, config, catalogue)
-        except (ConfigErrors, CatalogueUnusable, assembly.AssemblyError, OSError, sqlite3.Error) as error:
+            fresh = await asyncio.to_thread(read, self.config_path, self.doors)
+            config = fresh.config
+            parts = self.making.renewed(self.parts, config, fresh.catalogue)
+        except WRONG as error:
             return str(error).splitlines()
         await self.keeper.start()
         self.config = config
@@ -296,7 +295,7 @@ class Worker:
         self.parts = parts
         self.doors.use(assembly.limits_of(config))
         parts.guard.use(assembly.guard_limits_of(config))
-        await self.doors.renew(renewal)
+        await self.doors.renew(fresh.renewal)
         return []
 
     # measuring itself
