@@ -10,8 +10,8 @@ cdef class Ends:
     cdef public Incoming _incoming, _current
     cdef public list _held
     cdef public Py_ssize_t _held_bytes, _stall_size, _dropped
-    cdef public bint _stopped, _lingering, _raw, _read_paused, _write_paused, _told_paused, closed
-    cdef public double deadline
+    cdef public bint _stopped, _lingering, _raw, _read_paused, _write_paused, _told_paused, _shutting, closed
+    cdef public double deadline, _stall_until
     cdef public str peer
     cdef public KnownHead known
 

@@ -5,7 +5,10 @@ connection share, its deadlines, and every way to close it.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import select
+import sys
+import termios
 from collections import deque
 from math import inf
 
@@ -19,6 +22,8 @@ LINGER_SECONDS = 2.0
 IDLE_GRACE_SECONDS = 0.5
 """While the gateway drains, so long a connection stays open for the next request."""
 LINGER_BYTES = 33_554_432
+GOODBYE_SECONDS = 5.0
+"""How long a TLS client that has taken all may take for its part of the end."""
 
 
 class Ends:
@@ -26,8 +31,8 @@ class Ends:
 
     __slots__ = (
         "_broken", "_current", "_dropped", "_exchange", "_held", "_held_bytes", "_incoming", "_lingering", "_plane",
-        "_queue", "_raw", "_read_paused", "_stall_size", "_stopped", "_told_paused", "_transport", "_write_paused",
-        "closed", "deadline", "known", "peer",
+        "_queue", "_raw", "_read_paused", "_shutting", "_stall_size", "_stall_until", "_stopped", "_told_paused",
+        "_transport", "_write_paused", "closed", "deadline", "known", "peer",
     )  # fmt: skip
 
     def __init__(self, plane: Shared) -> None:
@@ -52,7 +57,12 @@ class Ends:
         self._read_paused = False
         self._write_paused = False
         self._told_paused = False
+        self._shutting = False
+        """It is closed once all is written."""
         self._stall_size = 0
+        """What the client had not taken when it was last looked at…"""
+        self._stall_until = inf
+        """…and how long it may take nothing of that."""
         self._dropped = 0
         """Bytes that belong to no request: behind the last one, or empty lines before the next."""
         self.closed = False
@@ -98,7 +108,7 @@ class Ends:
         if transport is None:
             return
         incoming, current = self._incoming, self._current
-        if self._write_paused or self._lingering or transport.is_closing():
+        if self._write_paused or self._lingering or self._shutting or transport.is_closing():
             self._check_stall(transport)
         elif incoming is not None and incoming.answered:
             self._linger()
@@ -117,14 +127,26 @@ class Ends:
 
     def _check_stall(self, transport: asyncio.Transport) -> None:
         """As long as the client takes something, it has time."""
-        size = transport.get_write_buffer_size()
-        if 0 < size < self._stall_size:
+        plane = self._plane
+        now, size = plane.now(), unsent(transport)
+        if size < self._stall_size:
             self._stall_size = size
-            self.deadline = self._plane.now() + self._plane.limits.write_seconds
-        else:
-            if self._write_paused:
-                self._plane.slow_clients += 1
-            transport.abort()
+            self._stall_until = now + plane.limits.write_seconds
+        if size and now < self._stall_until:
+            self.deadline = self._stall_until if self._write_paused and not self._shutting else self._soon()
+            return
+        if self._write_paused:
+            plane.slow_clients += 1
+        transport.abort()
+
+    def _watch_stall(self, transport: asyncio.Transport, seconds: float) -> None:
+        """From now on the client may take nothing for so long."""
+        self._stall_size = unsent(transport)
+        self._stall_until = self._plane.now() + seconds
+
+    def _soon(self) -> float:
+        """When a connection that was closed is looked at again."""
+        return self._plane.now() + (IDLE_GRACE_SECONDS if self._plane.draining else GOODBYE_SECONDS)
 
     # closing
 
@@ -157,15 +179,23 @@ class Ends:
 
     def _shut(self) -> None:
         """Close when all is written; a client that does not take it is cut off by ``expire``."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._stall_size = self._transport.get_write_buffer_size()
-            self.deadline = self._plane.now() + self._plane.limits.write_seconds
-            self._transport.close()
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if not self._shutting:
+            self._shutting = self._stopped = True
+            self._watch_stall(transport, self._plane.limits.write_seconds)
+        self.deadline = self._soon()
+        if transport.get_write_buffer_size():
+            # what TLS has not written as it is closed it does not write any more: ``resume_writing`` comes back here
+            transport.set_write_buffer_limits(high=0)
+        else:
+            transport.close()
 
     def _linger(self) -> None:
         """Send what is written, say that no more comes, drop what still arrives for a moment."""
         transport = self._transport
-        if self._lingering or transport is None or transport.is_closing():
+        if self._lingering or self._shutting or transport is None or transport.is_closing():
             return
         self._lingering = self._stopped = True
         self._queue.clear()
@@ -174,8 +204,8 @@ class Ends:
             self._read_paused = False
             transport.resume_reading()
         if transport.can_write_eof():
-            self._stall_size = transport.get_write_buffer_size()
-            self.deadline = self._plane.now() + LINGER_SECONDS
+            self._watch_stall(transport, LINGER_SECONDS)
+            self.deadline = self._stall_until
             transport.write_eof()
         else:
             self._shut()
@@ -216,7 +246,7 @@ class Ends:
 
     def _say(self, why: BadRequest) -> None:
         transport = self._transport
-        if transport is None or self._lingering or transport.is_closing():
+        if transport is None or self._lingering or self._shutting or transport.is_closing():
             return
         body = error_body(why)
         head = (
@@ -225,3 +255,14 @@ class Ends:
         )
         transport.write(head % (why.status, REASONS.get(why.status, b"Error"), why.code.encode(), len(body)) + body)
         self._linger()
+
+
+def unsent(transport: asyncio.Transport) -> int:
+    """Bytes that the client has not taken. Those in the kernel count: what lies between TLS and there is not shown."""
+    found = transport.get_extra_info("socket")
+    try:
+        queued = int.from_bytes(fcntl.ioctl(found.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except (OSError, ValueError, AttributeError):
+        # it is closed, or no system tells
+        queued = 0
+    return transport.get_write_buffer_size() + queued

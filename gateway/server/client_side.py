@@ -87,8 +87,10 @@ class ClientConnection(Answers):
 
     def pause_writing(self) -> None:
         self._write_paused = True
-        self._stall_size = self._transport.get_write_buffer_size() if self._transport is not None else 0
-        self.deadline = self._plane.now() + self._plane.limits.write_seconds
+        if self._shutting or self._transport is None:
+            return
+        self._watch_stall(self._transport, self._plane.limits.write_seconds)
+        self.deadline = self._stall_until
         # at once, though inside a write: a loop may read megabytes of the answer before it comes to a turn of its own
         if self._exchange is not None and not self._told_paused:
             self._told_paused = True
@@ -96,6 +98,9 @@ class ClientConnection(Answers):
 
     def resume_writing(self) -> None:
         self._write_paused = False
+        if self._shutting:
+            self._shut()
+            return
         self._patience()
         if self._told_paused:
             self._told_paused = False

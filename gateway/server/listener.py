@@ -20,8 +20,8 @@ ACCEPTS = 64
 """So many connections are taken from the queue in one turn of the loop."""
 PAUSE_SECONDS = 0.5
 """Where no descriptor is left, nothing is accepted for so long."""
-SHUTDOWN_SECONDS = 5.0
-"""How long a connection that was closed waits for its client's part of TLS's end."""
+SHUTDOWN_SECONDS = 30.0
+"""How long a connection that was closed may take to write what is left, and for its client's part of TLS's end."""
 
 
 class Standing:
@@ -58,7 +58,8 @@ class Crowd:
 
 class Listener:
     """Serves one address. ``make`` gives each connection its protocol; ``room`` is asked, before a handshake, whether
-    one more connection of an address may be had; with ``crowd``, that is asked instead, without TLS too."""
+    one more connection of an address may be had; with ``crowd``, that is asked instead, without TLS too.
+    ``shutdown_seconds``: after that a TLS connection that was closed is cut off, whatever its client has taken."""
 
     def __init__(
         self,
@@ -67,8 +68,10 @@ class Listener:
         handshake_seconds: float,
         room: Callable[[str], bool] = lambda peer: True,
         crowd: Crowd | None = None,
+        shutdown_seconds: float = SHUTDOWN_SECONDS,
     ) -> None:
         self.loop = loop
+        self.shutdown_seconds = shutdown_seconds
         self.handshake_seconds = handshake_seconds
         self.failed_handshakes = 0
         self.refused = 0
@@ -138,7 +141,7 @@ class Listener:
                 connection,
                 ssl=tls,
                 ssl_handshake_timeout=self.handshake_seconds if tls is not None else None,
-                ssl_shutdown_timeout=SHUTDOWN_SECONDS if tls is not None else None,
+                ssl_shutdown_timeout=self.shutdown_seconds if tls is not None else None,
             )
         except OSError:
             # ssl.SSLError, a time-out and a client that left are among them

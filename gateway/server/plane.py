@@ -19,6 +19,8 @@ from gateway.server.listener import Listener
 from gateway.server.shared import Shared
 
 SWEEP_SECONDS = 0.5
+SHUTDOWN_SECONDS = 86_400.0
+"""A connection's own deadlines end it long before."""
 TOLD = 1000
 """So many connections beyond the limit are told why before they are closed; the others are closed at once."""
 
@@ -35,7 +37,8 @@ class DataPlane(Shared):
         self.connections: set[Ends] = set()
         self._clock = clock
         self._peers: Counter[str] = Counter()
-        self.listener = Listener(loop, self._protocol, self.limits.head_seconds, self._room)
+        make, head_seconds = self._protocol, self.limits.head_seconds
+        self.listener = Listener(loop, make, head_seconds, self._room, shutdown_seconds=SHUTDOWN_SECONDS)
         self._sweeping = False
         self._empty: asyncio.Event = asyncio.Event()
 
