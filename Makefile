@@ -12,8 +12,8 @@ EXTRAS := --extra aws --extra google --extra parquet --extra remote --extra otel
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --generate-hashes $(UPGRADE)
 
-# Workers of make test. Tests wait about as long as they compute: one more than CI's two cores.
-JOBS ?= 3
+# Workers of make test. Tests wait about as long as they compute: twice as many as CI has cores.
+JOBS ?= 4
 # Tests start hundreds of processes: each would compile the sources anew where an environment forbids to keep that.
 export PYTHONDONTWRITEBYTECODE =
 

@@ -4,7 +4,8 @@ The sources are copied to build/sources and built there, so that nothing compile
 uses the build while it is of the sources as they are. ``--wheel`` makes a wheel of it in dist/ too.
 
 Where the compiler is gcc it lays the code out by what calls do: see ``layout.py``. ``--fresh`` has that seen anew if
-any of the modules has changed, as ``--wheel`` does; else it is enough that most have not.
+any of the modules has changed, as ``--wheel`` does; else it is enough that most have not. ``SPENDGATE_LAYOUT=0`` leaves
+that out, which takes a third of the time: what the code does is the same.
 """
 
 from __future__ import annotations
@@ -96,10 +97,11 @@ def main() -> int:
         shutil.copy2(ROOT / name, COPY)
     mirror(ROOT, COPY)
     layout = Layout(ROOT / "build", COPY, compiler(), hot_modules())
-    if layout.is_stale(any_change=bool({"--fresh", "--wheel"} & set(sys.argv[1:]))):
+    wanted = os.environ.get("SPENDGATE_LAYOUT") != "0"
+    if wanted and layout.is_stale(any_change=bool({"--fresh", "--wheel"} & set(sys.argv[1:]))):
         layout.take(lambda: build(COUNTING, "make"), COUNTING)
         shutil.rmtree(COMPILED, ignore_errors=True)
-    profile = "use" if layout.taken else ""
+    profile = "use" if wanted and layout.taken else ""
     build(COMPILED, profile)
     note(ROOT, COMPILED)
     print(f"compiled: {len(hot_modules())} modules in {COMPILED.relative_to(ROOT)}")
