@@ -132,9 +132,12 @@ def test_a_kill_at_any_moment_leaves_whole_files_and_the_same_sums(tmp_path: Pat
     command = [sys.executable, "-m", "gateway.cli.main", "export", "run", "--config", str(gateway.path)]
     kills = 0
     for _ in range(60 if prove else 8):
+        started = time.monotonic()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             process.wait(rng.uniform(0.25, 1.0) * length)
+            # one that finds files written is sooner done, and the machine may have more to do at one time than another
+            length = min(length, time.monotonic() - started)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait(10)
