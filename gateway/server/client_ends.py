@@ -121,7 +121,7 @@ class Ends:
             self._plane.slow_clients += 1
             self._say(BadRequest(408, "the request did not arrive in time", "request_timeout"))
         elif current is None and self._is_silent(transport):
-            self._shut()
+            self._shut(idle=True)
         elif current is None:
             self.deadline = self._plane.now() + IDLE_GRACE_SECONDS
 
@@ -130,8 +130,8 @@ class Ends:
         plane = self._plane
         now, size = plane.now(), unsent(transport)
         if size < self._stall_size:
-            self._stall_size = size
             self._stall_until = now + plane.limits.write_seconds
+        self._stall_size = size
         if size and now < self._stall_until:
             self.deadline = self._stall_until if self._write_paused and not self._shutting else self._soon()
             return
@@ -156,7 +156,7 @@ class Ends:
         if idle and self.deadline > self._plane.now() + IDLE_GRACE_SECONDS:
             transport = self._transport
             if transport is not None and not transport.is_closing() and self._is_silent(transport):
-                self._shut()
+                self._shut(idle=True)
 
     def _is_silent(self, transport: asyncio.Transport) -> bool:
         """Nothing lies here unread. A request that came just now would be reset by a close; it is answered instead."""
@@ -177,14 +177,15 @@ class Ends:
         else:
             self._linger()
 
-    def _shut(self) -> None:
-        """Close when all is written; a client that does not take it is cut off by ``expire``."""
+    def _shut(self, *, idle: bool = False) -> None:
+        """Close when all is written; a client that does not take it is cut off by ``expire``. ``idle``: it has long
+        had its answers, and all that it may not take is TLS's own end."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
         if not self._shutting:
             self._shutting = self._stopped = True
-            self._watch_stall(transport, self._plane.limits.write_seconds)
+            self._watch_stall(transport, 0.0 if idle else self._plane.limits.write_seconds)
         self.deadline = self._soon()
         if transport.get_write_buffer_size():
             # what TLS has not written as it is closed it does not write any more: ``resume_writing`` comes back here

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from transport_play import OK, Play, both_loops, post
+from transport_play import Play, both_loops, post
 
 from gateway.server import tls
 from gateway.server.limits import Limits
@@ -80,15 +80,17 @@ async def test_a_client_that_takes_little_at_a_time_has_time_and_one_that_takes_
         idle.close()
 
 
+@pytest.mark.parametrize("size", [2, 500_000], ids=["taken", "in the kernel"])
 @both_loops
-async def test_a_drain_does_not_wait_for_an_idle_clients_part(
-    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+async def test_a_drain_waits_for_no_idle_clients_part_and_cuts_off_no_answer(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext], size: int
 ) -> None:
     served, context = contexts
-    async with Play(OK, tls=served) as play:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
+    async with Play(answer, tls=served) as play:
         secure = await asyncio.to_thread(connected, play.port, context)
         secure.sendall(post())
         await play.until(lambda: bool(play.calls) and play.plane.in_flight == 0)
         assert await play.plane.drain(3), "it was broken off"
-        assert b"".join(iter(lambda: secure.recv(1 << 16), b"")).endswith(b"\r\n\r\nok")
+        assert b"".join(iter(lambda: secure.recv(1 << 16), b"")) == answer
         secure.close()
