@@ -1,7 +1,7 @@
 """Anthropic's messages, as spoken by Anthropic itself, Vertex and Bedrock.
 
 Sources: Anthropic API reference (messages, streaming messages, message batches, errors, rate limits), "Compaction"
-(billing: ``usage.iterations``).
+(billing: ``usage.iterations``), "Refusals and fallback" (the model that answers).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.wire.anthropic_iterations import COUNTS, HOUR, advisors, compactions
+from gateway.wire.anthropic_iterations import COUNTS, HOUR, answered_by, beside, compactions, hours
 from gateway.wire.anthropic_tools import NONE, Reach, reach
 from gateway.wire.dialect import Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
@@ -89,10 +89,13 @@ def take_usage(usage: dict[str, Any], into: Usage, raw: dict[str, int]) -> None:
         value = count(usage.get(name))
         if value is not None:
             raw[name] = value
+    iterations = usage.get("iterations")
     hour = part(usage, "cache_creation", HOUR)
+    if hour is None:
+        hour = hours(iterations)
     if hour is not None:
         raw[HOUR] = hour
-    compacted = compactions(usage.get("iterations"))
+    compacted = compactions(iterations)
     if compacted is not None:
         raw.update({"compaction " + name: value for name, value in compacted.items()})
     used = {name: total(raw.get(name, 0), raw.get("compaction " + name, 0)) for name in (*COUNTS, HOUR)}
@@ -149,9 +152,11 @@ class MessageReader:
             reading.usage = Usage()
             reading.source = "response"
         take_usage(usage, reading.usage, self._raw)
-        advised = advisors(usage.get("iterations"))
-        if advised is not None:
-            reading.beside = advised
+        others = beside(usage.get("iterations"))
+        if others is not None:
+            reading.beside = others
+            # a stream has begun by then with the name of the model that was asked
+            reading.model = answered_by(usage.get("iterations")) or reading.model
         tier = "fast" if usage.get("speed") == "fast" else usage.get("service_tier")
         if isinstance(tier, str):
             reading.service_tier = text(tier, 40)

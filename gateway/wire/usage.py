@@ -45,7 +45,7 @@ class Beside(msgspec.Struct, frozen=True):
     """What another model used for the same answer, which its own provider charges at that model's price."""
 
     api: str
-    """What it did: ``advisor``, ``image_generation``."""
+    """What it did: ``advisor``, ``declined``, ``image_generation``."""
     model: str
     usage: Usage
 

@@ -1,4 +1,5 @@
-"""What other models used for the same answer is read apart: an advisor's tokens, a picture's."""
+"""What other models used for the same answer is read apart: an advisor's tokens, those of a model that declined, a
+picture's."""
 
 from __future__ import annotations
 
@@ -25,6 +26,7 @@ ADVISED = Beside(
           cache_write_1h_tokens=10),
 )  # fmt: skip
 OWN = {"input_tokens_total": 2390, "output_tokens_total": 121}
+OWN_TOKENS = {"input_tokens": 2390, "output_tokens": 121}
 KINDS = {
     "anthropic": MESSAGES,
     "vertex": "/v1/projects/p/locations/l/publishers/anthropic/models/claude-sonnet-5:rawPredict",
@@ -50,6 +52,52 @@ def test_the_last_report_of_a_stream_says_what_advisors_used() -> None:
 def test_no_advice_is_nothing_beside(iterations: Any) -> None:
     answer = {"model": "m", "usage": {**USAGE, "iterations": iterations}}
     assert reading_of("anthropic", ask("anthropic", MESSAGES, {"model": "m", "messages": []}), answer).beside == ()
+
+
+DECLINED = {"type": "message", "model": "claude-fable-5", "input_tokens": 2, "output_tokens": 578,
+            "cache_creation_input_tokens": 10_421, "cache_read_input_tokens": 72_769,
+            "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 10_421}}  # fmt: skip
+ANSWERED = {"type": "fallback_message", "model": "claude-opus-4-8", "input_tokens": 2, "output_tokens": 13_658,
+            "cache_creation_input_tokens": 0, "cache_read_input_tokens": 79_214}  # fmt: skip
+TOTALS = {name: value for name, value in ANSWERED.items() if name.endswith("tokens")}
+FELL_BACK = {**TOTALS, "iterations": [DECLINED, ANSWERED]}
+BY_FALLBACK = {"input_tokens_total": 79_216, "output_tokens_total": 13_658, "cache_read_tokens": 79_214}
+BY_DECLINED = Beside(
+    "declined",
+    "claude-fable-5",
+    Usage(input_tokens_total=83_192, output_tokens_total=578, cache_read_tokens=72_769, cache_write_tokens=10_421,
+          cache_write_1h_tokens=10_421),
+)  # fmt: skip
+
+
+def test_a_model_that_declined_in_the_middle_of_its_answer_stands_beside_the_one_that_took_over() -> None:
+    facts = ask("anthropic", MESSAGES, {"model": "claude-fable-5", "messages": []})
+    reading = reading_of("anthropic", facts, {"model": "claude-opus-4-8", "usage": FELL_BACK})
+    assert (numbers(reading), reading.beside, reading.model) == (BY_FALLBACK, (BY_DECLINED,), "claude-opus-4-8")
+
+
+def test_a_stream_that_another_model_ends_is_that_models() -> None:
+    begun = {name: DECLINED[name] for name in DECLINED if name not in ("type", "model")}
+    start = {"type": "message_start", "message": {"model": "claude-fable-5", "usage": {**begun, "output_tokens": 1}}}
+    last = {"type": "message_delta", "usage": FELL_BACK}
+    facts = ask("anthropic", MESSAGES, {"model": "claude-fable-5", "messages": [], "stream": True})
+    reading = reading_of("anthropic", facts, sse(start, last, {"type": "message_stop"}), SSE)
+    assert (numbers(reading), reading.beside, reading.model) == (BY_FALLBACK, (BY_DECLINED,), "claude-opus-4-8")
+
+
+def test_a_model_that_declined_before_it_said_anything_costs_nothing() -> None:
+    declined = {**DECLINED, "output_tokens": 0}
+    own = {**DECLINED, "model": "claude-opus-4-8"}
+    usage = {**TOTALS, "iterations": [declined, own, ANSWERED]}
+    facts = ask("anthropic", MESSAGES, {"model": "claude-fable-5", "messages": []})
+    assert reading_of("anthropic", facts, {"model": "claude-opus-4-8", "usage": usage}).beside == ()
+
+
+def test_turns_of_one_model_are_its_own_however_they_name_it() -> None:
+    turn = {**TURN, "model": "claude-sonnet-4-5"}
+    answer = {"model": "claude-sonnet-4-5-20250929", "usage": {**OWN_TOKENS, "iterations": [turn, turn]}}
+    reading = reading_of("anthropic", ask("anthropic", MESSAGES, {"model": "m", "messages": []}), answer)
+    assert (numbers(reading), reading.beside, reading.model) == (OWN, (), "claude-sonnet-4-5-20250929")
 
 
 def test_the_results_of_a_batch_add_up_what_advisors_used() -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import msgspec
 
-from gateway.wire.anthropic_iterations import MAX_ADVISORS
+from gateway.wire.anthropic_iterations import MAX_BESIDE
 from gateway.wire.anthropic_shape import (
     MessageReader,
     cut,
@@ -69,7 +69,7 @@ def _added(known: tuple[Beside, ...], more: tuple[Beside, ...]) -> tuple[Beside,
     for one in more:
         if one.model in by_model:
             _add(by_model[one.model].usage, one.usage)
-        elif len(by_model) < MAX_ADVISORS:
+        elif len(by_model) < MAX_BESIDE:
             by_model[one.model] = one
     return tuple(by_model.values())
 
