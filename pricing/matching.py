@@ -79,6 +79,7 @@ def is_glob(pattern: str) -> bool:
 
 
 _COMPACT_DATE = re.compile(r"-(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
+_PATHS = ("models/", "publishers/", "projects/", "arn:", "google/gemini-")
 _ROUTING_SUFFIX = re.compile(r":(?:nitro|floor|exacto)$")
 
 
@@ -98,15 +99,23 @@ def dashed_date(name: str) -> str:
 
 def spellings(name: str) -> Iterator[str]:
     """``name`` in lower case, then the names it may stand for: without a resource path (``models/…``,
-    ``publishers/…/models/…``, an ARN), with ``@date`` as ``-date``, without a suffix that only chooses a route."""
+    ``publishers/…/models/…``, an ARN) or Google as Gemini's maker, with ``@date`` as ``-date``, a fine-tune without
+    owner and name of its own, without a suffix that only chooses a route.
+
+    Sources: Google Cloud, "Using OpenAI libraries with Vertex AI" (``google/gemini-…``); OpenAI, "Fine-tuning"
+    (``ft:MODEL:ORG:NAME:ID``, which costs what its ``ft:MODEL`` does).
+    """
     lower = name.lower()
     yield lower
     short = lower
-    if short.startswith(("models/", "publishers/", "projects/", "arn:")):
+    if short.startswith(_PATHS):
         short = short.rpartition("/")[2]
         yield short
     if "@" in short:
         short = short.replace("@", "-")
+        yield short
+    if short.startswith("ft:") and short.count(":") > 1:
+        short = ":".join(short.split(":", 2)[:2])
         yield short
     routed = _ROUTING_SUFFIX.sub("", short)
     if routed != short:

@@ -60,6 +60,7 @@ def test_the_catalogue_says_what_it_is() -> None:
         ("gemini", "models/gemini-2.5-pro", "google/gemini-2.5-pro"),
         ("vertex", "publishers/google/models/gemini-2.5-flash", "google/gemini-2.5-flash"),
         ("vertex", "publishers/anthropic/models/claude-sonnet-4-5@20250929", "google/claude-sonnet-4-5"),
+        ("vertex", "google/gemini-2.5-flash", "google/gemini-2.5-flash"),
         (
             "bedrock",
             "arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.claude-sonnet-4-5-20250929-v1:0",
@@ -75,6 +76,13 @@ def test_a_kind_and_the_name_in_its_own_api_find_the_model(kind: str, model: str
     price = PriceBook((), load()).find(kind, model, NOW)
     assert price is not None
     assert price.source == f"catalogue genai-prices 0.2.3 {source}"
+
+
+@pytest.mark.parametrize("name", ["ft:gpt-4.1-2025-04-14:acme:support:BxYz12", "ft:gpt-4.1-2025-04-14:acme::BxYz12"])
+def test_a_fine_tuned_model_costs_what_its_base_does_fine_tuned(name: str) -> None:
+    price = PriceBook((), load()).find("openai", name, NOW)
+    assert price is not None
+    assert price.source.endswith("openai/ft:gpt-4.1-2025-04-14")
 
 
 def test_a_routed_model_without_a_named_provider_is_priced_as_the_dearest_that_may_serve_it() -> None:
