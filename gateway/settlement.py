@@ -116,8 +116,8 @@ def within(call: Admitted, estimated: Usage) -> Usage:
 def price_usage(call: Admitted, usage: Usage, reading: Reading) -> tuple[int, tuple[Line, ...], str, bool]:
     """Cost in nanousd, its lines, where the price came from, and whether one is known."""
     facts = call.facts
-    if not facts.billable:
-        return 0, (), "", True
+    if not facts.billable or reading.waived:
+        return 0, (), reading.waived, True
     price = call.price_of(reading.model)
     if price is None:
         reported = reading.reported_cost_nanousd

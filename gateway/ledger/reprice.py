@@ -11,6 +11,7 @@ import msgspec
 
 from gateway.ledger.ids import first_id_at
 from gateway.ledger.rows import HOUR_NS, REQUEST_COLUMNS, record_of_row
+from gateway.wire.usage import WAIVED
 from pricing.book import PriceBook
 from pricing.money import Line
 
@@ -50,8 +51,9 @@ def adjustments(
     cursor = connection.execute(
         f"SELECT {', '.join(REQUEST_COLUMNS)}, coalesce((SELECT sum(delta_nanousd) FROM adjustments a "  # noqa: S608
         "WHERE a.request_id = r.request_id), 0) AS adjusted FROM requests r WHERE r.request_id >= ? "
-        "AND started_ns >= ? AND started_ns < ? AND usage_source <> 'none' ORDER BY r.request_id",
-        (first_id_at(since_ns - MARGIN_NS), since_ns, until_ns),
+        "AND started_ns >= ? AND started_ns < ? AND usage_source <> 'none' AND substr(price, 1, ?) <> ? "
+        "ORDER BY r.request_id",
+        (first_id_at(since_ns - MARGIN_NS), since_ns, until_ns, len(WAIVED), WAIVED),
     )
     names = [column[0] for column in cursor.description]
     for row in cursor:

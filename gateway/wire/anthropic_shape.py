@@ -20,9 +20,9 @@ from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.hollow import hollow
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import JsonMeter, SilentMeter, SseMeter, form_of
-from gateway.wire.numbers import count, part, text, total
+from gateway.wire.numbers import count, part, table, text, total
 from gateway.wire.sniff import Sniffed, doubtful
-from gateway.wire.usage import Reading, Usage
+from gateway.wire.usage import WAIVED, Reading, Usage
 
 NEEDLES = (b'"usage"', b'"message_stop"', b'"error"')
 DOCUMENT_KEYS = ("usage", "model", "error", "type", "stop_reason")
@@ -35,6 +35,7 @@ OVERHEAD_TOKENS = 1024
 _BLOCK_INDEX = re.compile(rb'"index":\s*(\d{1,6})')
 
 
+REFUSED = WAIVED + "refused before any output"
 LOOP_TURNS = 10
 """Iterations of the loop in which Anthropic runs its tools, then it answers ``pause_turn``: "Handling stop reasons"."""
 
@@ -115,10 +116,13 @@ def take_usage(usage: dict[str, Any], into: Usage, raw: dict[str, int]) -> None:
 class MessageReader:
     """Reads a message, or the events of a streamed one."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: Facts, *, waives: bool = False) -> None:
         self.reading = Reading()
         self.terminal = False
         self._facts = facts
+        self._waives = waives
+        """A refusal before any output is not charged."""
+        self._refused = False
         self._raw: dict[str, int] = {}
         self._begun = self._summed = False
         """Whether the report that begins a stream, and the one that ends it, have been seen."""
@@ -140,6 +144,8 @@ class MessageReader:
         model = message.get("model")
         if isinstance(model, str) and model:
             self.reading.model = text(model)
+        if (message.get("stop_reason") or table(message.get("delta")).get("stop_reason")) == "refusal":
+            self._refused = True
         usage = message.get("usage")
         if isinstance(usage, dict) and self._facts.api != "count_tokens":
             self._begun = self._begun or kind == "message_start"
@@ -166,13 +172,15 @@ class MessageReader:
 
     def done(self) -> None:
         self.reading.partial = self._begun and not self._summed
+        if self._waives and self._refused and not self._raw.get("output_tokens"):
+            self.reading.waived = REFUSED
         if not self._facts.stream and self.reading.usage is not None:
             self.reading.complete = True
 
 
-def meter(facts: Facts, headers: Sequence[Header]) -> Meter:
-    """A meter for a message, whole or streamed."""
-    reader = MessageReader(facts)
+def meter(facts: Facts, headers: Sequence[Header], *, waives: bool = False) -> Meter:
+    """A meter for a message, whole or streamed. ``waives``: a refusal before any output is not charged."""
+    reader = MessageReader(facts, waives=waives)
     form = "" if facts.api == "count_tokens" else form_of(headers, facts)
     if form == "sse":
         return SseMeter(reader, headers, NEEDLES)

@@ -41,6 +41,10 @@ class Usage(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """Web searches that an answer shows and its report does not count: charged beside ``web_search_requests``."""
 
 
+WAIVED = "waived: "
+"""How the price of a call begins that is not charged although its use was reported."""
+
+
 class Beside(msgspec.Struct, frozen=True):
     """What another model used for the same answer, which its own provider charges at that model's price."""
 
@@ -55,7 +59,7 @@ class Reading:
 
     __slots__ = (
         "beside", "claim", "complete", "decoded_bytes", "failed", "frames", "model", "partial", "region",
-        "reported_cost_nanousd", "sample", "service_tier", "source", "usage",
+        "reported_cost_nanousd", "sample", "service_tier", "source", "usage", "waived",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +95,8 @@ class Reading:
         """Where it was served (Anthropic's ``inference_geo``), when the response says so."""
         self.beside: tuple[Beside, ...] = ()
         """What other models used for this answer: not in ``usage``."""
+        self.waived = ""
+        """Why the provider does not charge what it reports; empty: it does. Begins with ``WAIVED``."""
         self.claim = claim
         """The provider's id of what was used, where it is reported more than once (a response in the background, the
         results of a batch); empty: it is reported once."""

@@ -75,3 +75,28 @@ def test_an_advisor_is_charged_beside_the_message(tmp_path: Path) -> None:
         assert round(quotas["all"] * 1e9) == 2 * (OWN + ADVICE)
         assert "agrees with itself" in gateway.cli("ledger", "verify").stdout
         gateway.cli("quotas", "verify")
+
+
+def test_a_refusal_before_any_output_is_recorded_and_costs_nothing(tmp_path: Path) -> None:
+    usage = {"input_tokens": 1000, "output_tokens": 0}
+    refusal = {"type": "message", "model": "claude-sonnet-4-5", "stop_reason": "refusal", "content": [], "usage": usage}
+
+    def refuses(seen: Seen) -> Iterator[Step]:
+        yield answer(json.dumps(refusal).encode())
+
+    with Upstream(refuses) as upstream, Gateway(tmp_path, config(upstream)) as gateway:
+        connection = http.client.HTTPConnection(gateway.url.partition("//")[2], timeout=20)
+        connection.request("POST", "/anthropic/v1/messages",
+                           json.dumps({"model": "claude-sonnet-4-5", "max_tokens": 50, "messages": []}),
+                           {"x-api-key": KEY, "content-type": "application/json"})  # fmt: skip
+        reply = connection.getresponse()
+        reply.read()
+        assert float(reply.headers["x-spendgate-cost-usd"]) == 0
+        connection.close()
+        (record,) = gateway.records()
+        assert (record["usage"]["input_tokens_total"], record["usage_source"]) == (1000, "response")
+        assert (record["cost_nanousd"], record["cost_lines"], record["priced"]) == (0, [], True)
+        assert record["price"] == "waived: refused before any output"
+        quotas = {one["quota"]: one["used"] for one in gateway.get("/api/quotas")["quotas"]}
+        assert quotas["all"] == 0
+        assert "agrees with itself" in gateway.cli("ledger", "verify").stdout

@@ -121,6 +121,14 @@ def test_pricing_again_twice_is_pricing_again_once_and_records_stay(tmp_path: Pa
     assert verify(reader(path)) == []
 
 
+def test_a_call_that_the_provider_waived_stays_free_at_any_price(tmp_path: Path) -> None:
+    waived = book.record(1, cost_nanousd=0, cost_lines=(), price="waived: refused before any output")
+    path = book.ledger(tmp_path / "l.db", [waived, book.record(2)])
+    assert reprice(path, prices(3)) == 1
+    usage = book.record(2).usage
+    assert total(path) == (usage.input_tokens_total + usage.output_tokens_total) * 3000
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(numbers=st.lists(st.integers(0, 5000), min_size=1, max_size=60, unique=True), data=st.data())
 def test_rollups_equal_records_for_any_records_in_any_order(

@@ -120,6 +120,41 @@ def test_a_stream_that_ends_before_its_last_report_says_so() -> None:
         assert reading.sample
 
 
+WAIVED = "waived: refused before any output"
+REFUSALS = [
+    ("anthropic", "/v1/messages", 0, "refusal", WAIVED),
+    ("anthropic", "/v1/messages", 9, "refusal", ""),
+    ("anthropic", "/v1/messages", 0, "end_turn", ""),
+    ("bedrock", "/anthropic/v1/messages", 0, "refusal", ""),
+]
+
+
+@pytest.mark.parametrize(("kind", "path", "said", "stop", "waived"), REFUSALS)
+def test_a_refusal_before_any_output_is_reported_and_not_charged(
+    kind: str, path: str, said: int, stop: str, waived: str
+) -> None:
+    usage = {"input_tokens": 400, "output_tokens": said}
+    expected = {"input_tokens_total": 400, **({"output_tokens_total": said} if said else {})}
+    whole = reading_of(kind, ask(kind, path, REQUEST), {**message(usage), "stop_reason": stop})
+    assert (numbers(whole), whole.source, whole.waived) == (expected, "response", waived)
+    events = [
+        {"type": "message_start", "message": message({"input_tokens": 400, "output_tokens": 1})},
+        {"type": "message_delta", "delta": {"stop_reason": stop}, "usage": {"output_tokens": said}},
+        {"type": "message_stop"},
+    ]
+    streamed = reading_of(kind, ask(kind, path, {**REQUEST, "stream": True}), sse(*events), SSE)
+    assert (numbers(streamed), streamed.complete, streamed.waived) == (expected, True, waived)
+
+
+def test_refusals_of_a_batch_that_said_nothing_are_not_in_its_sum() -> None:
+    facts = ask("anthropic", "/v1/messages/batches/msgbatch_1/results", b"", "GET")
+    refused = {**message({"input_tokens": 400, "output_tokens": 0}), "stop_reason": "refusal"}
+    answered = message({"input_tokens": 10, "output_tokens": 2})
+    body = batch(*({"type": "succeeded", "message": one} for one in (refused, answered)))
+    found = numbers(reading_of("anthropic", facts, body, "application/x-jsonl"))
+    assert found == {"input_tokens_total": 10, "output_tokens_total": 2}
+
+
 @pytest.mark.parametrize("value", [-5, "x", None, 1.5, [], {}, True, 2**60])
 def test_absurd_counts_are_as_if_absent(value: Any) -> None:
     facts = ask("anthropic", "/v1/messages", REQUEST)

@@ -1,4 +1,8 @@
-"""Anthropic. Sources: https://docs.anthropic.com/en/api, https://docs.anthropic.com/en/api/openai-sdk"""
+"""Anthropic. A refusal before any output is not charged: on its own API, other platforms say nothing of it.
+
+Sources: https://docs.anthropic.com/en/api, https://docs.anthropic.com/en/api/openai-sdk; cookbook "Classifier fallback
+& billing" (billing changes); release notes of the Claude API.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.paths import plain_path
 from gateway.wire.usage import Beside, Reading, Usage
 
-BATCH_KEYS = ("result/type", "result/message/usage", "result/message/model")
+BATCH_KEYS = ("result/type", "result/message/usage", "result/message/model", "result/message/stop_reason")
 
 
 class BatchReader:
@@ -42,8 +46,9 @@ class BatchReader:
         result = table(parse(data)).get("result")
         if not isinstance(result, dict):
             return
-        line = MessageReader(self._facts)
+        line = MessageReader(self._facts, waives=True)
         line.document(table(result.get("message")))
+        line.done()
         found, total = line.reading, self.reading
         total.model = found.model or total.model
         total.region = found.region or total.region
@@ -51,7 +56,7 @@ class BatchReader:
             # requests that failed, expired or were cancelled report nothing and cost nothing
             total.usage, total.source = Usage(), "response"
         total.beside = _added(total.beside, found.beside)
-        if found.usage is not None:
+        if found.usage is not None and not found.waived:
             _add(total.usage, found.usage)
 
     def done(self) -> None:
@@ -129,7 +134,7 @@ class Anthropic:
             return OPENAI.meter(facts, status, headers)
         if facts.api == "batch_results" and status < 300:
             return FrameMeter(BatchReader(facts), headers, Lines(BATCH_KEYS), (b'"result"',))
-        return meter(facts, headers)
+        return meter(facts, headers, waives=True)
 
     def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
         return OPENAI.refuse(refusal, facts) if facts.api == "chat" else refuse(refusal)
