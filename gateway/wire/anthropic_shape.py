@@ -7,7 +7,7 @@ Sources: Anthropic API reference (messages, streaming messages, message batches,
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,7 @@ _BLOCK_INDEX = re.compile(rb'"index":\s*(\d{1,6})')
 
 
 REFUSED = WAIVED + "refused before any output"
+CostOf = Callable[[dict[str, Any]], int | None]
 LOOP_TURNS = 10
 """Iterations of the loop in which Anthropic runs its tools, then it answers ``pause_turn``: "Handling stop reasons"."""
 
@@ -116,12 +117,13 @@ def take_usage(usage: dict[str, Any], into: Usage, raw: dict[str, int]) -> None:
 class MessageReader:
     """Reads a message, or the events of a streamed one."""
 
-    def __init__(self, facts: Facts, *, waives: bool = False) -> None:
+    def __init__(self, facts: Facts, *, waives: bool = False, cost_of: CostOf | None = None) -> None:
         self.reading = Reading()
         self.terminal = False
         self._facts = facts
         self._waives = waives
         """A refusal before any output is not charged."""
+        self._cost_of = cost_of
         self._refused = False
         self._raw: dict[str, int] = {}
         self._begun = self._summed = False
@@ -163,6 +165,8 @@ class MessageReader:
             reading.beside = others
             # a stream has begun by then with the name of the model that was asked
             reading.model = answered_by(usage.get("iterations")) or reading.model
+        if self._cost_of is not None and (cost := self._cost_of(usage)) is not None:
+            reading.reported_cost_nanousd = cost
         tier = "fast" if usage.get("speed") == "fast" else usage.get("service_tier")
         if isinstance(tier, str):
             reading.service_tier = text(tier, 40)
@@ -178,9 +182,10 @@ class MessageReader:
             self.reading.complete = True
 
 
-def meter(facts: Facts, headers: Sequence[Header], *, waives: bool = False) -> Meter:
-    """A meter for a message, whole or streamed. ``waives``: a refusal before any output is not charged."""
-    reader = MessageReader(facts, waives=waives)
+def meter(facts: Facts, headers: Sequence[Header], *, waives: bool = False, cost_of: CostOf | None = None) -> Meter:
+    """A meter for a message, whole or streamed. ``waives``: a refusal before any output is not charged. ``cost_of``:
+    what a usage says that the call cost, in nanodollars."""
+    reader = MessageReader(facts, waives=waives, cost_of=cost_of)
     form = "" if facts.api == "count_tokens" else form_of(headers, facts)
     if form == "sse":
         return SseMeter(reader, headers, NEEDLES)

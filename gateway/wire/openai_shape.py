@@ -356,6 +356,10 @@ class OpenAIShape:
         """Take a usage object's numbers in this provider's meaning; False where it reports nothing."""
         return read_usage(usage, into)
 
+    def cost_of(self, usage: dict[str, Any]) -> int | None:
+        """What a usage says that the call cost, in nanodollars; None where it says nothing."""
+        return None
+
     def reader(self, facts: Facts, status: int, headers: Sequence[Header]) -> Reader:
         return OpenAIReader(self, facts, status)
 
@@ -368,7 +372,7 @@ class OpenAIShape:
 
     def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
         if facts.api == "messages":
-            return anthropic_shape.meter(facts, headers)
+            return anthropic_shape.meter(facts, headers, cost_of=self.cost_of)
         reader = self.reader(facts, status, headers)
         form = form_of(headers, facts)
         if form == "sse":

@@ -135,6 +135,52 @@ def test_what_a_provider_says_a_call_cost_is_kept(kind: str, usage: dict[str, An
     assert (numbers(reading), reading.reported_cost_nanousd) == (PLAIN_READ, nanousd)
 
 
+MESSAGE = {"input_tokens": 34, "output_tokens": 13, "cache_read_input_tokens": 192, "cache_creation_input_tokens": None,
+           "cost": 0.00015472, "is_byok": False, "cost_details": {"upstream_inference_cost": 0.00015472}}  # fmt: skip
+MESSAGES = [
+    (MESSAGE, 154_720),
+    ({**MESSAGE, "cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.000088}}, 88_000),
+]
+
+
+@pytest.mark.parametrize(("usage", "nanousd"), MESSAGES)
+def test_openrouter_says_what_a_message_cost_too(usage: dict[str, Any], nanousd: int) -> None:
+    expected = {"input_tokens_total": 226, "cache_read_tokens": 192, "output_tokens_total": 13}
+    path = "/api/v1/messages"
+    whole = reading_of("openrouter", ask("openrouter", path, {"model": "m", "max_tokens": 9}), {"usage": usage})
+    assert (numbers(whole), whole.reported_cost_nanousd) == (expected, nanousd)
+    start = {"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": 34, "output_tokens": 1}}}
+    stream = sse(start, {"type": "message_delta", "delta": {}, "usage": usage}, {"type": "message_stop"})
+    facts = ask("openrouter", path, {"model": "m", "max_tokens": 9, "stream": True})
+    streamed = reading_of("openrouter", facts, stream, SSE)
+    assert (numbers(streamed), streamed.reported_cost_nanousd) == (expected, nanousd)
+
+
+AGENT = {"input_tokens": 1200, "output_tokens": 40, "total_tokens": 1240,
+         "input_tokens_details": {"cache_read_input_tokens": 1000, "cache_creation_input_tokens": 50},
+         "tool_calls_details": {"web_search": {"invocation": 3}, "fetch_url": {"invocation": 1}},
+         "cost": {"currency": "USD", "input_cost": 0.01, "output_cost": 0.01, "total_cost": 0.03037}}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/v1/agent", "/v1/responses"])
+def test_perplexitys_agents_are_metered_under_both_their_names(path: str) -> None:
+    facts = ask("perplexity", path, {"preset": "pro-search", "input": "Hi"})
+    assert (facts.api, facts.billable, facts.input_open, bool(facts.unbounded)) == ("responses", True, True, True)
+    answer = {"id": "r", "model": "openai/gpt-5.5", "status": "completed", "usage": AGENT}
+    expected = {"input_tokens_total": 1200, "output_tokens_total": 40, "cache_read_tokens": 1000,
+                "cache_write_tokens": 50, "web_search_requests": 3}  # fmt: skip
+    whole = reading_of("perplexity", facts, answer)
+    assert (numbers(whole), whole.model, whole.reported_cost_nanousd) == (expected, "openai/gpt-5.5", 30_370_000)
+    last = {"type": "response.completed", "response": answer}
+    facts = ask("perplexity", path, {"preset": "pro-search", "input": "Hi", "stream": True})
+    streamed = reading_of("perplexity", facts, sse({"type": "response.created", "response": {}}, last), SSE)
+    assert (numbers(streamed), streamed.complete, streamed.reported_cost_nanousd) == (expected, True, 30_370_000)
+    fetched = ask("perplexity", path + "/resp_1", b"", "GET")
+    assert (fetched.api, fetched.fetches) == ("responses", True)
+    later = reading_of("perplexity", fetched, {**answer, "id": "resp_1", "background": True})
+    assert (numbers(later), later.claim) == (expected, "resp_1")
+
+
 def test_groq_reports_beside_its_last_chunk_unasked() -> None:
     facts = ask("groq", "/openai/v1/chat/completions", {"model": "m", "stream": True, "messages": []})
     assert facts.asks_usage

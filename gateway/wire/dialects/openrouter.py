@@ -1,6 +1,7 @@
-"""OpenRouter. It reports what the call cost; the last chunk of a stream reports usage, asked or not.
+"""OpenRouter. It reports what the call cost, in messages too; the last chunk of a stream reports usage, asked or not.
 
-Sources: https://openrouter.ai/docs/use-cases/usage-accounting, https://openrouter.ai/docs/features/web-search
+Sources: https://openrouter.ai/docs/use-cases/usage-accounting, https://openrouter.ai/docs/features/web-search;
+recorded answers of ``/api/v1/messages``.
 """
 
 from __future__ import annotations
@@ -28,11 +29,15 @@ class OpenRouter(OpenAIShape):
             facts.input_open = True
         return facts
 
-    def take_usage(self, usage: dict[str, Any], document: dict[str, Any], into: Usage, reading: Reading) -> bool:
+    def cost_of(self, usage: dict[str, Any]) -> int | None:
         cost = nanousd(usage.get("cost"))
         if cost is not None and usage.get("is_byok") is True:
             # OpenRouter's fee alone: the provider behind bills the rest to the caller's own key
             cost += nanousd(table(usage.get("cost_details")).get("upstream_inference_cost")) or 0
+        return cost
+
+    def take_usage(self, usage: dict[str, Any], document: dict[str, Any], into: Usage, reading: Reading) -> bool:
+        cost = self.cost_of(usage)
         if cost is not None:
             reading.reported_cost_nanousd = cost
         searches = part(usage, "server_tool_use_details", "web_search_requests")

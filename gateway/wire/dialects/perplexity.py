@@ -1,10 +1,12 @@
 """Perplexity. Every chunk carries the usage so far, and what the call cost; deep research reads what it cites.
 
-Raw searches are charged by the request that succeeds ("Search API billing counts each successful POST /search").
+Raw searches are charged by the request that succeeds ("Search API billing counts each successful POST /search"). The
+Agent API lies at ``/v1/agent``, with ``/v1/responses`` as its other name.
 
-Sources: https://docs.perplexity.ai/docs/search/fast-search,
+Sources: https://docs.perplexity.ai/docs/search/fast-search, https://docs.perplexity.ai/docs/agent-api/openai-compatibility,
 https://docs.perplexity.ai/api-reference/chat-completions-post, https://docs.perplexity.ai/getting-started/pricing
-(citation tokens and reasoning tokens of deep research have prices of their own).
+(citation tokens and reasoning tokens of deep research have prices of their own); perplexityai/perplexity-py
+(``ResponsesUsage``).
 """
 
 from __future__ import annotations
@@ -15,15 +17,23 @@ from typing import Any
 import msgspec
 
 from gateway.wire.dialect import Header
-from gateway.wire.facts import Facts
+from gateway.wire.facts import SEARCHES, Facts
 from gateway.wire.json_read import read_fields
 from gateway.wire.meter import Reader
-from gateway.wire.numbers import count, nanousd, table, text
+from gateway.wire.numbers import count, nanousd, part, table, text
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.usage import Reading, Usage
 
 DEEP_SEARCHES = 100
 """Searches of one deep research; Perplexity documents no maximum and shows some 20 to 30."""
+
+SEARCHES_WEB = ("web_search", "search_web")
+"""Names of the tool that searches, among the ``tool_calls_details`` of an agent's answer."""
+CACHED = (
+    ("cache_read_input_tokens", "cache_read_tokens"),
+    ("cache_creation_input_tokens", "cache_write_tokens"),
+)
+"""Details of an agent's input."""
 
 
 class Perplexity(OpenAIShape):
@@ -33,12 +43,26 @@ class Perplexity(OpenAIShape):
     price_as = "perplexity"
     base_url = "https://api.perplexity.ai"
     asks = frozenset()
-    operations = {**OpenAIShape.operations, "/search": "search"}
+    keeps_answers = True
+    operations = {
+        **OpenAIShape.operations,
+        "/search": "search",
+        "/v1/agent": "responses",
+        "/v1/sonar": "chat",
+        "/contextualizedembeddings": "embeddings",
+    }
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
-        facts = super().read(method, target, content_type, body)
+        facts = super().read(method, target.replace(b"/v1/agent/", b"/v1/responses/"), content_type, body)
         if facts.api == "search" and not facts.malformed:
             return _search(body)
+        if facts.api == "responses" and facts.billable:
+            if b'"preset"' in body:
+                # a model and tools that are named elsewhere
+                facts.input_open = True
+                facts.unbounded = "tools of a preset may be called without end"
+            if facts.input_open:
+                facts.units_bound = {"web_search_requests": SEARCHES}
         if "deep-research" in facts.model:
             facts.input_open = True
             facts.unbounded = "deep research may search without end"
@@ -51,8 +75,14 @@ class Perplexity(OpenAIShape):
     def take_usage(self, usage: dict[str, Any], document: dict[str, Any], into: Usage, reading: Reading) -> bool:
         seen = read_usage(usage, into)
         searches, reasoning = count(usage.get("num_search_queries")), count(usage.get("reasoning_tokens"))
+        if searches is None:
+            searches = _invoked(usage)
         if searches is not None:
             into.web_search_requests = searches
+        for name, field in CACHED:
+            cached = part(usage, "input_tokens_details", name)
+            if cached is not None:
+                setattr(into, field, cached)
         if reasoning is not None:
             into.reasoning_tokens = reasoning
         if "deep-research" in (text(document.get("model")) or reading.model):
@@ -96,6 +126,12 @@ class SearchReader:
             self.reading.usage = Usage(search_units=1)
             self.reading.source = "response"
             self.reading.complete = True
+
+
+def _invoked(usage: dict[str, Any]) -> int | None:
+    """How often an agent searched; None where nothing is said."""
+    counts = (part(usage, "tool_calls_details", name, "invocation") for name in SEARCHES_WEB)
+    return next((number for number in counts if number is not None), None)
 
 
 def _sum(usage: dict[str, Any], *names: str) -> int:
