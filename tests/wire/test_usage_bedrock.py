@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from usages import EVENTS, SSE, ask, aws, numbers, reading_of, sse
 
+from gateway.wire.framing.aws_eventstream import encode
+
 CONVERSE = "/model/anthropic.claude-sonnet-4-5-20250929-v1%3A0/converse"
 USAGE = {
     "inputTokens": 10,
@@ -76,10 +78,47 @@ def test_where_there_are_no_headers_what_stands_beside_the_answer_counts(model: 
     assert (numbers(reading), reading.source) == (COUNTED, "response")
 
 
-def test_a_reranking_that_counts_nothing_is_no_report_of_nothing() -> None:
-    facts = ask("bedrock", "/model/cohere.rerank-v3-5:0/invoke", {"query": "q", "documents": ["a"]})
+RERANKED = [
+    ("cohere.rerank-v3-5:0", {"query": "q", "documents": ["a"] * 100}, 1),
+    ("amazon.rerank-v1:0", {"query": "q", "documents": ["a"] * 101}, 2),
+    ("us.cohere.rerank-v3-5:0", {"query": "q", "documents": ["word " * 100_000]}, 3),
+    ("arn:aws:bedrock:us-west-2::foundation-model%2Famazon.rerank-v1:0", {"query": "q", "documents": []}, 1),
+]
+
+
+@pytest.mark.parametrize(("model", "request_", "units"), RERANKED)
+def test_a_reranking_is_charged_by_queries_of_a_hundred_chunks(model: str, request_: Any, units: int) -> None:
+    facts = ask("bedrock", f"/model/{model}/invoke", request_)
+    assert (facts.billable, facts.output_free, facts.units_bound) == (True, True, {"search_units": units})
     answer = {"results": [{"index": 0, "relevance_score": 0.9}]}
-    assert reading_of("bedrock", facts, answer).usage is None
+    reading = reading_of("bedrock", facts, answer)
+    assert (numbers(reading), reading.source) == ({"search_units": units}, "response")
+    counted = reading_of("bedrock", facts, answer, **HEADERS)
+    assert numbers(counted) == {**COUNTED, "search_units": units}
+    assert numbers(reading_of("bedrock", facts, {"message": "no"}, status=400)) is None
+
+
+def test_the_tier_is_the_one_that_bedrock_confirms() -> None:
+    facts = ask("bedrock", CONVERSE, {**MESSAGES, "serviceTier": {"type": "flex"}})
+    answer = {"output": {}, "usage": USAGE, "serviceTier": {"type": "priority"}}
+    assert (facts.service_tier, reading_of("bedrock", facts, answer).service_tier) == ("flex", "priority")
+    assert ask("bedrock", CONVERSE, MESSAGES).service_tier == ""
+    stream = aws(("metadata", {"usage": USAGE, "serviceTier": {"type": "flex"}}))
+    streamed = reading_of("bedrock", ask("bedrock", CONVERSE + "-stream", MESSAGES), stream, EVENTS)
+    assert streamed.service_tier == "flex"
+    invoked = ask("bedrock", "/model/openai.gpt-oss-20b-1:0/invoke", {"messages": []})
+    answer = {"usage": {"prompt_tokens": 11, "completion_tokens": 22}}
+    assert reading_of("bedrock", invoked, answer, x_amzn_bedrock_service_tier="flex").service_tier == "flex"
+
+
+def test_an_invocation_of_anthropics_that_breaks_off_says_so() -> None:
+    start = {"type": "message_start", "message": {"usage": {"input_tokens": 11, "output_tokens": 1}}}
+    said = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Once upon"}}
+    fault = encode({":message-type": "exception", ":exception-type": "throttlingException"}, b"{}")
+    facts = ask("bedrock", "/model/anthropic.claude-3-haiku/invoke-with-response-stream", {"max_tokens": 99})
+    reading = reading_of("bedrock", facts, aws(("chunk", start), ("chunk", said)) + fault, EVENTS)
+    assert (reading.complete, reading.partial, reading.failed) == (False, True, True)
+    assert reading.sample
 
 
 METRICS = {"amazon-bedrock-invocationMetrics": {"inputTokenCount": 11, "outputTokenCount": 22, "invocationLatency": 5}}

@@ -17,6 +17,17 @@ import msgspec
 
 from gateway.wire import anthropic_shape
 from gateway.wire.anthropic_tools import NONE, Reach, reach
+from gateway.wire.bedrock_usage import (
+    METRICS,
+    converse_usage,
+    family_counts,
+    header_usage,
+    of_metrics,
+    reranks,
+    search_units,
+    take_converse,
+    tier_of,
+)
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.aws_eventstream import EventStream, Message, encode
@@ -24,7 +35,7 @@ from gateway.wire.hollow import hollow
 from gateway.wire.json_edit import set_inner, set_value
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import Base, JsonMeter, SilentMeter, form_of, header
-from gateway.wire.numbers import count, part, table, text, total
+from gateway.wire.numbers import count, table, text
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.paths import plain_path
 from gateway.wire.sniff import Sniffed, doubtful
@@ -43,11 +54,11 @@ _outside = mentions(
 )
 OVERHEAD_TOKENS = 1024
 LIMITS = ("max_tokens", "max_tokens_to_sample", "maxTokens", "max_gen_len", "maxTokenCount", "max_completion_tokens")
-METRICS = "amazon-bedrock-invocationMetrics"
 DOCUMENT_KEYS = ("usage", "model", "inputTextTokenCount", "results", "prompt_token_count", "generation_token_count",
-                 "type", "meta", "inputTokenCount", METRICS)  # fmt: skip
+                 "type", "meta", "inputTokenCount", "serviceTier", METRICS)  # fmt: skip
 _MODEL_ID = re.compile(r"[a-z0-9._:/-]*")
 
+TIER = b"x-amzn-bedrock-service-tier"
 _STABILITY = re.compile(r"([a-z-]+\.)?stability\.")
 _BLOCK_INDEX = re.compile(rb'"contentBlockIndex":\s*(\d{1,6})')
 
@@ -76,6 +87,8 @@ class InvokeBody(msgspec.Struct):
     max_gen_len: Any = None
     maxTokens: Any = None  # noqa: N815
     imageGenerationConfig: Any = None  # noqa: N815
+    documents: Any = None
+    serviceTier: Any = None  # noqa: N815
     tools: msgspec.Raw = NONE
     """Of Anthropic's models."""
 
@@ -93,9 +106,12 @@ class BedrockReader:
         self._facts = facts
         self._raw: dict[str, int] = {}
         # Anthropic's counts in the headers leave cached tokens out: they are no whole report
-        self._from_headers = None if "anthropic." in facts.model else _header_usage(headers)
+        self._from_headers = None if "anthropic." in facts.model else header_usage(headers)
         self._stated = False
         """A usage object was seen; what families report beside their answer gives way to the headers."""
+        self._begun = self._summed = False
+        """Whether the report that begins a stream of Anthropic's, and the one that ends it, have been seen."""
+        self.reading.service_tier = text(header(headers, TIER).decode("latin-1"), 40)
 
     def frame(self, data: bytes) -> None:
         document = parse(data)
@@ -109,24 +125,22 @@ class BedrockReader:
         model = source.get("model")
         if isinstance(model, str) and model and self._facts.api == "invoke":
             self.reading.model = text(model)
+        tier = tier_of(document)
+        if tier:
+            self.reading.service_tier = tier
         usage = source.get("usage")
         if isinstance(usage, dict):
             self._stated = True
+            self._begun = self._begun or source is inner
+            self._summed = self._summed or document.get("type") == "message_delta"
             self._usage(usage)
         else:
             self._family(document)
         metrics = document.get(METRICS)
         if isinstance(metrics, dict) and self.reading.usage is None:
-            self._converse(
-                {
-                    "inputTokens": metrics.get("inputTokenCount"),
-                    "outputTokens": metrics.get("outputTokenCount"),
-                    "cacheReadInputTokens": metrics.get("cacheReadInputTokenCount"),
-                    "cacheWriteInputTokens": metrics.get("cacheWriteInputTokenCount"),
-                }
-            )
+            self._converse(of_metrics(metrics))
         if isinstance(metrics, dict) or document.get("type") == "message_stop":
-            self.reading.complete = True
+            self.reading.complete = self._summed = True
 
     def _usage(self, usage: dict[str, Any]) -> None:
         """A usage object: Anthropic's, Bedrock's own (Converse, Nova), or one in OpenAI's shape."""
@@ -140,40 +154,11 @@ class BedrockReader:
                 self._into(into)
 
     def _converse(self, usage: dict[str, Any]) -> None:
-        """``inputTokens`` leaves cached tokens out; the total is their sum."""
-        numbers = {
-            "in": count(usage.get("inputTokens")),
-            "out": count(usage.get("outputTokens")),
-            "read": _either(usage, "cacheReadInputTokens", "cacheReadInputTokenCount"),
-            "write": _either(usage, "cacheWriteInputTokens", "cacheWriteInputTokenCount"),
-        }
-        if numbers["in"] is None and numbers["out"] is None:
-            return
-        raw = self._raw
-        raw.update({key: value for key, value in numbers.items() if value is not None})
-        into = self._into()
-        into.cache_read_tokens = raw.get("read", 0)
-        into.cache_write_tokens = raw.get("write", 0)
-        into.input_tokens_total = raw.get("in", 0) + into.cache_read_tokens + into.cache_write_tokens
-        into.output_tokens_total = raw.get("out", 0)
-        for detail in usage.get("cacheDetails") or () if isinstance(usage.get("cacheDetails"), list) else ():
-            if isinstance(detail, dict) and detail.get("ttl") == "1h":
-                into.cache_write_1h_tokens = count(detail.get("inputTokens")) or 0
+        if take_converse(usage, self._raw):
+            converse_usage(usage, self._raw, self._into())
 
     def _family(self, document: dict[str, Any]) -> None:
-        """Families that report beside their answer: Titan, Llama, Cohere."""
-        tokens_in = _either(document, "inputTextTokenCount", "prompt_token_count")
-        tokens_out = count(document.get("generation_token_count"))
-        if tokens_out is None:
-            tokens_out = count(document.get("totalOutputTextTokenCount"))
-        results = document.get("results")
-        if tokens_out is None and isinstance(results, list):
-            counts = [part(result, "tokenCount") for result in results]
-            known = [number for number in counts if number is not None]
-            tokens_out = total(*known) if known else None
-        if tokens_in is None and tokens_out is None:
-            billed = table(table(document.get("meta")).get("billed_units"))
-            tokens_in, tokens_out = count(billed.get("input_tokens")), count(billed.get("output_tokens"))
+        tokens_in, tokens_out = family_counts(document)
         if tokens_in is not None:
             self._into().input_tokens_total = tokens_in
         if tokens_out is not None:
@@ -197,6 +182,13 @@ class BedrockReader:
             reading.usage = reading.usage or Usage()
             reading.usage.output_images = made
             reading.source = "response"
+        units = self._facts.units_bound.get("search_units")
+        if units and self._ok and not reading.failed:
+            # charged by the query, which no answer counts
+            reading.usage = reading.usage or Usage()
+            reading.usage.search_units = units
+            reading.source = "response"
+        reading.partial = self._begun and not self._summed
         if not self._facts.stream and reading.usage is not None:
             reading.complete = True
 
@@ -267,8 +259,9 @@ class Bedrock:
             input_overhead=OVERHEAD_TOKENS + tools.overhead,
             input_open=tools.open or _outside(shape),
             max_output=UNLIMITED if limit is None else limit,
-            output_free="embed" in model or bool(_STABILITY.match(model)),
-            units_bound=_pictures(model, fields),
+            output_free="embed" in model or reranks(model) or bool(_STABILITY.match(model)),
+            units_bound=search_units(fields.documents, body) if reranks(model) else _pictures(model, fields),
+            service_tier=tier_of({"serviceTier": fields.serviceTier}),
         )
 
     def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:
@@ -376,31 +369,6 @@ def _limit(fields: InvokeBody) -> int | None:
         fields.maxTokens,
     )
     return next((number for value in found if (number := count(value)) is not None), None)
-
-
-def _either(source: dict[str, Any], first: str, second: str) -> int | None:
-    value = count(source.get(first))
-    return value if value is not None else count(source.get(second))
-
-
-def _header_usage(headers: Sequence[Header]) -> Usage | None:
-    """Bedrock's token-count headers of an InvokeModel answer."""
-    found: dict[str, int] = {}
-    for name, value in headers:
-        lower = name.lower()
-        if lower.startswith(b"x-amzn-bedrock-") and lower.endswith(b"-token-count"):
-            number = count(value.decode("latin-1"))
-            if number is not None:
-                found[lower[15:-12].decode("latin-1")] = number
-    if "input" not in found and "output" not in found:
-        return None
-    read, write = found.get("cache-read-input", 0), found.get("cache-write-input", 0)
-    return Usage(
-        input_tokens_total=found.get("input", 0) + read + write,
-        output_tokens_total=found.get("output", 0),
-        cache_read_tokens=read,
-        cache_write_tokens=write,
-    )
 
 
 DIALECT = Bedrock()
