@@ -23,12 +23,14 @@ class PriceTier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     output_per_mtok: Decimal | None = None
     cache_read_per_mtok: Decimal | None = None
     cache_read_audio_per_mtok: Decimal | None = None
+    cache_read_image_per_mtok: Decimal | None = None
     cache_write_per_mtok: Decimal | None = None
     cache_write_1h_per_mtok: Decimal | None = None
     reasoning_per_mtok: Decimal | None = None
     input_audio_per_mtok: Decimal | None = None
     output_audio_per_mtok: Decimal | None = None
     input_image_per_mtok: Decimal | None = None
+    input_video_per_mtok: Decimal | None = None
     output_image_per_mtok: Decimal | None = None
 
 
@@ -64,12 +66,14 @@ class PriceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     output_per_mtok: Decimal | None = None
     cache_read_per_mtok: Decimal | None = None
     cache_read_audio_per_mtok: Decimal | None = None
+    cache_read_image_per_mtok: Decimal | None = None
     cache_write_per_mtok: Decimal | None = None
     cache_write_1h_per_mtok: Decimal | None = None
     reasoning_per_mtok: Decimal | None = None
     input_audio_per_mtok: Decimal | None = None
     output_audio_per_mtok: Decimal | None = None
     input_image_per_mtok: Decimal | None = None
+    input_video_per_mtok: Decimal | None = None
     output_image_per_mtok: Decimal | None = None
     per_request: Decimal | None = None
     """For each call, whatever it used."""

@@ -13,6 +13,11 @@ from operator import attrgetter
 from pricing.money import Bill, Line, half_even
 from pricing.units import PARTS, UNITS, Card, Rate, UsageLike
 
+_CACHED_PARTS = (
+    ("input_audio", "cache_read_audio", "cache_read_audio_tokens"),
+    ("input_image", "cache_read_image", "cache_read_image_tokens"),
+)
+"""Parts of the input that may be cached: the part, what is cached of it, and its field of the usage."""
 _UNIT_FIELDS = tuple(unit.usage for unit in UNITS if unit.usage)
 
 
@@ -23,20 +28,21 @@ a tenth of the time."""
 
 
 class _Read:
-    """Reads a usage at once: input, output, the parts that a card has rates for, cached audio where it is needed, and
-    all units that are no tokens."""
+    """Reads a usage at once: input, output, the parts that a card has rates for, cached audio and pictures where they
+    are needed, and all units that are no tokens."""
 
-    __slots__ = ("cached_audio", "parts", "units", "values")
+    __slots__ = ("cached", "parts", "units", "values")
 
     def __init__(self, card: Card) -> None:
         self.parts = [part for part in PARTS if part.item in card]
         items = [part.item for part in self.parts]
         fields = ["input_tokens_total", "output_tokens_total", *(part.usage for part in self.parts)]
-        overlap = "cache_read" in items and "input_audio" in items and "cache_read_audio" not in items
-        self.cached_audio = len(fields) if overlap else 0
-        """Where it stands; 0: it is not read."""
-        if overlap:
-            fields.append("cache_read_audio_tokens")
+        self.cached: dict[str, int] = {}
+        """By part: where what was cached of it stands, which is billed as cached for want of a rate of its own."""
+        for item, own, field in _CACHED_PARTS:
+            if "cache_read" in items and item in items and own not in items:
+                self.cached[item] = len(fields)
+                fields.append(field)
         self.units = len(fields)
         """Where the units begin."""
         self.values: Callable[[UsageLike], tuple[int, ...]] = attrgetter(*fields, *_UNIT_FIELDS)
@@ -53,9 +59,8 @@ class _Band:
         leaves: list[_Leaf] = []
         for at, part in enumerate(read.parts, 2):
             minus = [other for other, inner in enumerate(read.parts, 2) if part.item in inner.within]
-            if read.cached_audio and part.item == "input_audio":
-                # cached audio without a rate of its own is billed as cached
-                minus.append(read.cached_audio)
+            if part.item in read.cached:
+                minus.append(read.cached[part.item])
             rate = card[part.item].at(input_tokens)
             leaves.append((at, tuple(minus), part.whole == "input", part.item, rate.numerator, rate.denominator))
         self._leaves = tuple(leaves)

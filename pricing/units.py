@@ -51,6 +51,10 @@ class UsageLike(Protocol):
     def pages(self) -> int: ...
     @property
     def web_searches_seen(self) -> int: ...
+    @property
+    def cache_read_image_tokens(self) -> int: ...
+    @property
+    def input_video_tokens(self) -> int: ...
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +81,14 @@ PARTS = (
         catalogue="cache_audio_read_mtok",
         config="cache_read_audio_per_mtok",
         within=("cache_read", "input_audio"),
+    ),
+    Part(
+        item="cache_read_image",
+        usage="cache_read_image_tokens",
+        whole="input",
+        catalogue="cache_image_read_mtok",
+        config="cache_read_image_per_mtok",
+        within=("cache_read", "input_image"),
     ),
     Part(
         item="cache_read",
@@ -113,6 +125,13 @@ PARTS = (
         whole="input",
         catalogue="input_image_mtok",
         config="input_image_per_mtok",
+    ),
+    Part(
+        item="input_video",
+        usage="input_video_tokens",
+        whole="input",
+        catalogue="input_video_mtok",
+        config="input_video_per_mtok",
     ),
     Part(
         item="reasoning",
@@ -225,10 +244,8 @@ UNITS = (
 
 OTHER_KEYS = frozenset(
     (
-        "cache_image_read_mtok",
         "input_annotated_document_kpages",
         "input_text_messages_kcount",
-        "input_video_mtok",
         "output_citation_mtok",
         "output_video_mtok",
         "storage_searches_kcount",

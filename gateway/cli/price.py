@@ -17,6 +17,7 @@ PARTS = {
     "input": "input_tokens_total", "output": "output_tokens_total", "cache-read": "cache_read_tokens",
     "cache-write": "cache_write_tokens", "cache-write-1h": "cache_write_1h_tokens", "reasoning": "reasoning_tokens",
     "input-audio": "input_audio_tokens", "output-audio": "output_audio_tokens", "input-image": "input_image_tokens",
+    "input-video": "input_video_tokens",
     "output-image": "output_image_tokens", "web-searches": "web_search_requests", "search-units": "search_units",
     "images": "output_images", "pages": "pages", "characters": "input_characters",
     "audio-milliseconds": "audio_milliseconds",

@@ -17,12 +17,14 @@ class PriceTier(Table):
     output_per_mtok: Money | None = None
     cache_read_per_mtok: Money | None = None
     cache_read_audio_per_mtok: Money | None = None
+    cache_read_image_per_mtok: Money | None = None
     cache_write_per_mtok: Money | None = None
     cache_write_1h_per_mtok: Money | None = None
     reasoning_per_mtok: Money | None = None
     input_audio_per_mtok: Money | None = None
     output_audio_per_mtok: Money | None = None
     input_image_per_mtok: Money | None = None
+    input_video_per_mtok: Money | None = None
     output_image_per_mtok: Money | None = None
 
 
@@ -43,12 +45,14 @@ class PriceConfig(Table):
     output_per_mtok: Money | None = None
     cache_read_per_mtok: Money | None = None
     cache_read_audio_per_mtok: Money | None = None
+    cache_read_image_per_mtok: Money | None = None
     cache_write_per_mtok: Money | None = None
     cache_write_1h_per_mtok: Money | None = None
     reasoning_per_mtok: Money | None = None
     input_audio_per_mtok: Money | None = None
     output_audio_per_mtok: Money | None = None
     input_image_per_mtok: Money | None = None
+    input_video_per_mtok: Money | None = None
     output_image_per_mtok: Money | None = None
     per_request: Money | None = None
     per_image: Money | None = None

@@ -34,6 +34,8 @@ METERS = {
     "cache_write_1h": Meter("Cache Write Tokens 1 Hour", "Tokens", 1_000_000, _MILLION),
     "cache_read_audio": Meter("Cached Audio Input Tokens", "Tokens", 1_000_000, _MILLION),
     "input_audio": Meter("Audio Input Tokens", "Tokens", 1_000_000, _MILLION),
+    "cache_read_image": Meter("Cached Image Input Tokens", "Tokens", 1_000_000, _MILLION),
+    "input_video": Meter("Video Input Tokens", "Tokens", 1_000_000, _MILLION),
     "input_image": Meter("Image Input Tokens", "Tokens", 1_000_000, _MILLION),
     "output": Meter("Output Tokens", "Tokens", 1_000_000, _MILLION),
     "reasoning": Meter("Reasoning Tokens", "Tokens", 1_000_000, _MILLION),

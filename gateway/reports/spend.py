@@ -73,6 +73,8 @@ class SpendRow(msgspec.Struct, frozen=True, kw_only=True):
     output_images: int
     pages: int
     web_searches_seen: int
+    cache_read_image_tokens: int
+    input_video_tokens: int
     cost_nanousd: int
 
 

@@ -32,6 +32,7 @@ ELSEWHERE = (b'"previous_interaction_id"', b'"agent"', b'"uri"', b'"mcp_server"'
 _outside = mentions(*OUTSIDE, *ELSEWHERE)
 ENDS = frozenset(("interaction.completed", "interaction.complete"))
 _MODALITIES = (("input_tokens_by_modality", "audio", "input_audio_tokens"),
+               ("input_tokens_by_modality", "video", "input_video_tokens"),
                ("output_tokens_by_modality", "audio", "output_audio_tokens"),
                ("output_tokens_by_modality", "image", "output_image_tokens"),
                ("cached_tokens_by_modality", "audio", "cache_read_audio_tokens"))  # fmt: skip

@@ -95,7 +95,7 @@ class LiveTalk:
             if b'"text"' in message and sum(map(len, self._sample)) < SAMPLE_BYTES:
                 self._sample.append(message)
         usage = Usage()
-        if not read_usage(table(document.get("usageMetadata")), usage, {}):
+        if not read_usage(table(document.get("usageMetadata")), usage, {}, pictures=True):
             return None
         began_ns = self._began_ns if self._sample is not None else now_ns
         usage.web_searches_seen = self._searches.charged(self._facts.model)

@@ -37,8 +37,20 @@ CONFIGS = ("generationConfig", "generation_config")
 LIMITS = ("maxOutputTokens", "max_output_tokens")
 CHOICES = ("candidateCount", "candidate_count")
 OVERHEAD_TOKENS = 64
-_MODALITIES: dict[str | int, str] = {"AUDIO": "AUDIO", "IMAGE": "IMAGE", 4: "AUDIO", 2: "IMAGE"}
-"""Numbers where the client asked for them (``enum-encoding=int``): google.cloud.aiplatform Modality."""
+_NUMBERS = {2: "IMAGE", 3: "VIDEO", 4: "AUDIO", 5: "DOCUMENT"}
+"""Modalities where the client asked for numbers (``enum-encoding=int``): google.cloud.aiplatform Modality."""
+_PROMPT = {"AUDIO": "input_audio_tokens", "VIDEO": "input_video_tokens"}
+"""Pictures in a prompt are billed as text, so they are not a part of their own …"""
+_HEARD_AND_SEEN = {**_PROMPT, "IMAGE": "input_image_tokens", "DOCUMENT": "input_image_tokens"}
+"""… but where a session or an embedding has a price for them."""
+_ANSWER = {"AUDIO": "output_audio_tokens", "IMAGE": "output_image_tokens"}
+_DETAILS = (
+    ("promptTokensDetails", _PROMPT),
+    ("candidatesTokensDetails", _ANSWER),
+    ("responseTokensDetails", _ANSWER),
+    ("cacheTokensDetails", {"AUDIO": "cache_read_audio_tokens"}),
+)
+_DETAILS_OF_ALL = (("promptTokensDetails", _HEARD_AND_SEEN), *_DETAILS[1:])
 
 OPERATIONS = {
     "generateContent": "generate_content",
@@ -144,8 +156,8 @@ def split_operation(path: str) -> tuple[str, str]:
     return "", ""
 
 
-def read_usage(meta: dict[str, Any], into: Usage, raw: dict[str, int]) -> bool:
-    """Take ``usageMetadata`` field by field.
+def read_usage(meta: dict[str, Any], into: Usage, raw: dict[str, int], *, pictures: bool = False) -> bool:
+    """Take ``usageMetadata`` field by field. ``pictures``: those of the prompt are a part of their own.
 
     Prompt and tool-use prompt are input; candidates and thoughts are output; cached content is part of the prompt.
     """
@@ -164,24 +176,29 @@ def read_usage(meta: dict[str, Any], into: Usage, raw: dict[str, int]) -> bool:
     answer = raw.get("candidatesTokenCount", raw.get("responseTokenCount", 0))
     into.output_tokens_total = answer + into.reasoning_tokens
     into.cache_read_tokens = raw.get("cachedContentTokenCount", 0)
-    for key, audio, image in (
-        # pictures in the prompt are billed as text, so they are not a part of their own
-        ("promptTokensDetails", "input_audio_tokens", ""),
-        ("candidatesTokensDetails", "output_audio_tokens", "output_image_tokens"),
-        ("responseTokensDetails", "output_audio_tokens", "output_image_tokens"),
-        ("cacheTokensDetails", "cache_read_audio_tokens", ""),
-    ):
-        for item in meta.get(key) or () if isinstance(meta.get(key), list) else ():
-            tokens = count(item.get("tokenCount")) if isinstance(item, dict) else None
-            field = {"AUDIO": audio, "IMAGE": image}.get(_modality(item), "") if tokens is not None else ""
-            if field:
-                setattr(into, field, tokens)
+    for key, fields in _DETAILS_OF_ALL if pictures else _DETAILS:
+        details = meta.get(key)
+        if isinstance(details, list):
+            _take_details(details, fields, into)
     return True
 
 
-def _modality(item: dict[str, Any]) -> str:
-    name = item.get("modality")
-    return _MODALITIES.get(name, "") if isinstance(name, str | int) else ""
+def _take_details(details: list[Any], fields: dict[str, str], into: Usage) -> None:
+    """Take the tokens of each modality that has a field; of those that share one the sum."""
+    found: dict[str, int] = {}
+    for item in details:
+        if not isinstance(item, dict):
+            continue
+        modality = item.get("modality")
+        name = modality if isinstance(modality, str) else _NUMBERS.get(modality, "") if type(modality) is int else ""
+        tokens = count(item.get("tokenCount")) if name in fields else None
+        if tokens is not None:
+            found[name] = tokens
+    sums: dict[str, int] = {}
+    for name, tokens in found.items():
+        sums[fields[name]] = total(sums.get(fields[name], 0), tokens)
+    for field, tokens in sums.items():
+        setattr(into, field, tokens)
 
 
 class GoogleOpenAI(OpenAIShape):
@@ -231,7 +248,7 @@ class GeminiReader:
         meta = document.get("usageMetadata")
         if isinstance(meta, dict) and self._facts.api != "count_tokens":
             into = reading.usage or Usage()
-            if read_usage(meta, into, self._raw):
+            if read_usage(meta, into, self._raw, pictures=self._facts.api == "gemini_embed"):
                 reading.usage = into
                 reading.source = "response"
             tier = meta.get("serviceTier", meta.get("trafficType"))

@@ -1,7 +1,7 @@
 """Usage objects in OpenAI's shape. Input holds cached tokens, output holds reasoning.
 
 Sources: OpenAI API reference, chat/object, responses/object, audio/transcriptions (usage by tokens or by duration),
-images/object.
+images/object, realtime-server-events/response/done (``cached_tokens_details``).
 """
 
 from __future__ import annotations
@@ -17,8 +17,14 @@ _INPUT: Mapping[str, str] = {
     "cache_write_tokens": "cache_write_tokens",
     "audio_tokens": "input_audio_tokens",
     "image_tokens": "input_image_tokens",
-    "cached_tokens_details": "cache_read_audio_tokens",
+    "video_tokens": "input_video_tokens",
+    "cached_tokens_details": "",
 }
+_CACHED: Mapping[str, str] = {
+    "audio_tokens": "cache_read_audio_tokens",
+    "image_tokens": "cache_read_image_tokens",
+}
+"""Members of ``cached_tokens_details``."""
 _OUTPUT: Mapping[str, str] = {
     "reasoning_tokens": "reasoning_tokens",
     "audio_tokens": "output_audio_tokens",
@@ -70,12 +76,13 @@ def _take(details: Mapping[str, Any], fields: Mapping[str, str], into: Usage) ->
             continue
         # as ``count`` has it, without its call for what is usual
         number = value if type(value) is int and 0 <= value < LARGEST else count(value)
-        if number is not None:
+        if field and number is not None:
             setattr(into, field, number)
-        elif name == "cached_tokens_details":
-            cached = part(value, "audio_tokens")
-            if cached is not None:
-                into.cache_read_audio_tokens = cached
+        elif not field:
+            for kind, of_kind in _CACHED.items():
+                cached = part(value, kind)
+                if cached is not None:
+                    setattr(into, of_kind, cached)
 
 
 def first_count(table: Mapping[str, Any], name: str, other: str) -> int | None:

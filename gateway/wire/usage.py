@@ -39,6 +39,9 @@ class Usage(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """Document pages read (OCR)."""
     web_searches_seen: int = 0
     """Web searches that an answer shows and its report does not count: charged beside ``web_search_requests``."""
+    cache_read_image_tokens: int = 0
+    """The part of ``cache_read_tokens`` that is pictures."""
+    input_video_tokens: int = 0
 
 
 WAIVED = "waived: "

@@ -17,7 +17,7 @@ UNITS = st.one_of(st.just(0), st.integers(0, 9), st.integers(0, 5_000))
 
 @st.composite
 def usages(draw: st.DrawFn, units: bool = True) -> Usage:
-    """Any regular usage: parts don't exceed their wholes, cached audio is within both."""
+    """Any regular usage: parts don't exceed their wholes, cached audio and pictures are within both."""
     whole_in, whole_out = draw(SIZES), draw(SIZES)
     rest = whole_in
 
@@ -25,13 +25,16 @@ def usages(draw: st.DrawFn, units: bool = True) -> Usage:
         return draw(st.one_of(st.just(0), st.integers(0, limit)))
 
     cached_audio = part(rest)
-    cached = cached_audio + part(rest - cached_audio)
+    cached_image = part(rest - cached_audio)
+    cached = cached_audio + cached_image + part(rest - cached_audio - cached_image)
     rest -= cached
     written = part(rest)
     rest -= written
     audio = cached_audio + part(rest)
     rest -= audio - cached_audio
-    image = part(rest)
+    image = cached_image + part(rest)
+    rest -= image - cached_image
+    video = part(rest)
     reasoning = part(whole_out)
     audio_out = part(whole_out - reasoning)
     image_out = part(whole_out - reasoning - audio_out)
@@ -40,10 +43,12 @@ def usages(draw: st.DrawFn, units: bool = True) -> Usage:
         output_tokens_total=whole_out,
         cache_read_tokens=cached,
         cache_read_audio_tokens=cached_audio,
+        cache_read_image_tokens=cached_image,
         cache_write_tokens=written,
         cache_write_1h_tokens=part(written),
         input_audio_tokens=audio,
         input_image_tokens=image,
+        input_video_tokens=video,
         reasoning_tokens=reasoning,
         output_audio_tokens=audio_out,
         output_image_tokens=image_out,

@@ -60,6 +60,8 @@ def genai_values(usage: Usage, groq_minimum: bool = False) -> dict[str, int | Fr
         "output_audio_tokens": usage.output_audio_tokens,
         "output_image_tokens": usage.output_image_tokens,
         "cache_audio_read_tokens": usage.cache_read_audio_tokens,
+        "cache_image_read_tokens": usage.cache_read_image_tokens,
+        "input_video_tokens": usage.input_video_tokens,
         "web_searches": usage.web_search_requests,
         "rerank_searches": usage.search_units,
         "input_characters": usage.input_characters,

@@ -17,7 +17,8 @@ from pricing.money import Bill, dollars, half_even
 
 CATALOGUE = load()
 NOW = 1_795_500_000_000_000_000  # 2026-11-24
-INPUT = ("input", "cache_read", "cache_read_audio", "cache_write", "cache_write_1h", "input_audio", "input_image")
+INPUT = ("input", "cache_read", "cache_read_audio", "cache_read_image", "cache_write", "cache_write_1h", "input_audio",
+         "input_image", "input_video")  # fmt: skip
 OUTPUT = ("output", "reasoning", "output_audio", "output_image")
 
 
@@ -35,7 +36,8 @@ def lines(bill: Bill) -> dict[str, tuple[int, int]]:
 EVERYTHING = price(
     input_per_mtok=2, output_per_mtok=8, cache_read_per_mtok="0.5", cache_read_audio_per_mtok="0.25",
     cache_write_per_mtok="2.5", cache_write_1h_per_mtok=4, reasoning_per_mtok=3, input_audio_per_mtok=40,
-    output_audio_per_mtok=80, input_image_per_mtok=5, output_image_per_mtok=30, per_request="0.01", per_image="0.04",
+    output_audio_per_mtok=80, input_image_per_mtok=5, cache_read_image_per_mtok=1, input_video_per_mtok=6,
+    output_image_per_mtok=30, per_request="0.01", per_image="0.04",
     per_minute="0.006", per_mchars=15, per_page="0.001", web_search_per_k=10, search_units_per_k=2,
 )  # fmt: skip
 
@@ -49,7 +51,9 @@ def test_each_part_stands_on_its_own_line_and_is_taken_out_of_its_whole() -> Non
             cache_write_tokens=200,
             cache_write_1h_tokens=50,
             input_audio_tokens=140,
-            input_image_tokens=60,
+            cache_read_image_tokens=40,
+            input_image_tokens=100,
+            input_video_tokens=70,
             output_tokens_total=500,
             reasoning_tokens=200,
             output_audio_tokens=100,
@@ -58,13 +62,15 @@ def test_each_part_stands_on_its_own_line_and_is_taken_out_of_its_whole() -> Non
         at_ns=NOW,
     )
     assert lines(bill) == {
-        "input": (400, 800_000),
-        "cache_read": (200, 100_000),
+        "input": (330, 660_000),
+        "cache_read": (160, 80_000),
         "cache_read_audio": (100, 25_000),
+        "cache_read_image": (40, 40_000),
         "cache_write": (150, 375_000),
         "cache_write_1h": (50, 200_000),
         "input_audio": (40, 1_600_000),
         "input_image": (60, 300_000),
+        "input_video": (70, 420_000),
         "output": (180, 1_440_000),
         "reasoning": (200, 600_000),
         "output_audio": (100, 8_000_000),
@@ -91,6 +97,15 @@ def test_cached_audio_without_a_rate_of_its_own_is_billed_once_as_cached() -> No
         at_ns=NOW,
     )
     assert lines(bill) == {"input": (40, 80_000), "cache_read": (50, 50_000), "input_audio": (10, 400_000)}
+
+
+def test_cached_pictures_without_a_rate_of_their_own_are_billed_once_as_cached() -> None:
+    bill = price(input_per_mtok=2, cache_read_per_mtok=1, input_image_per_mtok=4).bill(
+        Usage(input_tokens_total=100, cache_read_tokens=50, input_image_tokens=40, cache_read_image_tokens=30),
+        at_ns=NOW,
+    )
+    assert lines(bill) == {"input": (40, 80_000), "cache_read": (50, 50_000), "input_image": (10, 40_000)}
+    assert bill.irregular == ""
 
 
 def test_a_part_without_a_rate_stays_in_its_whole() -> None:

@@ -33,13 +33,15 @@ PER = {"token": 10**6, "request": 1000, "search_unit": 1000, "character": 10**6,
        "image": 1000, "page": 1000}  # fmt: skip
 KEYS = {
     "input": "input_mtok", "output": "output_mtok", "cache_read": "cache_read_mtok",
-    "cache_read_audio": "cache_audio_read_mtok", "cache_write": "cache_write_mtok",
+    "cache_read_audio": "cache_audio_read_mtok", "cache_read_image": "cache_image_read_mtok",
+    "input_video": "input_video_mtok", "cache_write": "cache_write_mtok",
     "cache_write_1h": "cache_write_1h_mtok", "input_audio": "input_audio_mtok", "input_image": "input_image_mtok",
     "reasoning": "output_reasoning_mtok", "output_audio": "output_audio_mtok", "output_image": "output_image_mtok",
     "web_search": "web_searches_kcount", "search_unit": "rerank_searches_kcount", "character": "input_mchars",
     "request": "requests_kcount", "page": "input_document_kpages",
 }  # fmt: skip
-INPUT = ("input", "cache_read", "cache_read_audio", "cache_write", "cache_write_1h", "input_audio", "input_image")
+INPUT = ("input", "cache_read", "cache_read_audio", "cache_read_image", "cache_write", "cache_write_1h", "input_audio",
+         "input_image", "input_video")  # fmt: skip
 OUTPUT = ("output", "reasoning", "output_audio", "output_image")
 
 

@@ -88,3 +88,19 @@ def test_bytes_that_no_server_sends_make_nothing_fail(pieces: list[bytes]) -> No
         found.feed(piece, 7)
         setup.feed(piece)
     found.unfinished()
+
+
+def test_what_a_session_sees_is_told_from_what_it_hears_and_reads() -> None:
+    seen = [{"modality": "IMAGE", "tokenCount": 258}, {"modality": "VIDEO", "tokenCount": 900},
+            {"modality": "AUDIO", "tokenCount": 50}, {"modality": "TEXT", "tokenCount": 10}]  # fmt: skip
+    meta = {"promptTokenCount": 1218, "responseTokenCount": 4, "promptTokensDetails": seen}
+    ended, _ = talk({"usageMetadata": meta})
+    assert ended == [
+        {
+            "input_tokens_total": 1218,
+            "output_tokens_total": 4,
+            "input_audio_tokens": 50,
+            "input_image_tokens": 258,
+            "input_video_tokens": 900,
+        }
+    ]

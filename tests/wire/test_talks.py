@@ -29,6 +29,22 @@ def talk(kind: str, *events: dict[str, Any], seed: int = 1) -> tuple[list[Ended]
     return [ended for piece in cut(raw, rng) for ended in found.feed(piece, 7)], found
 
 
+def test_pictures_that_were_cached_are_told_from_text_and_sound() -> None:
+    details = {"text_tokens": 40, "audio_tokens": 60, "image_tokens": 900, "cached_tokens": 850,
+               "cached_tokens_details": {"text_tokens": 20, "audio_tokens": 30, "image_tokens": 800}}  # fmt: skip
+    usage = {"input_tokens": 1000, "output_tokens": 5, "input_token_details": details}
+    ended, _ = talk("openai", CREATED, {"type": "response.done", "response": {"usage": usage}})
+    assert numbers(ended[0].reading) == {
+        "input_tokens_total": 1000,
+        "output_tokens_total": 5,
+        "cache_read_tokens": 850,
+        "input_audio_tokens": 60,
+        "input_image_tokens": 900,
+        "cache_read_audio_tokens": 30,
+        "cache_read_image_tokens": 800,
+    }
+
+
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(
     ("kind", "done", "more"),

@@ -190,3 +190,20 @@ def test_on_openais_paths_thoughts_stand_in_the_total_alone(kind: str, path: str
         "output_tokens_total": 74,
         "reasoning_tokens": 62,
     }
+
+
+SEEN = [{"modality": "TEXT", "tokenCount": 10}, {"modality": "IMAGE", "tokenCount": 258},
+        {"modality": "DOCUMENT", "tokenCount": 100}, {"modality": "VIDEO", "tokenCount": 900}]  # fmt: skip
+EMBED = "/v1beta/models/gemini-embedding-2:embedContent"
+
+
+@pytest.mark.parametrize(
+    ("path", "pictures"),
+    [(EMBED, {"input_image_tokens": 358}), ("/v1beta/models/gemini-3.8-flash:generateContent", {})],
+)
+def test_video_is_a_part_of_the_prompt_and_pictures_where_they_have_a_price(
+    path: str, pictures: dict[str, int]
+) -> None:
+    meta = {"promptTokenCount": 1268, "promptTokensDetails": SEEN}
+    found = numbers(reading_of("gemini", ask("gemini", path, {"contents": []}), {"usageMetadata": meta}))
+    assert found == {"input_tokens_total": 1268, "input_video_tokens": 900, **pictures}
