@@ -1,12 +1,14 @@
-"""Gemini's Interactions API, whole and streamed.
+"""Gemini's Interactions API, whole and streamed, and its decisions, which report as interactions do.
 
-Source: https://ai.google.dev/api/interactions-api (Interaction, Usage, InteractionSseEvent). ``total_input_tokens``
+Sources: https://ai.google.dev/api/interactions-api (Interaction, Usage, InteractionSseEvent); python-genai
+(``CreateDecisionRequest``: the input is "evaluated once across all decision questions"). ``total_input_tokens``
 holds cached tokens; tool use comes on top of it, thoughts come on top of ``total_output_tokens``;
 ``grounding_tool_count`` counts searches.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -22,11 +24,13 @@ from gateway.wire.json_edit import set_inner
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import JsonMeter, SilentMeter, SseMeter, form_of
 from gateway.wire.numbers import count, table, text
+from gateway.wire.paths import plain_path, query_value
 from gateway.wire.sniff import Sniffed, doubtful
 from gateway.wire.usage import Reading, Usage
 
 NEEDLES = (b'"usage"', b'"error"', b'"interaction.completed"', b'"interaction.complete"', b"[DONE]")
-DOCUMENT_KEYS = ("usage", "model", "agent", "error", "service_tier", "status")
+DOCUMENT_KEYS = ("usage", "model", "agent", "error", "service_tier", "status", "id")
+_INTERACTION = re.compile(r"/interactions/(?!live$)[^/:]+(?P<cancel>/cancel)?$").search
 ELSEWHERE = (b'"previous_interaction_id"', b'"agent"', b'"uri"', b'"mcp_server"', b'"file_search"', b'"computer_use"',
              b'"data"')  # fmt: skip
 _outside = mentions(*OUTSIDE, *ELSEWHERE)
@@ -49,17 +53,17 @@ class Body(msgspec.Struct):
 _BODY: msgspec.json.Decoder[Body] = msgspec.json.Decoder(Body)
 
 
-def read(body: bytes) -> Facts:
-    """Facts of a request that makes an interaction."""
+def read(body: bytes, api: str) -> Facts:
+    """Facts of a request that makes an interaction, or a decision."""
     shape = hollow(body)
     fields = read_fields(_BODY, body, shape)
     if isinstance(fields, str):
-        return Facts(api="interactions", malformed=fields)
+        return Facts(api=api, malformed=fields)
     limit = count(table(fields.generation_config).get("max_output_tokens"))
-    model = text(fields.model) or text(fields.agent)
+    model = text(fields.model).removeprefix("models/") or text(fields.agent)
     searches = gemini_searches.searches_bound(model, shape)
     return Facts(
-        api="interactions",
+        api=api,
         model=model,
         stream=fields.stream is True,
         billable=True,
@@ -70,6 +74,17 @@ def read(body: bytes) -> Facts:
         units_bound={gemini_searches.BOUND: searches} if searches else {},
         service_tier=text(fields.service_tier, 40),
     )
+
+
+def fetched(method: bytes, target: bytes) -> Facts | None:
+    """Facts of a call that fetches an interaction that was made before, or cancels it; None for any other call.
+
+    One that runs in the background (``background: true``, which agents need) is answered at once, without usage.
+    """
+    found = _INTERACTION(plain_path(target))
+    if found is None or method != (b"POST" if found["cancel"] else b"GET"):
+        return None
+    return Facts(api="interactions", stream=query_value(target, b"stream") == b"true", fetches=True)
 
 
 def clamp(body: bytes, max_output: int) -> bytes:
@@ -104,8 +119,10 @@ class InteractionReader:
         tier = document.get("service_tier")
         if isinstance(tier, str):
             reading.service_tier = text(tier, 40)
+        # no answer says whether it was made in the background: any that is kept can be fetched
+        reading.claim = text(document.get("id")) or reading.claim
         usage = document.get("usage")
-        if isinstance(usage, dict):
+        if isinstance(usage, dict) and document.get("status") != "in_progress":
             self._take(usage)
 
     def _take(self, usage: dict[str, Any]) -> None:

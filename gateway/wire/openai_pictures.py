@@ -1,8 +1,11 @@
-"""Pictures that a response made with the image generation tool: another model's tokens, charged at its price.
+"""Tokens of another model that a picture took, charged at that model's price.
 
-``tool_usage.image_gen`` states them apart from the response's ``usage``; the answer repeats the tool with its model.
+Those of a response's image generation tool stand in ``tool_usage.image_gen``, apart from the response's ``usage``; the
+answer repeats the tool with its model. Those of the model that writes a picture as SVG stand in ``svg_usage`` beside
+the usage of the picture that it draws after.
 
-Source: OpenAI's OpenAPI description (``ToolUsage``, ``ImageGenTool``).
+Sources: OpenAI's OpenAPI description (``ToolUsage``, ``ImageGenTool``); openai-python (``ImagesResponse.svg_usage``:
+"token usage for SVG authoring, separate from image rendering usage").
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.wire.numbers import table, text
+from gateway.wire.numbers import count, table, text
 from gateway.wire.openai_usage import read_usage
 from gateway.wire.usage import Beside, Usage
 
@@ -36,7 +39,20 @@ _event = msgspec.json.Decoder(Event).decode
 
 
 def pictures(document: dict[str, Any], data: bytes) -> tuple[Beside, ...]:
-    """What the image model used for a response. ``data``: the text that holds ``document``."""
+    """What other models used for pictures. ``data``: the text that holds ``document``."""
+    return _written(document) or _made(document, data)
+
+
+def _written(document: dict[str, Any]) -> tuple[Beside, ...]:
+    reported = table(document.get("svg_usage"))
+    model, usage = text(reported.get("model")), Usage()
+    if not model or not read_usage(reported, usage):
+        return ()
+    usage.reasoning_tokens = count(reported.get("reasoning_tokens")) or 0
+    return (Beside("svg_authoring", model, usage),)
+
+
+def _made(document: dict[str, Any], data: bytes) -> tuple[Beside, ...]:
     reported = table(table(document.get("tool_usage")).get("image_gen"))
     usage = Usage()
     if not reported or not read_usage(reported, usage) or not (usage.input_tokens_total or usage.output_tokens_total):

@@ -52,7 +52,7 @@ class Beside(msgspec.Struct, frozen=True):
     """What another model used for the same answer, which its own provider charges at that model's price."""
 
     api: str
-    """What it did: ``advisor``, ``declined``, ``image_generation``."""
+    """What it did: ``advisor``, ``declined``, ``image_generation``, ``svg_authoring``."""
     model: str
     usage: Usage
 

@@ -39,7 +39,9 @@ class Provider:
     def __call__(self, seen: Seen) -> Iterator[Step]:
         path = seen.target.partition("?")[0]
         name = path.split("/")[3] if path.count("/") > 2 else ""
-        if path.endswith("/results"):
+        if "/interactions" in path:
+            yield answer(json.dumps(self.interaction(seen, path)).encode())
+        elif path.endswith("/results"):
             message = {"model": "claude-sonnet-4-5", "usage": {"input_tokens": 1000, "output_tokens": 100}}
             line = {"custom_id": "a", "result": {"type": "succeeded", "message": message}}
             yield answer(json.dumps(line).encode() + b"\n", "application/x-jsonl")
@@ -64,6 +66,20 @@ class Provider:
             done = self.looks[name] > 1 or path.endswith("/cancel")
             yield answer(json.dumps(response(name, "completed" if done else "in_progress")).encode())
 
+    def interaction(self, seen: Seen, path: str) -> dict[str, Any]:
+        """Made in the background where that was asked for, and done at the second look."""
+        if seen.method == "POST":
+            asked = json.loads(seen.body)
+            name, done = f"v1_{len(self.looks)}", not asked.get("background")
+            self.looks[name] = 0
+        else:
+            name = path.rpartition("/")[2]
+            self.looks[name] += 1
+            done = self.looks[name] > 1 or name == "v1_fore"
+        usage = {"usage": {"total_input_tokens": 1500, "total_output_tokens": 836, "total_thought_tokens": 64}}
+        status = "completed" if done else "in_progress"
+        return {"id": name, "model": "gemini-2.5-flash", "status": status, **(usage if done else {})}
+
 
 def config(upstream: Upstream) -> str:
     return f"""
@@ -76,6 +92,10 @@ kind = "anthropic"
 base_url = "{upstream.url}"
 api_key = "sk-real"
 unpriced_models = "block"
+[providers.gemini]
+kind = "gemini"
+base_url = "{upstream.url}"
+api_key = "sk-real"
 [[keys]]
 id = "once"
 secret = "{KEY}"
@@ -193,3 +213,17 @@ def test_a_claim_that_another_process_took_meanwhile_is_not_charged_twice(tmp_pa
         ask(running, "GET", f"/openai/v1/responses/{made}?include=x")
         ask(running, "GET", f"/openai/v1/responses/{made}?include=x")
         assert not any(record["usage"] == EXACT for record in running.records())
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_an_interaction_is_charged_once_however_often_it_is_fetched(gateway: Gateway, background: bool) -> None:
+    cost = 1500 * 300 + 900 * 2500
+    asked = {"model": "gemini-2.5-flash", "input": "What is 2 + 2?", "background": background}
+    made = json.loads(ask(gateway, "POST", "/gemini/v1beta/interactions", asked))
+    for _ in range(4):
+        told = json.loads(ask(gateway, "GET", f"/gemini/v1beta/interactions/{made['id']}"))
+    assert told["status"] == "completed"
+    charged = [one for one in gateway.records() if one["usage_source"] == "response"]
+    assert [(one["usage"], one["cost_nanousd"]) for one in charged] == [(EXACT, cost)]
+    assert spent(gateway) == cost
+    assert "agrees with itself" in gateway.cli("ledger", "verify").stdout

@@ -153,3 +153,19 @@ def test_pictures_of_a_response_are_the_image_models(tools: Any, model: str) -> 
     assert made(tools, MADE).beside == (Beside("image_generation", model, usage),)
     assert made(tools, NONE).beside == ()
     assert made(tools, "many").beside == ()
+
+
+def test_the_model_that_writes_a_picture_as_svg_stands_beside_the_one_that_made_it() -> None:
+    facts = ask("openai", "/v1/images/generations", {"model": "gpt-image-2", "prompt": "a", "output_format": "svg"})
+    usage = {"input_tokens": 50, "output_tokens": 4160, "total_tokens": 4210}
+    svg = {
+        "model": "gpt-5.5",
+        "input_tokens": 900,
+        "output_tokens": 3000,
+        "reasoning_tokens": 640,
+        "total_tokens": 3900,
+    }
+    reading = reading_of("openai", facts, {"created": 1, "data": [{}], "usage": usage, "svg_usage": svg})
+    written = Usage(input_tokens_total=900, output_tokens_total=3000, reasoning_tokens=640)
+    assert reading.beside == (Beside("svg_authoring", "gpt-5.5", written),)
+    assert numbers(reading) == {"input_tokens_total": 50, "output_tokens_total": 4160, "output_images": 1}

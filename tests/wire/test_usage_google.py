@@ -175,6 +175,42 @@ def test_interactions_are_metered_whole_and_streamed() -> None:
     assert (numbers(reading), reading.model, reading.complete) == (USED, "gemini-2.5-flash", True)
 
 
+def test_interactions_can_be_fetched_with_their_usage() -> None:
+    made = ask("gemini", "/v1beta/interactions", {"agent": "deep-research-pro", "input": "Hi", "background": True})
+    begun = reading_of("gemini", made, {"id": "v1_x", "status": "in_progress", "agent": "deep-research-pro"})
+    assert (numbers(begun), begun.claim, made.fetches) == (None, "v1_x", False)
+    path = "/v1beta/interactions/v1_x"
+    facts = ask("gemini", path, b"", "GET")
+    assert (facts.api, facts.fetches, facts.billable, facts.stream) == ("interactions", True, False, False)
+    running = {**INTERACTION, "status": "in_progress"}
+    assert numbers(reading_of("gemini", facts, running)) is None
+    done = reading_of("gemini", facts, INTERACTION)
+    assert (numbers(done), done.claim, done.model) == (USED, "v1_x", "gemini-2.5-flash")
+    again = ask("gemini", path + "?stream=true", b"", "GET")
+    assert (again.stream, again.fetches) == (True, True)
+    assert ask("gemini", path + "/cancel", {}).fetches
+    for method, other in (("DELETE", path), ("GET", "/v1beta/interactions"), ("GET", "/v1beta/interactions/live")):
+        assert not ask("gemini", other, b"", method).fetches
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "usage", "expected"),
+    [
+        ("gemini", "/v1beta/decisions", USAGE, USED),
+        ("openai", "/v1/decisions",
+         {"input_tokens": 900, "input_tokens_details": {"cached_tokens": 700, "cache_write_tokens": 20},
+          "output_tokens": 30, "output_tokens_details": {"reasoning_tokens": 8}, "total_tokens": 930},
+         {"input_tokens_total": 900, "cache_read_tokens": 700, "cache_write_tokens": 20, "output_tokens_total": 30,
+          "reasoning_tokens": 8}),
+    ],
+)  # fmt: skip
+def test_decisions_are_metered(kind: str, path: str, usage: dict[str, Any], expected: dict[str, int]) -> None:
+    request = {"model": "models/m-1" if kind == "gemini" else "m-1", "input": "Hi", "questions": {"a": {}}}
+    facts = ask(kind, path, request)
+    assert (facts.api, facts.model, facts.billable) == ("decisions", "m-1", True)
+    assert numbers(reading_of(kind, facts, {"answers": {}, "usage": usage})) == expected
+
+
 @pytest.mark.parametrize(
     ("kind", "path"),
     [

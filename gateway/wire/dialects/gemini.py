@@ -27,6 +27,10 @@ OPENAI = GeminiOpenAI()
 OPENAI_APIS = frozenset(OPENAI.operations.values()) - {"count_tokens"}
 
 
+INTERACTIONS = ("interactions", "decisions")
+"""Operations that report as interactions do."""
+
+
 class Gemini:
     __slots__ = ()
 
@@ -39,10 +43,13 @@ class Gemini:
         path = plain_path(target)
         if "/openai/" in path:
             return OPENAI.read(method, target, content_type, body)
+        found = gemini_interactions.fetched(method, target)
+        if found is not None:
+            return found
         if method != b"POST":
             return Facts()
-        if path.endswith("/interactions"):
-            return gemini_interactions.read(body)
+        if path.endswith(("/interactions", "/decisions")):
+            return gemini_interactions.read(body, path[path.rfind("/") + 1 :])
         model, operation = gemini_shape.split_operation(path)
         return gemini_shape.read_generate(operation, model, body)
 
@@ -54,19 +61,21 @@ class Gemini:
             return OPENAI.clamp(facts, body, max_output)
         if facts.api == "interactions":
             return gemini_interactions.clamp(body, max_output)
+        if facts.api == "decisions":
+            return None
         return gemini_shape.clamp(facts, body, max_output)
 
     def rename_model(self, facts: Facts, target: bytes, body: bytes, model: str) -> tuple[bytes, bytes]:
         if facts.api in OPENAI_APIS:
             return OPENAI.rename_model(facts, target, body, model)
-        if facts.api == "interactions":
+        if facts.api in INTERACTIONS:
             return target, set_value(body, b"model", msgspec.json.encode(model))
         return gemini_shape.rename(target, model), body
 
     def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
         if facts.api in OPENAI_APIS:
             return OPENAI.meter(facts, status, headers)
-        if facts.api == "interactions":
+        if facts.api in INTERACTIONS:
             return gemini_interactions.meter(facts, headers)
         return gemini_shape.meter(facts, headers)
 

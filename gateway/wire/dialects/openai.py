@@ -1,5 +1,11 @@
-"""OpenAI. Source: https://platform.openai.com/docs/api-reference"""
+"""OpenAI. Decisions are answered like responses: they report tokens, and stream not.
 
+Sources: https://platform.openai.com/docs/api-reference; openai-python (``decision_create_params``, ``Decision``).
+"""
+
+from __future__ import annotations
+
+from gateway.wire.facts import Facts
 from gateway.wire.openai_shape import OpenAIShape
 
 
@@ -13,6 +19,15 @@ class OpenAI(OpenAIShape):
     counts_searches = True
     limits_tools = True
     keeps_answers = True
+    operations = {**OpenAIShape.operations, "/decisions": "decisions"}
+    document_keys = ("svg_usage",)
+
+    def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
+        facts = super().read(method, target, content_type, body)
+        if facts.api == "decisions":
+            # up to 400 questions may each read the input
+            facts.input_open = True
+        return facts
 
 
 DIALECT = OpenAI()
