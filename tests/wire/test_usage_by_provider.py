@@ -204,6 +204,14 @@ def test_pages_that_were_read_are_counted() -> None:
     assert numbers(reading_of("mistral", facts, answer)) == {"pages": 7}
 
 
+def test_pages_that_mistral_reads_on_vertex_are_counted() -> None:
+    path = "/v1/projects/p/locations/l/publishers/mistralai/models/mistral-ocr-2505:rawPredict"
+    facts = ask("vertex", path, {"model": "mistral-ocr-2505", "document": {}})
+    assert (facts.output_free, facts.units_bound) == (True, {"pages": 30})
+    answer = {"model": "mistral-ocr-2505", "pages": [{}], "usage_info": {"pages_processed": 7, "doc_size_bytes": 12}}
+    assert numbers(reading_of("vertex", facts, answer)) == {"pages": 7}
+
+
 def test_a_conversation_of_mistrals_streams_its_report_in_its_last_event() -> None:
     facts = ask("mistral", "/v1/conversations/conv_1", {"inputs": "Hi", "stream": True})
     assert (facts.api, facts.billable, facts.stream) == ("conversations", True, True)
@@ -262,6 +270,16 @@ def test_llama_cpp_says_by_its_timings_what_its_usage_does_not() -> None:
     assert numbers(reading_of("openai-compatible", facts, {"model": "m", "timings": timings})) == expected
     both = {"model": "m", "timings": timings, "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
     assert numbers(reading_of("openai-compatible", facts, both)) == {"input_tokens_total": 1, "output_tokens_total": 2}
+
+
+def test_moonshot_reports_in_the_choice_that_ends_a_stream() -> None:
+    facts = ask("openai-compatible", CHAT, {"model": "kimi-k3", "messages": [], "stream": True})
+    facts.asks_usage = True  # as with ``usage_unasked``
+    said = {"model": "kimi-k3", "choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": None}]}
+    last = {"model": "kimi-k3", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop",
+                                             "usage": {**PLAIN, "cached_tokens": 64}}]}  # fmt: skip
+    reading = reading_of("openai-compatible", facts, sse(said, last, done=True), SSE)
+    assert (numbers(reading), reading.complete) == ({**PLAIN_READ, "cache_read_tokens": 64}, True)
 
 
 SOUND = [

@@ -1,33 +1,46 @@
 """Vertex AI: Google's models, Anthropic's, and those behind its OpenAI-compatible endpoint.
 
-Sources: Vertex AI REST reference (publishers.models.generateContent, rawPredict, endpoints/openapi).
+Sources: Vertex AI REST reference (publishers.models.generateContent, rawPredict, endpoints/openapi), "Mistral OCR"
+(up to 30 pages a request; it answers as Mistral's own API does).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from gateway.wire import anthropic_shape, gemini_shape
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import Facts
 from gateway.wire.json_edit import set_value
-from gateway.wire.numbers import text
+from gateway.wire.numbers import count, text
 from gateway.wire.paths import plain_path
+from gateway.wire.usage import Reading, Usage
 
 _RAW = re.compile(r"/publishers/([^/]+)/models/([^/:]+):(rawPredict|streamRawPredict|countTokens)$")
 
 
 class VertexOpenAI(gemini_shape.GoogleOpenAI):
-    """``endpoints/openapi`` and the partners that speak OpenAI's shape."""
+    """``endpoints/openapi`` and the partners that speak OpenAI's shape. One of them reads documents, by the page."""
 
     __slots__ = ()
 
     kind = "vertex"
     price_as = "vertex"
 
+    def usage_of(self, document: dict[str, Any]) -> Any:
+        return super().usage_of(document) or document.get("usage_info")
 
+    def take_usage(self, usage: dict[str, Any], document: dict[str, Any], into: Usage, reading: Reading) -> bool:
+        seen = super().take_usage(usage, document, into, reading)
+        pages = count(usage.get("pages_processed"))
+        if pages is not None:
+            into.pages = pages
+        return seen or pages is not None
+
+
+OCR_PAGES = 30
 OPENAI = VertexOpenAI()
 OPENAI_APIS = frozenset(OPENAI.operations.values()) - {"count_tokens", "messages"}
 
@@ -60,6 +73,9 @@ class Vertex:
             return anthropic_shape.read_message("messages", model, body, stream=stream)
         facts = OPENAI.read(b"POST", b"/chat/completions", b"application/json", body)
         facts.model = facts.model or model
+        if "-ocr-" in model:
+            facts.input_open = facts.output_free = True
+            facts.units_bound = {"pages": OCR_PAGES}
         return facts
 
     def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:
