@@ -116,6 +116,10 @@ class UpstreamConnection(UpstreamAnswer):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self.descriptor = transport.get_extra_info("socket").fileno()
+        read_ahead = getattr(transport, "set_read_buffer_limits", None)
+        if read_ahead is not None:
+            # TLS: uvloop drops what it read ahead of a slow client once it reads the provider's end
+            read_ahead(high=1)
 
     def pause_writing(self) -> None:
         """A request is written whole: it was held in memory before."""
