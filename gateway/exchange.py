@@ -220,6 +220,12 @@ class Exchange(Settling):
     def upstream_switched(self, status: int, reason: bytes, headers: list[Header]) -> None:
         raise AssertionError("only a session asks to switch protocols")
 
+    def upstream_paused(self) -> None:
+        raise AssertionError("only a session asks to switch protocols")
+
+    def upstream_resumed(self) -> None:
+        raise AssertionError("only a session asks to switch protocols")
+
     def upstream_data(self, data: bytes) -> None:
         meter = self._meter
         assert meter is not None

@@ -111,6 +111,12 @@ class ClientPort(Protocol):
         """Answer an upgrade: from here on ``write`` sends raw bytes, and what comes goes to ``client_data``."""
         ...
 
+    def pause(self) -> None:
+        """After ``switch``: the provider is slow, stop reading."""
+        ...
+
+    def resume(self) -> None: ...
+
     def close(self) -> None:
         """After ``switch``: send what is written, then close."""
         ...
@@ -189,6 +195,12 @@ class Exchange(Protocol):
     def upstream_switched(self, status: int, reason: bytes, headers: list[Header]) -> None:
         """The provider took the upgrade; ``upstream_data`` brings raw bytes from here on."""
         ...
+
+    def upstream_paused(self) -> None:
+        """After ``upstream_switched``: the provider has not taken what was written."""
+        ...
+
+    def upstream_resumed(self) -> None: ...
 
     def upstream_data(self, data: bytes) -> None:
         """Body bytes after transfer decoding, in the pieces in which they came."""

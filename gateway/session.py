@@ -341,6 +341,14 @@ class Session:
         elif unsent:
             self.client_data(bytes(unsent))
 
+    def upstream_paused(self) -> None:
+        if not self._gone:
+            self._client.pause()
+
+    def upstream_resumed(self) -> None:
+        if not self._gone:
+            self._client.resume()
+
     def client_paused(self) -> None:
         if self._upstream is not None:
             self._upstream.pause()

@@ -164,10 +164,24 @@ class Answers(Ends):
         current.left = None
         transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, fields(headers)))
 
+    def pause(self) -> None:
+        if self._transport is not None and not self._read_paused:
+            self._read_paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._transport is not None and self._read_paused:
+            self._read_paused = False
+            self._transport.resume_reading()
+
     def close(self) -> None:
         self._end()
         self._stopped = True
-        self._shut()
+        if self._read_paused:
+            # what lies unread would make the close a reset, which takes the last words with it
+            self._linger()
+        else:
+            self._shut()
 
     def abort(self) -> None:
         incoming, transport = self._current, self._transport

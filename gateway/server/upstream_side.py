@@ -70,13 +70,15 @@ class UpstreamConnection(UpstreamAnswer):
     def pause(self) -> None:
         if self._transport is not None and not self.closed:
             self._transport.pause_reading()
-            self._heard = False
-            self.deadline = inf
+            if not self._raw:
+                self._heard = False
+                self.deadline = inf
 
     def resume(self) -> None:
         if self._transport is not None and not self.closed and self._call is not None:
             self._transport.resume_reading()
-            self.deadline = self._now() + self._call.endpoint.idle_seconds
+            if not self._raw:
+                self.deadline = self._now() + self._call.endpoint.idle_seconds
 
     def drop(self) -> None:
         """Close at once, whatever is in flight."""
@@ -122,10 +124,17 @@ class UpstreamConnection(UpstreamAnswer):
             read_ahead(high=1)
 
     def pause_writing(self) -> None:
-        """A request is written whole: it was held in memory before."""
+        """A request is written whole: it was held in memory before. What comes behind a switch is not."""
+        call = self._call
+        if self._raw and call is not None and call.to is not None:
+            self.deadline = self._now() + call.endpoint.idle_seconds
+            call.to.upstream_paused()
 
     def resume_writing(self) -> None:
-        pass
+        call = self._call
+        if self._raw and call is not None and call.to is not None:
+            self.deadline = inf
+            call.to.upstream_resumed()
 
     def data_received(self, data: bytes) -> None:
         call = self._call

@@ -94,6 +94,12 @@ class PassThrough:
     def upstream_switched(self, status: int, reason: bytes, headers: list[Header]) -> None:
         raise AssertionError("nothing was switched")
 
+    def upstream_paused(self) -> None:
+        raise AssertionError("nothing was switched")
+
+    def upstream_resumed(self) -> None:
+        raise AssertionError("nothing was switched")
+
     def client_paused(self) -> None:
         self.note("paused")
         if self.upstream is not None:
