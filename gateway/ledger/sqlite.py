@@ -251,7 +251,10 @@ class SqliteLedger:
         for item in written:
             done = item[3]
             if done is not None:
-                done(None)
+                try:
+                    done(None)
+                except Exception as error:  # noqa: BLE001 - one call's fault is reported, the others still hear
+                    self._loop.call_exception_handler({"message": "a written call failed", "exception": error})
         # here, not where the thread forgets them, which would hold up the loop for that
         written.clear()
 

@@ -113,7 +113,10 @@ class UpstreamAnswer:
             return
         self._keep = parser.should_keep_alive()
         call = self._call
-        self._bodiless = status == 204 or status == 304 or (call is not None and call.method == b"HEAD")
+        self._bodiless = status == 204 or status == 304
+        if call is not None and call.method == b"HEAD":
+            # llhttp does not know of the method: what it takes for a body is none
+            self._bodiless = self._extra = True
         fields = self._headers = self._fields_of_head(status)
         coding = fields.get(b"transfer-encoding")
         # a coding that is taken off nowhere would reach the client under a false framing

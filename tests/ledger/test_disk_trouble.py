@@ -57,6 +57,26 @@ def fill(path: Path) -> None:
         os.close(out)
 
 
+async def test_a_call_that_fails_when_it_is_written_down_keeps_its_fault_to_itself(tmp_path: Path) -> None:
+    path = tmp_path / "l.db"
+    migrate(path)
+    loop = asyncio.get_running_loop()
+    faults: list[object] = []
+    loop.set_exception_handler(lambda _, context: faults.append(context["exception"]))
+    ledger = SqliteLedger(path, loop)
+    ledger.start()
+    fault = ZeroDivisionError()
+
+    def failing(_: Exception | None) -> None:
+        raise fault
+
+    ledger.open(entry(1), failing)  # in one batch with the next
+    assert await opened(ledger, 2) is None
+    assert await opened(ledger, 3) is None
+    assert faults == [fault]
+    ledger.close()
+
+
 async def test_a_locked_database_refuses_calls_and_service_returns_with_what_was_kept(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
     migrate(path)

@@ -148,6 +148,16 @@ async def test_an_answer_without_a_body_keeps_its_head_and_the_connection(
 
 
 @both_loops
+async def test_a_body_behind_the_answer_to_a_head_request_reaches_nobody() -> None:
+    async with Play(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as play:
+        client = await play.connect()
+        for _ in range(2):
+            client.send(b"HEAD / HTTP/1.1\r\nHost: g\r\n\r\n")
+            assert (await client.answer("HEAD")).get(b"content-length") == b"2"
+        assert play.provider.connections == 2, "what lies behind an answer would be taken for the next one"
+
+
+@both_loops
 async def test_a_body_delimited_by_close_becomes_a_chunked_one_with_a_clean_end() -> None:
     async def script(provider: Provider, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\nuntil the end")
