@@ -149,6 +149,12 @@ class Delivery:
             self._out_headers.append((b"x-spendgate-cost-usd", answers.usd(record.cost_nanousd + self._beside_nanousd)))
         held = self._held
         body = held[0] if len(held) == 1 else b"".join(held)
+        if self._trailers or self._status == 304:
+            # only a chunked body has trailers, and what a 304 declares is the length of another answer's body
+            self._head()
+            self._client.write(body)
+            self._client.finish(self._trailers)
+            return
         self._client.reply(self._status, self._reason, self._out_headers, body)
 
     def _client_failure(self) -> None:

@@ -239,6 +239,19 @@ def test_answers_without_a_body_end_with_their_head(gateway: Gateway, method: st
         assert client.buffer == b""
 
 
+def test_a_304_says_how_long_the_body_is_that_it_stands_for(gateway: Gateway) -> None:
+    scripts["unchanged"] = [
+        b"HTTP/1.1 304 Not Modified\r\nContent-Type: application/json\r\nContent-Length: 44\r\n\r\n"
+    ]
+    with Client(gateway) as client:
+        for _ in range(2):
+            client.send(head_of("unchanged", "GET", "/v1/models", 'If-None-Match: "a"\r\n'))
+            line, fields, _ = client.answer(bodiless=True)
+            assert line == b"HTTP/1.1 304 Not Modified"
+            assert dict(fields)[b"Content-Length"] == b"44"
+        assert client.buffer == b""
+
+
 def test_interim_answers_pass(gateway: Gateway) -> None:
     final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
     scripts["early"] = [b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n", 0.05, final]
@@ -250,12 +263,15 @@ def test_interim_answers_pass(gateway: Gateway) -> None:
         assert client.answer()[2] == b"ok"
 
 
-def test_trailers_pass(gateway: Gateway) -> None:
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-    scripts["trailers"] = [head, chunk(SSE), b"0\r\nX-Checksum: abc\r\n\r\n"]
+@pytest.mark.parametrize(
+    ("kind", "body", "call"), [("text/event-stream", SSE, STREAM), ("application/json", BODY, CALL)]
+)
+def test_trailers_pass(gateway: Gateway, kind: str, body: bytes, call: bytes) -> None:
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    scripts["trailers"] = [head + chunk(body) + b"0\r\nX-Checksum: abc\r\n\r\n"]
     with Client(gateway) as client:
-        client.send(head_of("trailers", "POST", "/v1/chat/completions", post(STREAM)) + STREAM)
-        assert client.answer()[2] == SSE
+        client.send(head_of("trailers", "POST", "/v1/chat/completions", post(call)) + call)
+        assert client.answer()[2] == body
         assert client.until(b"\r\n\r\n") == b"X-Checksum: abc\r\n\r\n"
 
 
