@@ -15,6 +15,7 @@ from typing import TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from gateway.ports import Endpoint
+from gateway.server.listener import kept_alive
 
 ADDRESS_SECONDS = 30.0
 """How long a name's addresses are believed."""
@@ -113,13 +114,14 @@ class Connector:
     async def _create(
         self, address: str, port: int, factory: Callable[[], P], tls: ssl.SSLContext | None, name: str | None
     ) -> P:
-        _, protocol = await self._loop.create_connection(
+        transport, protocol = await self._loop.create_connection(
             factory,
             address,
             port,
             ssl=tls,
             server_hostname=name,
         )
+        kept_alive(transport.get_extra_info("socket"))
         return protocol
 
     async def _addresses(self, host: str, port: int) -> list[str]:

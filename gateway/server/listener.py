@@ -24,6 +24,18 @@ SHUTDOWN_SECONDS = 30.0
 """How long a connection that was closed may take to write what is left, and for its client's part of TLS's end."""
 
 
+def kept_alive(connection: socket.socket) -> None:
+    """The kernel asks a peer that is silent whether it is still there: so the networks between do not forget a call
+    that is quiet for minutes, and a peer that has vanished is noticed. What a listening socket accepts inherits it. The
+    times are those of the providers' own SDKs (anthropic-sdk-python, ``_base_client.py``)."""
+    if connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 60), ("TCP_KEEPCNT", 5)):
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
 class Standing:
     """One connection of a crowd, from the moment it was accepted."""
 
@@ -96,6 +108,8 @@ class Listener:
         """Listen on an address, or on sockets that were handed over; answers the port. Raises ``OSError`` where the
         address can't be had."""
         self._sockets = list(sockets) or await bound(self.loop, host, port, reuse_port=reuse_port)
+        for listening in self._sockets:
+            kept_alive(listening)
         await self.renew(tls)
         address: int = self._sockets[0].getsockname()[1]
         return address
