@@ -139,7 +139,8 @@ class Limited(logging.Filter):
 
 
 def set_up(style: str, level: str, secrets: Iterable[str] = ()) -> Log:
-    """The gateway's logger, writing to standard error."""
+    """The gateway's logger, writing to standard error. What libraries warn of takes the same way: the event loop does
+    so for each piece of an answer whose client has just hung up."""
     scrubber = Scrubber(secrets)
     lines: queue.Queue[logging.LogRecord] = queue.Queue(QUEUE_LINES)
     writer = Raw()
@@ -153,6 +154,8 @@ def set_up(style: str, level: str, secrets: Iterable[str] = ()) -> Log:
     logger.handlers = [handler]
     logger.setLevel(LEVELS[level])
     logger.propagate = False
+    libraries = logging.getLogger()
+    libraries.handlers = [*(other for other in libraries.handlers if not isinstance(other, Bounded)), handler]
     return Log(logger, scrubber, handler)
 
 

@@ -129,6 +129,24 @@ def test_an_audit_names_what_changed_and_no_value() -> None:
     assert needs_restart(["server.listen"])
 
 
+def test_what_a_library_warns_of_is_a_line_like_any_other() -> None:
+    program = """
+import asyncio, logging
+from gateway import log
+log.set_up("json", "info", ["sk-real-secret"])
+for _ in range(500):
+    logging.getLogger("asyncio").warning("SSL connection is closed")
+loop = asyncio.new_event_loop()
+loop.call_exception_handler({"message": "a call failed", "exception": ValueError("sk-real-secret")})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert 1 <= sum(line["message"] == "SSL connection is closed" for line in lines) < 500
+    assert lines[-1]["message"] == "a call failed"
+    assert "ValueError" in lines[-1]["exception"]
+    assert "sk-real-secret" not in done.stderr
+
+
 @pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="pipes of this system can't be made small")
 def test_a_reader_that_stalls_delays_neither_calls_nor_the_end(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, '[logging]\nlevel = "debug"\n[providers.simulated]\nkind = "simulated"\n')
