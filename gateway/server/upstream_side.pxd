@@ -5,7 +5,7 @@ from gateway.server.upstream_call cimport UpstreamCall
 
 cdef class UpstreamConnection(UpstreamAnswer):
     cdef public object _pool, _now, _transport
-    cdef public Py_ssize_t descriptor
+    cdef public Py_ssize_t descriptor, _taken
     cdef public bint _raw, _heard, closed
     cdef public double asked_at, deadline, opened_at
 

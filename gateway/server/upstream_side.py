@@ -7,12 +7,15 @@ the bytes came; here is decided whether the connection may serve again.
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, cast
 
 import httptools
 
+from gateway.server.client_ends import unsent
 from gateway.server.connect import absolute_form
 from gateway.server.upstream_answer import MAX_HEAD_BYTES, NO_PARSER, UpstreamAnswer
 from gateway.server.upstream_call import UpstreamCall
@@ -29,7 +32,8 @@ class UpstreamConnection(UpstreamAnswer):
     """One connection to a provider, as asyncio and llhttp drive it. Serves one call at a time."""
 
     __slots__ = (
-        "_heard", "_now", "_pool", "_raw", "_transport", "asked_at", "closed", "deadline", "descriptor", "opened_at",
+        "_heard", "_now", "_pool", "_raw", "_taken", "_transport", "asked_at", "closed", "deadline", "descriptor",
+        "opened_at",
     )  # fmt: skip
 
     def __init__(self, pool: EndpointPool, now: Callable[[], float]) -> None:
@@ -44,6 +48,8 @@ class UpstreamConnection(UpstreamAnswer):
         self.deadline = inf
         self._heard = False
         """Something came since the deadline was last looked at."""
+        self._taken = 0
+        """What the provider had acknowledged of a long request when it was last looked at."""
         self.opened_at = now()
         self._raw = False
 
@@ -56,6 +62,7 @@ class UpstreamConnection(UpstreamAnswer):
         self._call = call
         call.connection = self
         self._heard = False
+        self._taken = 0
         self.deadline = now + call.endpoint.head_seconds
         head, body = call.head, call.body
         if self._pool.prefix:
@@ -93,7 +100,17 @@ class UpstreamConnection(UpstreamAnswer):
         if self._heard and call is not None:
             self._heard = False
             self.deadline = now + (call.endpoint.idle_seconds if self._seen_head else call.endpoint.head_seconds)
+        elif self.deadline <= now and call is not None and not self._seen_head and self._takes():
+            self.deadline = now + call.endpoint.head_seconds
         return self.deadline <= now
+
+    def _takes(self) -> bool:
+        """Whether the provider has not taken all of the request, but more of it than when this was last asked."""
+        transport = self._transport
+        if transport is None or not unsent(transport):
+            return False
+        before, self._taken = self._taken, acknowledged(transport)
+        return self._taken > before
 
     def expire(self) -> None:
         """The deadline passed: the provider is too slow, or an idle connection too old."""
@@ -291,3 +308,13 @@ class UpstreamConnection(UpstreamAnswer):
             return
         where = "before its answer was complete" if self._seen_head else "before it answered"
         call.fail("reset", f"the connection was closed {where}" + (f": {exc}" if exc else ""))
+
+
+def acknowledged(transport: asyncio.Transport) -> int:
+    """Bytes that the other side of a connection has acknowledged; 0 where no system tells. Source: Linux,
+    ``include/uapi/linux/tcp.h``, ``tcpi_bytes_acked``."""
+    try:
+        told = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128)
+    except (OSError, AttributeError):
+        return 0
+    return int.from_bytes(told[120:128], sys.byteorder)

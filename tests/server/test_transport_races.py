@@ -154,3 +154,29 @@ async def test_what_the_gateway_refuses_itself_says_so() -> None:
             answer = await play.exchange(raw)
             assert answer.startswith(b"HTTP/1.1 %d " % status)
             assert b"\r\nx-spendgate-error: %b\r\n" % code in answer
+
+
+@pytest.mark.parametrize("takes", [True, False])
+@both_loops
+async def test_a_provider_has_its_time_from_the_last_byte_of_a_request_that_it_takes_slowly(takes: bool) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        left = len(request)
+        while takes and left > 0:
+            left -= len(await reader.read(65_536))
+            await asyncio.sleep(0.01)
+        if takes:
+            writer.write(OK)
+        await over.wait()
+        writer.close()
+
+    over = asyncio.Event()
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)  # what it has not read is not taken
+    slow = await asyncio.start_server(serve, sock=listening, limit=65_536)
+    request = post(b"x" * 16_000_000)
+    async with Play(OK, port=listening.getsockname()[1], head_seconds=1.0) as play:
+        client = await play.connect()
+        client.send(request)
+        assert (await client.answer()).status == (200 if takes else 504)
+        over.set()
+    slow.close()
