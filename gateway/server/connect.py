@@ -11,6 +11,7 @@ import socket
 import ssl
 from base64 import b64encode
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
@@ -24,8 +25,8 @@ STALE_SECONDS = 600.0
 RESOLVE_SECONDS = 2.0
 """How long a call waits for new addresses where there are old ones."""
 MAX_NAMES = 256
-FIRST_SECONDS = 2.5
-"""An address that is not the last one has this long to answer."""
+NEXT_SECONDS = 0.5
+"""Where an address has not answered for so long, the next one is tried beside it."""
 MAX_TUNNEL_HEAD = 16_384
 
 P = TypeVar("P", bound=asyncio.Protocol)
@@ -101,19 +102,37 @@ class Connector:
         tls: ssl.SSLContext | None = None,
         name: str | None = None,
     ) -> P:
-        """The first of the host's addresses that answers."""
+        """The first of the host's addresses that answers (RFC 8305 section 5): those before it may lead nowhere."""
         addresses = await self._addresses(host, port)
-        for address in addresses[:-1]:
-            try:
-                async with asyncio.timeout(FIRST_SECONDS):
-                    return await self._create(address, port, factory, tls, name)
-            except (TimeoutError, ConnectionError, OSError):
-                continue
-        return await self._create(addresses[-1], port, factory, tls, name)
+        if len(addresses) == 1:
+            return (await self._create(addresses[0], port, factory, tls, name))[1]
+        left = iter(list(addresses))
+        attempts: dict[asyncio.Task[tuple[asyncio.Transport, P]], str] = {}
+        failure: BaseException = OSError(f"{host} has no address")
+        try:
+            while True:
+                following = next(left, None)
+                if following is not None:
+                    attempt = self._create(following, port, factory, tls, name)
+                    attempts[self._loop.create_task(attempt)] = following
+                elif not attempts:
+                    raise failure
+                patience = None if following is None else NEXT_SECONDS
+                done, _ = await asyncio.wait(attempts, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                for one in done:
+                    address, error = attempts.pop(one), one.exception()
+                    if error is None:
+                        _prefer(addresses, address)
+                        return one.result()[1]
+                    failure = error
+        finally:
+            for one in attempts:
+                one.add_done_callback(_abandon)
+                one.cancel()
 
     async def _create(
         self, address: str, port: int, factory: Callable[[], P], tls: ssl.SSLContext | None, name: str | None
-    ) -> P:
+    ) -> tuple[asyncio.Transport, P]:
         transport, protocol = await self._loop.create_connection(
             factory,
             address,
@@ -122,7 +141,7 @@ class Connector:
             server_hostname=name,
         )
         kept_alive(transport.get_extra_info("socket"))
-        return protocol
+        return transport, protocol
 
     async def _addresses(self, host: str, port: int) -> list[str]:
         if _is_address(host):
@@ -147,7 +166,7 @@ class Connector:
         """All calls that need the same name wait for one lookup."""
         host, port = key
         found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
+        addresses = _by_turns(list(dict.fromkeys(str(info[4][0]) for info in found)))
         if not addresses:
             raise OSError(f"{host} has no address")
         if len(self._names) >= MAX_NAMES:
@@ -159,6 +178,25 @@ class Connector:
         del self._lookups[key]
         if not lookup.cancelled():
             lookup.exception()  # whoever still waits for it has it; else it is nobody's
+
+
+def _by_turns(addresses: list[str]) -> list[str]:
+    """IPv6 and IPv4 one after the other (RFC 8305 section 4): where one of both leads nowhere, the second answers."""
+    first = [address for address in addresses if (":" in address) == (":" in addresses[0])]
+    other = [address for address in addresses if address not in first]
+    return [address for pair in zip_longest(first, other) for address in pair if address is not None]
+
+
+def _prefer(addresses: list[str], address: str) -> None:
+    """Begin with the one that answered, as long as the name's addresses are believed."""
+    addresses.remove(address)
+    addresses.insert(0, address)
+
+
+def _abandon(attempt: asyncio.Task[tuple[asyncio.Transport, P]]) -> None:
+    """Another address was faster."""
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result()[0].abort()
 
 
 def _is_address(host: str) -> bool:
@@ -214,4 +252,5 @@ class Tunnel(asyncio.Protocol):
     def _refuse(self, why: str) -> None:
         if not self._ready.done():
             self._ready.set_exception(ConnectionError(why))
+            self._ready.exception()  # nobody waits for one that another was faster than
         self.close()
