@@ -26,6 +26,7 @@ from gateway.wire.dialect import Refusal
 from gateway.wire.facts import Facts
 from gateway.wire.framing.websocket import close_frame
 from gateway.wire.gemini_live import Setup
+from gateway.wire.http_heads import fields_of
 from gateway.wire.sockets import LIVE, talk_of
 from gateway.wire.talks import SAMPLE_BYTES, Ended, Listener
 from gateway.wire.usage import Reading
@@ -64,6 +65,8 @@ class Session:
         self._why = ""
         """Why the session must close once what is held has been sent."""
         self._failure = "reset"
+        self._cut = False
+        """The provider broke off."""
         self._status = 0
         self._bytes = 0
 
@@ -142,24 +145,25 @@ class Session:
         return
 
     def upstream_switched(self, status: int, reason: bytes, headers: list[Header]) -> None:
-        call = self._call
-        assert call is not None
         self._switched = True
         self._status = status
-        own = (b"x-spendgate-request-id", call.entry.request_id.encode())
         kept = [header for header in headers if header[0].lower() != b"sec-websocket-extensions"]
-        self._client.switch(status, reason, [*kept, own])
+        self._client.switch(status, reason, [*kept, self._own()])
         if self._upstream is not None:
             for data in self._early:
                 self._upstream.write(data)
         self._early = []
 
+    def _own(self) -> Header:
+        assert self._call is not None
+        return b"x-spendgate-request-id", self._call.entry.request_id.encode()
+
     def upstream_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
         """The provider refused the upgrade: its answer passes through."""
         self._status = status
-        drop = (b"connection", b"transfer-encoding", b"content-length", b"keep-alive", b"upgrade")
         if not self._gone:
-            self._client.start(status, reason, [h for h in headers if h[0].lower() not in drop], None)
+            fields = fields_of(headers)
+            self._client.start(status, reason, [*fields.onward, self._own()], fields.content_length)
 
     def upstream_data(self, data: bytes) -> None:
         self._bytes += len(data)
@@ -291,7 +295,7 @@ class Session:
         call = self._call
         assert call is not None
         self._parts.observer.failed(call.entry.request_id, call.provider.name, failure, detail)
-        self._failure = failure
+        self._failure, self._cut = failure, True
         self._flush()
         self._end(COMPLETED if self._switched else UPSTREAM_ERROR)
 
@@ -392,7 +396,10 @@ class Session:
         if self._switched:
             self._client.close()
         elif self._status:
-            self._client.finish()
+            if self._cut:
+                self._client.abort()
+            else:
+                self._client.finish()
         else:
             call = self._call
             assert call is not None
