@@ -25,8 +25,9 @@ STALE_SECONDS = 600.0
 RESOLVE_SECONDS = 2.0
 """How long a call waits for new addresses where there are old ones."""
 MAX_NAMES = 256
-NEXT_SECONDS = 0.5
-"""Where an address has not answered for so long, the next one is tried beside it."""
+NEXT_SECONDS = 1.0
+"""Where an address has not answered for so long, TLS included, the next one is tried beside it. Not sooner: in a burst
+of new connections each handshake waits for the others, and would be made twice."""
 MAX_TUNNEL_HEAD = 16_384
 
 P = TypeVar("P", bound=asyncio.Protocol)
