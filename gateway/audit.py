@@ -22,6 +22,7 @@ AT_ONCE = (
     "server.limits",
     "server.max_body_bytes",
     "server.drain_seconds",
+    "ledger.keep_days",
 )
 """What of these a reload takes up."""
 MAX_TOLD = 100

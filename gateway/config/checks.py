@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 
 from gateway.config.check_quotas import check_quotas
 from gateway.config.check_shared import check_exports, check_shared
+from gateway.config.price_lists import price_lists
 from gateway.config.prices import PriceConfig, entry_of
 from gateway.config.problems import near
 from gateway.config.schema import Config, KeyConfig, ProviderConfig
@@ -20,6 +21,7 @@ Found = tuple[tuple[str | int, ...], str, str]
 RESERVED_NAMES = ("v1", "healthz", "readyz")
 EVENTS = ("threshold", "exhausted", "reopened", "rule_changed", "granted")
 _LEDGERS = ("sqlite:///",)
+_MEMORY = "sqlite:///:memory:"
 
 
 def check_references(config: Config, providers: frozenset[str] = frozenset()) -> list[Found]:
@@ -68,6 +70,8 @@ def _server(config: Config) -> Iterator[Found]:
         yield ("server", "admin_listen"), message, "Set server.admin_token or [server.oidc], or listen on 127.0.0.1."
     if not config.ledger.url.startswith(_LEDGERS) or config.ledger.url in _LEDGERS:
         yield ("ledger", "url"), "must be sqlite:/// and a path", 'Like "sqlite:///data/ledger.db".'
+    elif config.ledger.url == _MEMORY:
+        yield ("ledger", "url"), "a ledger in memory would be lost: must be a file", 'Like "sqlite:///data/ledger.db".'
 
 
 def _providers(config: Config) -> Iterator[Found]:
@@ -197,9 +201,28 @@ def _same_time(earlier: PriceConfig, price: PriceConfig) -> bool:
 
 
 def _models(config: Config) -> Iterator[Found]:
+    if not config.models:
+        return
+    from pricing.catalogue import load
+
+    catalogue = load()
+    kinds = {"simulated", *dialects.kinds()}
+    known = {name: provider for name, provider in config.providers.items() if provider.kind in kinds}
+    lists = price_lists(config.model_copy(update={"providers": known}))
+    used = {part for one in lists.values() for part in one.lower().split(":")}
     for index, model in enumerate(config.models):
+        named = model.provider.lower()
+        if not any(fnmatchcase(one, named) for one in kinds | used) and catalogue.list_id(named) is None:
+            message = f'no provider has the price list "{model.provider}"'
+            yield ("models", index, "provider"), message, _list_of(named, lists) or near(named, kinds | used)
         if model.context_window is None and model.max_output is None:
             yield ("models", index), "sets nothing", "Write context_window, max_output or both."
+
+
+def _list_of(named: str, lists: Mapping[str, str]) -> str:
+    """A hint for who wrote a provider's own name."""
+    found = next((listed for name, listed in lists.items() if name.lower() == named), "")
+    return f'The price list of that provider is "{found}".' if found else ""
 
 
 def _routes(config: Config, providers: frozenset[str]) -> Iterator[Found]:

@@ -27,8 +27,8 @@ _PLAIN = {
     "model_attributes_type": "must be a table",
     "greater_than": "must be above zero",
     "greater_than_equal": "must not be below zero",
-    "less_than_equal": "is too large",
     "string_too_short": "is too short",
+    "too_short": "must not be empty",
 }
 
 
@@ -76,6 +76,8 @@ def _words(kind: str, message: str, context: Mapping[str, Any], path: Path, data
         return 'must be "sha256:" and 64 hexadecimal digits', "Keys are hashed with: printf %s SECRET | sha256sum"
     if kind == "string_too_short":
         return f"must have at least {context.get('min_length')} characters", ""
+    if kind == "less_than_equal":
+        return f"must be at most {context.get('le')}", ""
     if kind in _PLAIN:
         return _PLAIN[kind], ""
     text, separator, hint = message.removeprefix("Value error, ").partition(_HINT)

@@ -27,9 +27,11 @@ from gateway.config.values import (
     Positive,
     Proxy,
     Seconds,
+    Sent,
     Table,
     TagName,
     Url,
+    Workers,
 )
 
 __all__ = ["ExportConfig", "OidcConfig", "PriceConfig", "PriceTier", "QuotaConfig", "SharedCostConfig"]
@@ -64,7 +66,7 @@ class AdminTokenConfig(Table):
     """A further token for the admin port, with a role, and for one team where it names one."""
 
     name: Name
-    secret: str = Field(min_length=16)
+    secret: Sent = Field(min_length=16)
     role: Literal["read", "operate"] = "read"
     team: Label | None = None
     """With it, the token reads what concerns this team, and nothing else."""
@@ -79,13 +81,13 @@ class AdminTokenConfig(Table):
 class ServerConfig(Table):
     listen: Address = "127.0.0.1:8080"
     admin_listen: Address = "127.0.0.1:8081"
-    admin_token: str | None = None
+    admin_token: Sent | None = None
     admin_tokens: tuple[AdminTokenConfig, ...] = ()
     oidc: OidcConfig | None = None
     data_dir: str = "data"
     max_body_bytes: Positive = 33_554_432
     drain_seconds: Seconds = 30
-    workers: Positive = 1
+    workers: Workers = 1
     tls: TlsConfig | None = None
     admin_tls: TlsConfig | None = None
     limits: LimitsConfig = LimitsConfig()
@@ -110,9 +112,9 @@ class AwsConfig(Table):
     """The gateway's own AWS credentials; what is absent comes from the standard chain."""
 
     region: str
-    access_key_id: str | None = None
-    secret_access_key: str | None = None
-    session_token: str | None = None
+    access_key_id: Sent | None = None
+    secret_access_key: Sent | None = None
+    session_token: Sent | None = None
     profile: str | None = None
 
 
@@ -140,7 +142,7 @@ class PriceAs(Table):
 class ProviderConfig(Table):
     kind: str
     base_url: BaseUrl | None = None
-    api_key: str | None = None
+    api_key: Sent | None = None
     price_as: str | None = None
     project: str | None = None
     """The provider's own project or workspace that ``api_key`` belongs to; reconciliation compares by it."""
@@ -169,7 +171,7 @@ class ProviderConfig(Table):
 
 class KeyConfig(Table):
     id: Name
-    secret: str | None = Field(default=None, min_length=8)
+    secret: Sent | None = Field(default=None, min_length=8)
     hash: str | None = Field(default=None, pattern=r"^sha256:[0-9a-f]{64}$")
     team: Label
     workflow: Label
@@ -178,7 +180,7 @@ class KeyConfig(Table):
     providers: tuple[Glob, ...] = ()
     expires: Expiry | None = None
     """First moment at which the key is refused."""
-    old_secret: str | None = Field(default=None, min_length=8)
+    old_secret: Sent | None = Field(default=None, min_length=8)
     old_hash: str | None = Field(default=None, pattern=r"^sha256:[0-9a-f]{64}$")
     old_expires: Expiry | None = None
     """First moment at which the secret before this one is refused."""
@@ -227,7 +229,7 @@ class TracingConfig(Table):
     """Traces of calls, sent to an OpenTelemetry collector. Off without ``otlp_endpoint``."""
 
     otlp_endpoint: Url | None = None
-    headers: dict[str, str] = {}
+    headers: dict[str, Sent] = {}
     sample: float = Field(default=1.0, ge=0.0, le=1.0)
     service_name: str = "spendgate"
 

@@ -28,7 +28,7 @@ class SharedCostConfig(Table):
     @model_validator(mode="after")
     def _one_amount(self) -> Self:
         if sum(value is not None for value in (self.usd, self.percent, self.minimum_usd)) != 1:
-            raise ValueError("needs one of usd, percent, minimum_usd")
+            raise ValueError("needs exactly one of usd, percent, minimum_usd")
         if (self.by == "fixed") != bool(self.shares):
             raise ValueError("shares go with by = fixed, and by = fixed needs shares")
         return self

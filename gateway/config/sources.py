@@ -1,4 +1,4 @@
-"""Values that stand elsewhere: ``env:NAME`` in the environment, ``file:PATH`` in a file."""
+"""Values from elsewhere, without blanks at their ends: ``env:NAME`` of the environment, ``file:PATH`` of a file."""
 
 from __future__ import annotations
 
@@ -72,10 +72,11 @@ class Sources:
         return value
 
     def _environment(self, name: str, path: Path) -> str:
-        found = self._environ.get(name)
+        # many a secret is made with echo, which ends it with a line break that no header can carry
+        found = self._environ.get(name, "").strip()
         if found:
             return found
-        state = "empty" if found == "" else "not set"
+        state = "empty" if name in self._environ else "not set"
         hint = near(name, self._environ) or f"Set it: export {name}=…"
         return self._missing(path, f"the environment variable {name} is {state}", hint)
 

@@ -15,6 +15,8 @@ NANO = 1_000_000_000
 MAX_DOLLARS = 1_000_000_000
 """More than any limit or price is; so that nanodollars stay within 63 bits."""
 MAX_COUNT = 1 << 60
+MAX_WORKERS = 256
+"""More than a machine that is one gateway has cores; so that a slip of the pen does not start thousands."""
 DIRECT = "direct"
 """No proxy, whatever the environment says."""
 _ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^:\s\[\]]+):(\d{1,5})")
@@ -69,6 +71,16 @@ def glob(value: str) -> str:
         if closed < 0:
             raise ValueError('is no pattern: "[" is not closed by "]"')
         opened = value.find("[", closed)
+    return value
+
+
+def _sent(value: str) -> str:
+    if not value:
+        raise ValueError("is empty: leave it out, or write env:NAME")
+    if value != value.strip() or not value.isprintable():
+        raise ValueError(
+            "must be one line of printable characters, without a blank at either end, for a header carries it"
+        )
     return value
 
 
@@ -208,11 +220,14 @@ Name = Annotated[str, AfterValidator(_name)]
 Label = Annotated[str, AfterValidator(label)]
 TagName = Annotated[str, AfterValidator(tag_name)]
 Glob = Annotated[str, AfterValidator(glob)]
+Sent = Annotated[str, AfterValidator(_sent)]
+"""A credential that travels in a header."""
 Url = Annotated[str, AfterValidator(_url)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Proxy = Annotated[str, AfterValidator(_proxy)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Positive = Annotated[int, Field(gt=0, le=MAX_COUNT)]
+Workers = Annotated[int, Field(gt=0, le=MAX_WORKERS)]
 Money = Annotated[Decimal, PlainValidator(_money)]
 """Dollars, exact: TOML numbers are read as decimals."""
 Percent = Annotated[Decimal, PlainValidator(_percent)]

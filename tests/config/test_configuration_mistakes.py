@@ -14,6 +14,7 @@ from gateway.config.check_quotas import quota_remarks
 from gateway.config.load import load, load_all, parse
 from gateway.config.problems import ConfigErrors
 
+KEY = '[[keys]]\nid = "{id}"\n{secret}\nteam = "t"\nworkflow = "w"\n'
 QUOTA = """
 [[quotas]]
 name = "q"
@@ -185,6 +186,25 @@ def test_all_problems_come_at_once_in_the_order_of_the_file() -> None:
             "is not after from",
         ),
         ('[[models]]\nprovider="openai"\nmodel="m"', "models[0]", "sets nothing"),
+        (
+            '[[models]]\nprovider="opnai"\nmodel="m"\nmax_output=5',
+            "models[0].provider",
+            "no provider has the price list",
+        ),
+        ('[providers.x]\nkind="openai"\napi_key=""', "providers.x.api_key", "is empty: leave it out"),
+        ('[providers.x]\nkind="openai"\napi_key="sk-a\\r\\nb"', "providers.x.api_key", "must be one line of printable"),
+        ('[providers.x]\nkind="openai"\napi_key="sk-a "', "providers.x.api_key", "without a blank at either end"),
+        ('[server]\nadmin_token=""', "server.admin_token", "is empty: leave it out"),
+        (KEY.format(id="a", secret='secret = "sk-1234\\u00005678"'), "keys[0].secret", "must be one line of printable"),
+        ("[server]\nworkers = 100000", "server.workers", "must be at most 256"),
+        ("[tracing]\nsample = 2.0", "tracing.sample", "must be at most 1"),
+        ('[ledger]\nurl = "sqlite:///:memory:"', "ledger.url", "a ledger in memory would be lost"),
+        ('[[shared_costs]]\nname="a"\nusd=1\npercent=1', "shared_costs[0]", "needs exactly one of usd"),
+        (
+            '[server.oidc]\nissuer="https://x"\nclient_id="a"\nredirect_url="https://x/ui/oidc/callback"\nroles=[]',
+            "server.oidc.roles",
+            "must not be empty",
+        ),
         ('[[webhooks]]\nurl="ftp://x"', "webhooks[0].url", "must begin with http"),
         ('[[webhooks]]\nurl="http://x"\nevents=["exhaust"]', "webhooks[0].events", 'unknown event "exhaust"'),
     ],
@@ -203,9 +223,6 @@ def test_bad_toml_is_told_with_its_line() -> None:
     assert only("[server]\na = 1\na = 2\n").line == 3
     assert only("[server\n").line == 1
     assert only('x = """abc\n').line == 2
-
-
-KEY = '[[keys]]\nid = "{id}"\n{secret}\nteam = "t"\nworkflow = "w"\n'
 
 
 def test_two_keys_may_not_share_an_id_or_a_secret() -> None:
@@ -359,3 +376,10 @@ def test_no_problem_ever_shows_a_secret(secret: str) -> None:
     """
     for problem in problems_of(text, environ):
         assert secret not in str(problem)
+
+
+def test_a_model_that_is_bounded_by_its_providers_own_name_is_told_the_price_list() -> None:
+    problem = only(
+        PROVIDER.replace("openai]", "house]") + '[[models]]\nprovider = "house"\nmodel = "m"\nmax_output = 5\n'
+    )
+    assert problem.hint == 'The price list of that provider is "openai".'

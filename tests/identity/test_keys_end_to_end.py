@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -205,3 +206,30 @@ def test_a_reload_takes_new_keys_and_refuses_old_ones(upstream: Upstream, tmp_pa
             time.sleep(0.02)
         assert 'provider: unknown key. Did you mean "providers"?' in gateway.log()
         assert post(gateway, path, renewed)[0] == 200
+
+
+def test_secrets_of_the_environment_that_end_with_a_line_break_are_taken_without_it(tmp_path: Path) -> None:
+    """As many secret stores hand them out: the request to the provider would end at it."""
+    config = """
+    [server]
+    admin_token = "env:ADMIN"
+    [providers.held]
+    kind = "openai"
+    base_url = "URL"
+    api_key = "env:OWN"
+    [[keys]]
+    id = "demo"
+    secret = "env:DEMO"
+    team = "search"
+    workflow = "ranking"
+    """
+    env = {"ADMIN": "an-admin-token-16\n", "OWN": OWN + "\r\n", "DEMO": DEMO + "\n"}
+    with Upstream(reply) as upstream, Gateway(tmp_path, config.replace("URL", upstream.url), env=env) as gateway:
+        assert post(gateway, "/held/v1/chat/completions", {"Authorization": f"Bearer {DEMO}"})[0] == 200
+        (seen,) = upstream.seen
+        assert (seen.header("authorization"), seen.body.decode()) == (f"Bearer {OWN}", CHAT)
+        request = urllib.request.Request(
+            gateway.admin + "/api/me", headers={"Authorization": "Bearer an-admin-token-16"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as answered:
+            assert answered.status == 200
