@@ -106,6 +106,29 @@ def moment(text: str) -> int:
         ) from error
 
 
+def forward(options: argparse.Namespace, since_ns: int, until_ns: int) -> None:
+    """Raises ``UserError`` for a period that is over before it begins: nothing is in it, which looks like no spend."""
+    from gateway.ledger.rows import rfc3339
+
+    if since_ns < until_ns:
+        return
+    if options.until is None:
+        raise UserError("--since is in the future")
+    default = f", which is {rfc3339(since_ns)[:10]} where it is not given" if options.since is None else ""
+    raise UserError(f"--until must be after --since{default}")
+
+
+def seconds(text: str) -> float:
+    """A time to wait, in seconds, of at most a day."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 86_400:
+        raise argparse.ArgumentTypeError(f'"{text}" is no number of seconds from 0 to 86400')
+    return value
+
+
 def count(text: str) -> int:
     """A whole number that is not below zero; ``1_000`` and ``1,000`` are 1000."""
     digits = text.replace("_", "").replace(",", "")

@@ -12,11 +12,24 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from gateway.cli.common import UserError, catalogue, command, configuration, dollars, ledger_file, moment, table
+from gateway.cli.common import (
+    UserError,
+    catalogue,
+    command,
+    configuration,
+    dollars,
+    forward,
+    ledger_file,
+    moment,
+    table,
+)
 from gateway.cli.ledger import Progress
 
 if TYPE_CHECKING:
     from gateway.exports.closing import Closing
+
+
+NO_EXPORTS = "There are no exports. Add one: [[exports]]"
 
 
 def add_parser(commands: Any) -> None:
@@ -69,6 +82,7 @@ def run_focus(options: argparse.Namespace) -> int:
     now = time.time_ns()
     since = options.since if options.since is not None else month_start_ns(now)
     until = options.until if options.until is not None else now
+    forward(options, since, until)
     config = configuration(options.config)
     lists = price_lists(config)
     book = book_of(config, catalogue(config, options))
@@ -98,12 +112,11 @@ def run_openmetrics(options: argparse.Namespace) -> int:
     from gateway.ledger.schema import connect_reader
 
     now = time.time_ns()
+    since = options.since if options.since is not None else month_start_ns(now)
+    until = options.until if options.until is not None else now
+    forward(options, since, until)
     connection = connect_reader(ledger_file(options))
-    lines = exposition(
-        connection,
-        options.since if options.since is not None else month_start_ns(now),
-        options.until if options.until is not None else now,
-    )
+    lines = exposition(connection, since, until)
     try:
         if options.out is None:
             for line in lines:
@@ -135,6 +148,8 @@ def run_due(options: argparse.Namespace) -> int:
     from gateway.exports.target import TargetError
 
     failed = 0
+    if not configuration(options.config).exports:
+        print(NO_EXPORTS)
     with _alone(options):
         for closing in _closings(options):
             now = time.time_ns()
@@ -170,7 +185,7 @@ def run_status(options: argparse.Namespace) -> int:
         print(table(["export", "period", "state", "file", "rows", "USD"], rows, {4, 5}, spare=(3,)))
     else:
         print("Nothing was exported, and nothing is due." if configuration(options.config).exports
-              else "There are no exports. Add one: [[exports]]")  # fmt: skip
+              else NO_EXPORTS)  # fmt: skip
     return 0
 
 

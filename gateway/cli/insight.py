@@ -8,7 +8,18 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.common import UserError, catalogue, command, configuration, count, dollars, ledger_file, moment, table
+from gateway.cli.common import (
+    UserError,
+    catalogue,
+    command,
+    configuration,
+    count,
+    dollars,
+    forward,
+    ledger_file,
+    moment,
+    table,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -118,8 +129,7 @@ def run_anomalies(options: argparse.Namespace) -> int:
 def run_waste(options: argparse.Namespace) -> int:
     until = options.until if options.until is not None else time.time_ns()
     since = options.since if options.since is not None else until - DAYS * DAY_NS
-    if since >= until:
-        raise UserError("--until must be after --since")
+    forward(options, since, until)
     found = _waste(_connection(options), options, since, until)
     print(_json(found) if options.format == "json" else _waste_table(found))
     return 0

@@ -79,12 +79,15 @@ def run_create(options: argparse.Namespace) -> int:
     _future("--expires", options.expires, now_ns)
     if len(options.name) > 128 or not options.name.isprintable():
         raise UserError("--name is at most 128 printable characters")
+    tags = dict(options.tag)
+    if len(tags) < len(options.tag):
+        raise UserError("--tag gives a name twice: a tag has one value")
     secret = new_secret()
     principal = Principal(
         key_id="key_" + secrets.token_hex(6),
         team=options.team,
         workflow=options.workflow,
-        tags=tuple(sorted(dict(options.tag).items())),
+        tags=tuple(sorted(tags.items())),
         models=tuple(options.model),
         providers=tuple(options.provider),
         expires_ns=options.expires,

@@ -14,7 +14,17 @@ from typing import Any
 
 import msgspec
 
-from gateway.cli.common import UserError, catalogue, command, configuration, dollars, ledger_file, moment, table
+from gateway.cli.common import (
+    UserError,
+    catalogue,
+    command,
+    configuration,
+    dollars,
+    forward,
+    ledger_file,
+    moment,
+    table,
+)
 
 BAR = 30
 
@@ -79,7 +89,7 @@ def run_backup(options: argparse.Namespace) -> int:
     try:
         with Progress("pages") as progress:
             backup(ledger_file(options), Path(options.file), progress.show)
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         raise UserError(f"no copy was made: {error}") from error
     print(f"the ledger was copied to {options.file}")
     return 0
@@ -111,6 +121,7 @@ def run_reprice(options: argparse.Namespace) -> int:
     lists = price_lists(config)
     path = ledger_file(options)
     until = options.until if options.until is not None else time.time_ns()
+    forward(options, options.since, until)
     reader = connect_reader(path)
     found = list(
         adjustments(
@@ -185,6 +196,8 @@ class Progress:
 def run_export(options: argparse.Namespace) -> int:
     from gateway.ledger.reader import LedgerReader
 
+    if options.since is not None:
+        forward(options, options.since, options.until if options.until is not None else time.time_ns())
     reader = LedgerReader(ledger_file(options))
     whole = options.since is None and options.until is None
     with Progress("records", _records(reader.connection()) if whole else 0) as progress:
@@ -225,9 +238,11 @@ def _jsonl(records: Any, out: Any) -> None:
 
 
 def _csv(records: Any, out: Any) -> None:
+    from gateway.ledger.rows import CONTRACT_NAMES
     from gateway.reports.cells import cell
 
-    writer = None
+    writer = csv.DictWriter(out, CONTRACT_NAMES)
+    writer.writeheader()
     for record in records:
         flat = {
             key: msgspec.json.encode(value).decode()
@@ -235,7 +250,4 @@ def _csv(records: Any, out: Any) -> None:
             else (cell(value) if isinstance(value, str) else value)
             for key, value in record.items()
         }
-        if writer is None:
-            writer = csv.DictWriter(out, list(flat))
-            writer.writeheader()
         writer.writerow(flat)

@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
 
     if options.missing:
         return _missing(options)
-    if options.model is None:
+    if not options.model:
         raise UserError("name a MODEL, or ask for --missing")
     # without a configuration, the catalogue alone answers
     wanted = options.config.exists() or options.config_given

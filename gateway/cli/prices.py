@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.common import UserError, catalogue, command, configuration, ledger_file, moment
+from gateway.cli.common import UserError, catalogue, command, configuration, forward, ledger_file, moment
 
 if TYPE_CHECKING:
     from gateway.config.schema import Config
@@ -90,6 +90,7 @@ def run_diff(options: argparse.Namespace) -> int:
     before, after = catalogue(config, options), _proposed(options)
     until = options.until if options.until is not None else time.time_ns()
     since = options.since if options.since is not None else until - MONTH_DAYS * DAY_NS
+    forward(options, since, until)
     found = compare(book_of(config, before), book_of(config, after), _calls(options, config, since, until))
     if options.format == "json":
         import msgspec

@@ -124,7 +124,10 @@ def run_grant(options: argparse.Namespace) -> int:
         from gateway.config.problems import near
 
         raise UserError(f'there is no quota "{options.name}". {near(options.name, rules)}'.strip())
-    said: dict[str, Any] = {unit: getattr(options, unit) for unit in UNITS if getattr(options, unit) is not None}
+    given = [unit for unit in UNITS if getattr(options, unit) is not None]
+    if len(given) != 1:
+        raise UserError(f"say how much more by one of {', '.join('--' + unit.replace('_', '-') for unit in UNITS)}")
+    said: dict[str, Any] = {unit: getattr(options, unit) for unit in given}
     said |= {"until": rfc3339(options.until), "who": options.who or _user(), "why": options.why}
     if options.begin is not None:
         said["from"] = rfc3339(options.begin)

@@ -9,12 +9,17 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.common import UserError, command, dollars, ledger_file, moment
+from gateway.cli.common import UserError, command, dollars, forward, ledger_file, moment
 
 if TYPE_CHECKING:
     from gateway.cli.reported import Report
 
 FORMATS = ("table", "json", "csv", "markdown", "html")
+FIELDS = (
+    "requests", "rejected", "errors", "estimated", "recovered", "unpriced", "input_tokens", "output_tokens",
+    "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "cost_nanousd",
+)  # fmt: skip
+FORECAST = ("expected", "low", "high")
 
 
 def add_parser(commands: Any) -> None:
@@ -90,6 +95,7 @@ def _read(connection: Any, options: argparse.Namespace, by: list[str]) -> Report
     now = time.time_ns()
     since = options.since if options.since is not None else month_start_ns(now)
     until = options.until if options.until is not None else now
+    forward(options, since, until)
     report = Report(by=by, since_ns=since, until_ns=until, rows=spend(connection, by, since, until, filters))
     if options.compare:
         report.before_ns = previous(since, until)
@@ -98,7 +104,7 @@ def _read(connection: Any, options: argparse.Namespace, by: list[str]) -> Report
     if options.forecast:
         report.forecasts = month_forecasts(connection, by, now, filters)
         report.forecast = month_forecast(connection, now, filters)
-    if options.trend and until > since:
+    if options.trend:
         report.step, report.courses = courses(connection, by, since, until, filters)
     return report
 
@@ -123,15 +129,21 @@ def _shown(report: Report, style: str) -> None:
         print("\n".join(told) if style == "table" else "\n" + "\n".join(told))
 
 
+def _names(report: Report) -> list[str]:
+    """The columns, the same whether there were calls or not."""
+    names = [*report.by, *FIELDS, "cost_usd"]
+    if report.before_ns is not None:
+        names += ["previous_cost_nanousd", "change_nanousd"]
+    if report.forecast is not None:
+        names += [f"forecast_{name}_nanousd" for name in FORECAST]
+    return [*names, f"by_{report.step}_nanousd"] if report.step else names
+
+
 def _records(report: Report) -> list[dict[str, Any]]:
-    fields = (
-        "requests", "rejected", "errors", "estimated", "recovered", "unpriced", "input_tokens", "output_tokens",
-        "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "cost_nanousd",
-    )  # fmt: skip
     records = []
     for number, row in enumerate(report.rows):
         record: dict[str, Any] = dict(zip(report.by, row.group, strict=True))
-        record |= {name: getattr(row, name) for name in fields}
+        record |= {name: getattr(row, name) for name in FIELDS}
         record["cost_usd"] = dollars(row.cost_nanousd, 9)
         if report.changes:
             change = report.changes[number]
@@ -139,7 +151,7 @@ def _records(report: Report) -> list[dict[str, Any]]:
             record["change_nanousd"] = change.nanousd
         if report.forecast is not None:
             found = report.forecasts.get(row.group)
-            for name in ("expected", "low", "high"):
+            for name in FORECAST:
                 record[f"forecast_{name}_nanousd"] = getattr(found, name) if found is not None else row.cost_nanousd
         if report.step:
             record[f"by_{report.step}_nanousd"] = report.courses.get(row.group, [])
@@ -157,7 +169,6 @@ def _csv(report: Report) -> None:
                 record[name] = " ".join(map(str, value))
             elif name in report.by:
                 record[name] = cell(value)
-    names = list(records[0]) if records else [*report.by, "requests", "cost_nanousd", "cost_usd"]
-    writer = csv.DictWriter(sys.stdout, names)
+    writer = csv.DictWriter(sys.stdout, _names(report))
     writer.writeheader()
     writer.writerows(records)

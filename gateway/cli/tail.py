@@ -9,7 +9,7 @@ import time
 import urllib.parse
 from typing import Any
 
-from gateway.cli.common import UserError, command, count, dollars, takes_token
+from gateway.cli.common import UserError, command, count, dollars, seconds, takes_token
 
 FILTERS = ("team", "workflow", "key", "provider", "model", "outcome")
 PAGE = 1000
@@ -21,7 +21,7 @@ def add_parser(commands: Any) -> None:
         made.add_argument(f"--{name}", metavar=name[0].upper(), help="only these calls")
     made.add_argument("--last", type=count, default=10, metavar="N", help="begin with so many (default: 10)")
     made.add_argument("--no-follow", action="store_true", help="end after those")
-    made.add_argument("--interval", type=float, default=1.0, metavar="SECONDS", help="default: 1")
+    made.add_argument("--interval", type=seconds, default=1.0, metavar="SECONDS", help="default: 1")
     made.add_argument("--format", choices=("text", "json"), default="text", help="json: a record a line")
     takes_token(made)
     made.set_defaults(run=run)

@@ -43,9 +43,21 @@ def forget(connection: sqlite3.Connection, keep_days: int, now_ns: int) -> int:
 
 
 def backup(source: Path, target: Path, progress: Callable[[int, int], None] | None = None) -> None:
-    """A consistent copy, while a gateway runs. Raises ``FileExistsError`` where ``target`` is there already."""
+    """A consistent copy, while a gateway runs: a whole one or none.
+
+    Raises ``FileExistsError`` where ``target`` is there already, and ``OSError`` where no file can be made there.
+    """
     if target.exists():
         raise FileExistsError(f"{target} is there already")
+    target.open("xb").close()
+    try:
+        _copy(source, target, progress)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+def _copy(source: Path, target: Path, progress: Callable[[int, int], None] | None) -> None:
     reader = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     writer = sqlite3.connect(target)
     try:

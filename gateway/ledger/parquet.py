@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from gateway.ledger.rows import CONTRACT_NAMES
+
 BATCH = 10_000
 _INTEGERS = ("cost_nanousd", "reported_cost_nanousd", "reserved_nanousd", "reserved_input_tokens",
              "reserved_output_tokens", "status", "request_bytes", "response_bytes")  # fmt: skip
@@ -27,17 +29,11 @@ def write_parquet(records: Iterable[dict[str, Any]], path: str) -> None:
             return pa.float64()
         return pa.bool_() if name in _FLAGS else pa.string()
 
-    writer = None
+    schema = pa.schema([(name, kind(name)) for name in CONTRACT_NAMES])
     rows = iter(records)
-    while batch := [_flat(record) for record in islice(rows, BATCH)]:
-        if writer is None:
-            schema = pa.schema([(name, kind(name)) for name in batch[0]])
-            writer = pq.ParquetWriter(path, schema, compression="zstd")
-        writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-    if writer is None:
-        pq.write_table(pa.table({}), path)
-    else:
-        writer.close()
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        while batch := [_flat(record) for record in islice(rows, BATCH)]:
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
 
 
 def _flat(record: dict[str, Any]) -> dict[str, Any]:

@@ -248,6 +248,16 @@ def record_of_row(row: dict[str, Any]) -> Record:
     return Record(**values)
 
 
+CONTRACT_NAMES = (
+    "request_id", "started_at", "ended_at", "team", "workflow", "key_id", "tags", "provider", "api", "method", "path",
+    "model_requested", "model", "stream", "status", "outcome", "usage", "usage_source", "cost_nanousd", "cost_lines",
+    "price", "priced", "reported_cost_nanousd", "reserved_nanousd", "reserved_input_tokens", "reserved_output_tokens",
+    "quotas", "refused_by", "latency_ms", "ttft_ms", "gateway_ms", "request_bytes", "response_bytes", "trace_id",
+    "service_tier", "region", "prompt_hash",
+)  # fmt: skip
+"""What ``contract_json`` answers, in its order; an export of no records has these columns too."""
+
+
 def contract_json(row: dict[str, Any]) -> dict[str, Any]:
     """A row of ``SELECT`` as the ledger record that the outside relies on."""
     return {

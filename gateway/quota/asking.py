@@ -45,8 +45,8 @@ def grant_of(quota: str, said: dict[str, Any], now_ns: int) -> Grant:
     if len(units) != 1 or unknown:
         raise ValueError(f"say one of {', '.join(UNITS)}, until, and who and why; not {', '.join(unknown) or units}")
     unit = units[0]
-    amount = usd(str(said[unit])) if unit == "usd" else int(said[unit])
-    if not 0 < amount < 1 << 60:
+    amount = usd(str(said[unit])) if unit == "usd" else _whole(unit, said[unit])
+    if not amount:
         raise ValueError(f"{unit} is more than 0")
     if "until" not in said:
         raise ValueError("until is missing: a raise ends, like 2026-12-01")
@@ -59,6 +59,14 @@ def grant_of(quota: str, said: dict[str, Any], now_ns: int) -> Grant:
     return Grant(
         quota=quota, unit=unit, amount=amount, from_ns=begin, until_ns=until, who=who, why=why, created_ns=now_ns
     )
+
+
+def _whole(unit: str, value: object) -> int:
+    """An amount of a unit that is counted. Raises ``ValueError``."""
+    text = str(value).replace("_", "").replace(",", "") if isinstance(value, str | int) else ""
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise ValueError(f"{unit} is a whole number, more than 0")
+    return int(text)
 
 
 def granted(grant: Grant) -> dict[str, Any]:

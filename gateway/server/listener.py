@@ -203,7 +203,10 @@ class _Acceptor:
 
 async def bound(loop: asyncio.AbstractEventLoop, host: str, port: int, *, reuse_port: bool) -> list[socket.socket]:
     """A listening socket on each of the host's addresses. Raises ``OSError``, with the address in its text."""
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise _deaf(host, port, error) from None
     sockets: list[socket.socket] = []
     for family, kind, protocol, _, address in dict.fromkeys(found):
         one = socket.socket(family, kind, protocol)
@@ -220,7 +223,9 @@ async def bound(loop: asyncio.AbstractEventLoop, host: str, port: int, *, reuse_
         except OSError as error:
             for other in sockets:
                 other.close()
-            raise OSError(
-                error.errno, f"can't listen on {host}:{port}: {(error.strerror or str(error)).lower()}"
-            ) from None
+            raise _deaf(host, port, error) from None
     return sockets
+
+
+def _deaf(host: str, port: int, error: OSError) -> OSError:
+    return OSError(error.errno, f"can't listen on {host}:{port}: {(error.strerror or str(error)).lower()}")

@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 
 import book
+import pyarrow.parquet
 import pytest
 from support import command
 from support.gateway import Gateway
@@ -34,6 +35,10 @@ model = "house-model"
 input_per_mtok = 2.0
 output_per_mtok = 8.0
 cache_read_per_mtok = 1.0
+[[quotas]]
+name = "month"
+requests = 5
+window = "month"
 """
 COMMANDS = (
     "check",
@@ -111,12 +116,45 @@ def test_all_commands_stand_in_the_overview(folder: Path) -> None:
         (("price", "gpt-4o", "--provider", "opnai"), 'there is no price list "opnai". Did you mean "openai"?'),
         (("report", "--since", "yesterday"), "is no date or time"),
         (("report", "--config", "none.toml"), "1 problem in none.toml"),
+        (("report", "--since", "2026-11-10", "--until", "2026-11-01"), "--until must be after --since"),
+        (("report", "--since", "2999-01-01"), "--since is in the future"),
+        (("report", "--until", "2020-01-01"), "--until must be after --since, which is 20"),
+        (("ledger", "export", "--since", "2026-11-10", "--until", "2026-11-01"), "--until must be after --since"),
+        (("ledger", "reprice", "--since", "2026-11-10", "--until", "2026-11-01"), "--until must be after --since"),
+        (("export", "focus", "--since", "2026-11-10", "--until", "2026-11-01"), "--until must be after --since"),
+        (("export", "openmetrics", "--since", "2026-11-10", "--until", "2026-11-01"), "--until must be after --since"),
+        (("prices", "diff", "--since", "2026-11-10", "--until", "2026-11-01"), "--until must be after --since"),
+        (("ledger", "backup", "nowhere/copy.db"), "no copy was made: [Errno 2] No such file or directory"),
+        (("quotas", "grant", "month", "--until", "2999-01-01"), "say how much more by one of --usd, --tokens"),
+        (("quotas", "grant", "month", "--until", "2999-01-01", "--requests", "many"), "requests is a whole number"),
+        (("keys", "create", "--team", "t", "--workflow", "w", "--tag", "a=1", "--tag", "a=2"), "gives a name twice"),
+        (("top", "--interval", "inf"), '"inf" is no number of seconds'),
+        (("tail", "--interval", "-1"), '"-1" is no number of seconds'),
     ],
 )
 def test_a_mistake_is_one_line_and_an_exit_code(words: tuple[str, ...], expected: str, folder: Path) -> None:
     done = spendgate(folder, *words)
     assert done.returncode in (1, 2)
     assert expected in (said(done) if "none.toml" not in words else done.stderr)
+
+
+def test_a_period_without_calls_has_the_columns_of_one_with_calls(tmp_path: Path) -> None:
+    """Else whatever reads a file a month fails on the first quiet one."""
+    gateway = Gateway(tmp_path, CONFIG)
+    (tmp_path / "data").mkdir()
+    book.ledger(tmp_path / "data" / "ledger.db", [book.record(number) for number in range(3)])
+    quiet = ("--since", "2020-01-01", "--until", "2020-02-01")
+    for words in (
+        ("report", "--by", "team", "--compare", "previous", "--trend", "--format", "csv"),
+        ("ledger", "export", "--format", "csv"),
+    ):
+        full, empty = (gateway.cli(*words, *span).stdout.splitlines() for span in (("--since", "2020-01-01"), quiet))
+        assert len(full) > 1
+        assert [full[0].replace("by_week", "by_day")] == [empty[0].replace("by_week", "by_day")]
+        assert len(empty) == 1
+    for name, span in (("full", ()), ("empty", quiet)):
+        gateway.cli("ledger", "export", "--format", "parquet", "--out", str(tmp_path / name), *span)
+    assert pyarrow.parquet.read_schema(tmp_path / "full") == pyarrow.parquet.read_schema(tmp_path / "empty")
 
 
 def test_check_tells_every_problem_and_their_number(folder: Path) -> None:
@@ -143,7 +181,7 @@ def test_check_says_what_is_fine_and_what_is_left_out(folder: Path) -> None:
     done = spendgate(folder, "check")
     assert done.returncode == 0, done.stderr
     assert 'provider "openai" is left out: the environment variable NOT_IN_THIS_SHELL is not set' in done.stdout
-    assert "config.toml: fine: 0 providers, 1 key, 0 quotas, 1 price, 0 routes" in done.stdout
+    assert "config.toml: fine: 0 providers, 1 key, 1 quota, 1 price, 0 routes" in done.stdout
     assert re.search(r"price book: 1 of your own, [\d,]+ models of genai-prices", done.stdout)
 
 
@@ -255,6 +293,11 @@ def test_a_port_in_use_is_one_line(folder: Path) -> None:
         line = said(spendgate(folder, "serve"))
     assert "address already in use" in line.lower()
     assert str(port) in line
+
+
+def test_a_host_that_is_none_is_one_line_that_names_it(folder: Path) -> None:
+    (folder / "config.toml").write_text('[server]\nlisten = "no-such-host.invalid:0"\nadmin_listen = "127.0.0.1:0"\n')
+    assert "can't listen on no-such-host.invalid:0: " in said(spendgate(folder, "serve"))
 
 
 def test_a_data_directory_that_can_not_be_made_is_one_line(folder: Path) -> None:
