@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiohttp import web
 
-from gateway.admin import desk, keys, metrics, models, openapi, reload, requests, signin, spend, ui
+from gateway.admin import desk, keys, metrics, models, openapi, query, reload, requests, signin, spend, ui
 from gateway.admin.access import SAFE, VIEWER, foreign, may
 from gateway.admin.problem import problem, too_many
 from gateway.admin.query import BadQueryError, answer
@@ -29,11 +29,12 @@ MAX_LINE = 1 << 16
 """Bytes of a request's first line: room for filters by names of ten thousand letters."""
 NO_CHANGE = ("/ui", "/api/quotas/verify", "/api/reload")
 """Posts that change nothing, or tell the audit themselves."""
+_PARAMETERS = openapi.parameters()
 
 
 def make_app(services: Services) -> web.Application:
     """The application of one gateway. Unless ``services.access`` is open, ``/api`` and ``/ui`` ask for a token."""
-    app = web.Application(middlewares=[_headers, _guard], client_max_size=1 << 20)
+    app = web.Application(middlewares=[_headers, _guard, _known], client_max_size=1 << 20)
     app[SERVICES] = services
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/readyz", _readyz)
@@ -77,6 +78,16 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         said = {"method": request.method, "path": request.path, "status": response.status}
         request.app[SERVICES].audit(viewer.name, "changed through the API", **said)
     return response
+
+
+@web.middleware
+async def _known(request: web.Request, handler: Handler) -> web.StreamResponse:
+    resource = request.match_info.route.resource
+    method = "get" if request.method in SAFE else request.method.lower()
+    told = _PARAMETERS.get((method, resource.canonical)) if resource is not None else None
+    if told is not None:
+        query.known(request, told)
+    return await handler(request)
 
 
 @web.middleware

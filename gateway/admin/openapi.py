@@ -9,12 +9,13 @@ from aiohttp import web
 from gateway.admin.query import answer
 from gateway.admin.schemas import SCHEMAS, TEXT
 
+REPEATED = "may be repeated"
 _PERIOD = {
     "since": "First moment: a date or an RFC 3339 time. Default: the first of this month, UTC.",
     "until": "First moment that no longer counts. Default: all up to now.",
 }
 _FILTERS = {
-    name: f"Only this {name}; may be repeated." for name in ("team", "workflow", "key", "provider", "model", "outcome")
+    name: f"Only this {name}; {REPEATED}." for name in ("team", "workflow", "key", "provider", "model", "outcome")
 } | {"tag.NAME": "Only calls with this value of the tag; may be repeated."}
 _RECORD_FILTERS = {name: f"Only this {name}." for name in ("team", "workflow", "key", "provider", "model", "outcome")}
 _PAGES = {"limit": "Rows of a page.", "cursor": "The cursor of the page before."}
@@ -28,6 +29,14 @@ def add(app: web.Application) -> None:
         return answer(document)
 
     app.router.add_get("/api/openapi.json", openapi)
+
+
+def parameters() -> dict[tuple[str, str], dict[str, bool]]:
+    """By method and path, the query's parameters, and whether each may be given several times, as their text says."""
+    return {
+        (method, path): {name: REPEATED in said for name, said in query.items()}
+        for method, path, _, query, _, _ in _OPERATIONS
+    }
 
 
 def describe() -> dict[str, Any]:
@@ -118,6 +127,7 @@ _QUERY: dict[tuple[str, str], dict[str, Any]] = {
     ("", "output_tokens"): {"type": "integer", "minimum": 0},
     ("/api/allocation", "by"): {"enum": ["team", "team,workflow"]},
     ("/api/events", "after"): _ID,
+    ("/api/events", "cursor"): _ID,
 }
 """What a parameter may hold, by path and name, or by name alone."""
 _SUBJECT = {
@@ -125,6 +135,7 @@ _SUBJECT = {
     "usd": "Dollars the call may cost.",
     "input_tokens": "Its input.",
     "output_tokens": "Its output.",
+    "tag.NAME": "The call's value of the tag.",
 }
 OPTIONAL = ("Rotation",)
 """Bodies that need not be sent."""
@@ -180,5 +191,6 @@ _OPERATIONS: tuple[_Operation, ...] = (
     ("post", "/api/reload", "Read the configuration again; 422 and no change where something is wrong", _NONE, "",
      "Reloaded"),
     ("get", "/api/events", "Events about quotas",
-     {"after": "The id of the last known event.", "limit": "At most so many."}, "", "Events"),
+     {"after": "The id of the last known event.", "cursor": "The same: what the answer before gave.",
+      "limit": "At most so many."}, "", "Events"),
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -71,6 +71,18 @@ def filters(request: web.Request) -> list[tuple[str, str]]:
     if len(found) > MAX_FILTERS:
         raise BadQueryError(f"at most {MAX_FILTERS} filters")
     return found
+
+
+def known(request: web.Request, parameters: Mapping[str, bool]) -> None:
+    """Raises ``BadQueryError`` for a parameter that would be passed over, as a misspelt filter: what is answered would
+    be more than was asked for. ``parameters``: by name, whether it may be given several times."""
+    for name in request.query:
+        told = "tag.NAME" if name.startswith("tag.") else name
+        if told not in parameters:
+            there = f"there are {', '.join(parameters)}" if parameters else "there are none here"
+            raise BadQueryError(f'no parameter "{name[:40]}": {there}')
+        if not parameters[told] and len(request.query.getall(name)) > 1:
+            raise BadQueryError(f"{name} may be given once")
 
 
 def number(request: web.Request, name: str, default: int, low: int, high: int) -> int:

@@ -108,10 +108,11 @@ class QuotaRoutes:
         return web.Response(status=204)
 
     async def events(self, request: web.Request) -> web.Response:
+        asked = request.query
         try:
-            after, limit = int(request.query.get("after", "0")), int(request.query.get("limit", "100"))
+            after, limit = int(asked.get("after", asked.get("cursor", "0"))), int(asked.get("limit", "100"))
         except ValueError:
-            return problem(400, "Bad query", "after and limit are numbers.")
+            return problem(400, "Bad query", "after, cursor and limit are numbers.")
         if not (0 <= after < 1 << 62 and 1 <= limit <= MAX_EVENTS):
             return problem(400, "Bad query", f"after is an event's id, limit is between 1 and {MAX_EVENTS}.")
         reader = request.app[SERVICES].reader

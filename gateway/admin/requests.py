@@ -57,6 +57,8 @@ async def page(request: web.Request) -> web.Response:
     asked = request.query
     since = when(asked["since"]) if "since" in asked else None
     until = when(asked["until"]) if "until" in asked else None
+    if since is not None and until is not None and until <= since:
+        raise BadQueryError("until must be after since")
     limit = query.number(request, "limit", 100, 1, MAX_LIMIT)
     filters = _filters(request)
     prompt = _prompt(asked.get("prompt_hash"), since, until)

@@ -66,6 +66,8 @@ def forecast(
 
 
 def _made(so_far: int, rest: float, spread: float, left: float, days: int) -> Forecast:
+    # days that credits made negative say nothing about those to come: calls cost nothing or more
+    rest, spread = max(0.0, rest), max(0.0, spread)
     return Forecast(
         so_far=so_far,
         expected=so_far + round(rest),

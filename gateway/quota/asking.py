@@ -42,8 +42,10 @@ def grant_of(quota: str, said: dict[str, Any], now_ns: int) -> Grant:
     """A grant from what a caller says: one unit with its amount, ``until``, ``who``, ``why``. Raises ``ValueError``."""
     units = [unit for unit in UNITS if unit in said]
     unknown = set(said) - {*UNITS, "from", "until", "who", "why"}
-    if len(units) != 1 or unknown:
-        raise ValueError(f"say one of {', '.join(UNITS)}, until, and who and why; not {', '.join(unknown) or units}")
+    if len(units) != 1:
+        raise ValueError(f"say how much more, by one of {', '.join(UNITS)}")
+    if unknown:
+        raise ValueError(f"there are {', '.join(UNITS)}, from, until, who and why; not {', '.join(sorted(unknown))}")
     unit = units[0]
     amount = usd(str(said[unit])) if unit == "usd" else _whole(unit, said[unit])
     if not amount:

@@ -120,6 +120,14 @@ def test_requests_can_be_filtered_by_everything_that_names_them(open_caller: Cal
         ("/api/waste?since=2026-01-01", "at most 31 days"),
         ("/api/allocation?month=November", "month is like 2026-11"),
         ("/api/prices?model=gpt-4o", "name the provider"),
+        ("/api/spend?tem=search", 'no parameter "tem": there are by, since, until, team,'),
+        ("/api/forecast?since=2026-11-01", 'no parameter "since": there are team,'),
+        ("/api/requests?tag.env=prod", 'no parameter "tag.env"'),
+        ("/api/requests?team=search&team=support", "team may be given once"),
+        ("/api/requests?since=2026-11-02&until=2026-11-01", "until must be after since"),
+        ("/api/requests/settled?cursor=5", 'no parameter "cursor": there are after,'),
+        ("/api/quotas/grants?limit=5", 'no parameter "limit": there are none here'),
+        ("/api/events?cursor=x", "after, cursor and limit are numbers"),
     ],
 )
 def test_a_mistake_is_a_problem_that_says_what_is_wrong(open_caller: Caller, path: str, told: str) -> None:
@@ -127,6 +135,21 @@ def test_a_mistake_is_a_problem_that_says_what_is_wrong(open_caller: Caller, pat
     assert answer.status == 400
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert told in answer.json()["detail"]
+
+
+def test_events_are_followed_by_the_cursor_that_an_answer_gives(open_caller: Caller) -> None:
+    end = f"{time.gmtime().tm_year + 2}-01-01"
+    for reason in ("one", "two"):
+        open_caller("POST", "/api/quotas/search-month/grants", {"usd": 1, "until": end, "why": reason})
+    deadline = time.monotonic() + 20
+    told: list[str] = []
+    while {"one", "two"} - set(told) and time.monotonic() < deadline:
+        told, cursor = [], 0
+        for _ in range(50):
+            answered = open_caller.get(f"/api/events?limit=1&cursor={cursor}")
+            told += [event["detail"] for event in answered["events"]]
+            cursor = answered["cursor"]
+    assert told.count("one") == told.count("two") == 1
 
 
 def test_what_is_not_there_is_a_problem_too(open_caller: Caller) -> None:

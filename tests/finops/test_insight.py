@@ -83,6 +83,19 @@ def test_a_forecast_by_group_ends_with_the_whole(office: Gateway) -> None:
     assert said[-1].startswith("total")
 
 
+def test_a_credit_larger_than_the_calls_is_not_expected_again(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, '[providers.openai]\nkind = "openai"\n')
+    (tmp_path / "data").mkdir()
+    yesterday_ns = time.time_ns() // DAY * DAY - DAY
+    (tmp_path / "credit.csv").write_text(
+        f"day,usd\n{time.strftime('%Y-%m-%d', time.gmtime(yesterday_ns // 10**9))},-3\n"
+    )
+    book.ledger(tmp_path / "data" / "ledger.db", [book.record(0, started_ns=yesterday_ns + DAY // 2)])
+    gateway.cli("reconcile", str(tmp_path / "credit.csv"), "--provider", "openai", "--book")
+    (found,) = json.loads(gateway.cli("insight", "forecast", "--format", "json").stdout)
+    assert found["so_far"] <= found["low"] <= found["expected"] <= found["high"]
+
+
 def test_waste_names_dollars_a_month_and_a_request_behind_it(office: Gateway) -> None:
     found = json.loads(office.cli("insight", "waste", "--format", "json").stdout)
     (lost,) = [one for one in found if one["kind"] == "unreceived"]
