@@ -256,6 +256,7 @@ class App:
             {
                 **serving(self, loop),
                 "spendgate_workers": lambda: 1,
+                "spendgate_workers_configured": lambda: 1,
                 "spendgate_workers_replaced_total": lambda: 0,
                 "spendgate_config_reload_timestamp_seconds": lambda: self.reloading.at,
                 "spendgate_config_reload_failures_total": lambda: self.reloading.failures,

@@ -210,6 +210,17 @@ HEALTH_PANELS = [
         QUOTAS,
     ),
     P(
+        "Workers",
+        "Processes that take calls, those that should, and how many were replaced in the chosen time.",
+        "short",
+        [
+            ("sum by (instance) (spendgate_workers)", "take calls {{instance}}"),
+            ("sum by (instance) (spendgate_workers_configured)", "should {{instance}}"),
+            ("sum by (instance) (increase(spendgate_workers_replaced_total[$__range]))", "replaced {{instance}}"),
+        ],
+        TRAFFIC,
+    ),
+    P(
         "Hostile or broken clients",
         "Malformed requests, clients that are too slow, connections beyond a limit, failed handshakes, wrong admin tokens.",
         "reqps",

@@ -131,6 +131,7 @@ CERTIFICATE = Family(
 
 VITALS = (
     Family("spendgate_workers", "gauge", "Processes that take calls."),
+    Family("spendgate_workers_configured", "gauge", "Processes that should take calls: server.workers."),
     Family("spendgate_workers_replaced", "counter", "Processes that took calls, ended, and were replaced."),
     Family("spendgate_ledger_queue_length", "gauge", "Rows that wait for the ledger's disk."),
     Family("spendgate_ledger_open_requests", "gauge", "Calls that are open in the ledger."),

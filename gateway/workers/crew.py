@@ -51,6 +51,8 @@ class Crew:
         self._endings: set[asyncio.Future[None]] = set()
         self._stopping = asyncio.Event()
         self.hands: dict[int, Hand] = {}
+        self.wanted = 0
+        """How many should."""
         self.replaced = 0
         """Workers that ended and were replaced."""
 
@@ -61,6 +63,7 @@ class Crew:
 
     async def start(self, server: ServerConfig, handed: Sequence[socket.socket]) -> None:
         """Open the data port and start all; returns when all take calls. Raises ``OSError`` or ``CannotStart``."""
+        self.wanted = server.workers
         self._sockets = [list(handed)] * server.workers if handed else await _ports(server)
         started: asyncio.Queue[bool] = asyncio.Queue()
         for place in range(server.workers):

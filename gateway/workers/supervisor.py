@@ -297,6 +297,7 @@ class Supervisor:
                     "spendgate_slow_clients_total": lambda: self.doors.slow_clients,
                     "spendgate_admin_wrong_tokens_total": lambda: self.access.wrong,
                     "spendgate_workers": lambda: len(self.crew.ready),
+                    "spendgate_workers_configured": lambda: self.crew.wanted,
                     "spendgate_workers_replaced_total": lambda: self.crew.replaced,
                 }
             )

@@ -38,6 +38,7 @@ ANSWER = {
 EMPTY = {
     "team:spendgate_cost_usd:same_hour_of_past_weeks": "needs data of a week ago",
     "spendgate_reservation_exceeded_total": "a bound that does not hold; there must be none",
+    "spendgate_webhook_deliveries_total": "needs a webhook",
 }
 """Parts of queries that may answer nothing here, and why. Alerts that do not fire answer nothing either."""
 CONFIG = """

@@ -68,6 +68,7 @@ async def one_round(tmp_path: Path, seed: int, calls: int, workers: int, *, clam
         await asyncio.to_thread(gateway.start)
         # one that is still starting when the rules change is replaced by one that has read them
         await asyncio.to_thread(until, "all run", lambda: value(gateway, "spendgate_workers") == workers)
+        assert value(gateway, "spendgate_workers_configured") == workers
         statuses: list[int] = []
         rushing = asyncio.create_task(rush(gateway, calls, rng))
         await asyncio.sleep(0.1)
