@@ -279,7 +279,9 @@ def refusal_of(short: Shortage, now_ns: int) -> Refusal:
         reset = datetime.fromtimestamp(short.resets_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         until_ms = max(1, (short.resets_ns - now_ns) // 1_000_000)
         limits |= {"reset": reset, "reset_seconds": str(-(-until_ms // 1000))}
-    if short.hopeless:
+    if not short.limit:
+        parts.append("The limit is 0: no call gets through.")
+    elif short.hopeless:
         parts.append("The call alone is larger than the limit: lower its output limit or send less input.")
     elif short.held_up:
         retry_ms = IN_FLIGHT_RETRY_MS

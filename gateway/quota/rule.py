@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from fnmatch import translate
 from re import compile as compile_pattern
 
@@ -88,7 +89,7 @@ def from_config(config: QuotaConfig) -> Rule:
         window_name=spec,
         rolling_ns=rolling_seconds(spec) * SECOND,
         blocking=config.action == "block",
-        warn_at=tuple(sorted((_fraction(share) for share in config.warn_at), key=lambda f: f[0] / f[1])),
+        warn_at=tuple(sorted((_fraction(share) for share in _shares(config)), key=lambda f: f[0] / f[1])),
         clamp=config.clamp,
         extend=config.extend,
         proven=config.unbounded == "refuse",
@@ -99,6 +100,11 @@ def from_config(config: QuotaConfig) -> Rule:
         raises=list(raises),
         source=config,
     )
+
+
+def _shares(config: QuotaConfig) -> set[Decimal]:
+    """What is worth an event: what was asked for, and of a rule that refuses nothing that its limit was reached."""
+    return {*config.warn_at, Decimal(1)} if config.action == "warn" else set(config.warn_at)
 
 
 def _limit(config: object, unit: str) -> int:

@@ -13,7 +13,7 @@ from support.gateway import Gateway
 from support.upstream import Seen, Step, Upstream, answer
 
 KINDS = ("openai", "anthropic", "gemini", "mistral", "cohere", "bedrock")
-TEAMS = ("clamp", "count", "raised", "over", "shared", "many", "tokens", "excess", "warn", "nested", "past")
+TEAMS = ("clamp", "count", "raised", "over", "shared", "many", "tokens", "excess", "warn", "nested", "past", "nothing")
 QUOTAS = """
 [[quotas]]
 name = "clamp"
@@ -94,7 +94,11 @@ match = { team = "warn" }
 requests = 1
 window = "day"
 action = "warn"
-warn_at = [1.0]
+
+[[quotas]]
+name = "nothing"
+match = { team = "nothing" }
+concurrent = 0
 
 [[quotas]]
 name = "nested-organisation"
@@ -324,7 +328,13 @@ def test_a_rule_that_only_warns_lets_calls_through_and_tells_of_it(ways: Ways) -
     assert [ways.ask("warn", "openai", body)[0] for _ in range(3)] == [200] * 3
     assert ways.standing("warned")["used"] == 3
     told = [event for event in ways.gateway.get("/api/events")["events"] if event["quota"] == "warned"]
-    assert [event["kind"] for event in told] == ["threshold"]
+    assert [(event["kind"], event["detail"]) for event in told] == [("threshold", "100 %")]
+
+
+def test_a_limit_of_nothing_is_told_as_what_it_is(ways: Ways) -> None:
+    status, headers, document = ways.ask("nothing", "openai", b'{"model": "gpt-4o", "messages": []}')
+    assert (status, headers["x-should-retry"]) == (429, "false")
+    assert document["error"]["message"].endswith("The limit is 0: no call gets through.")
 
 
 def test_a_call_fits_all_that_match_organisation_team_workflow_and_tag(ways: Ways) -> None:
