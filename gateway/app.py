@@ -15,7 +15,7 @@ from typing import Protocol
 
 import uvloop
 
-from gateway import assembly
+from gateway import assembly, hangup
 from gateway.activation import GRACE_SECONDS, inherited, succeed
 from gateway.admin import quotas as quotas_api
 from gateway.admin.access import Access
@@ -197,7 +197,7 @@ class App:
     def _signals(self, loop: asyncio.AbstractEventLoop) -> None:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(self.reload("SIGHUP")))
+        hangup.answer(loop, lambda: loop.create_task(self.reload("SIGHUP")))
 
     async def _shut_down(self, plane: DataPlane) -> None:
         """Stop accepting, let calls finish, settle what is left."""

@@ -21,6 +21,9 @@ def _ready(where: str) -> None:
 def run(options: argparse.Namespace) -> int:
     import os
 
+    from gateway import hangup
+
+    hangup.hold()
     from gateway import app
     from gateway.assembly import AssemblyError
     from gateway.config.catalogue import CatalogueUnusable

@@ -17,7 +17,7 @@ import uvloop
 from aiohttp import web
 from prometheus_client.metrics_core import Metric
 
-from gateway import assembly
+from gateway import assembly, hangup
 from gateway.activation import GRACE_SECONDS, inherited, succeed
 from gateway.admin import quotas as quotas_api
 from gateway.admin.access import Access
@@ -122,7 +122,7 @@ class Supervisor:
         try:
             for name in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(name, self._stop.set)
-            loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(self.reload("SIGHUP")))
+            hangup.answer(loop, lambda: loop.create_task(self.reload("SIGHUP")))
             assembly.check_admin(config.server)
             await self.doors.open(config.server, self._services(), sockets)
             await self.crew.start(config.server, sockets.get("data", ()))

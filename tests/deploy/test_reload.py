@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -238,3 +241,26 @@ def test_reloads_under_load_fail_no_call_and_no_call_mixes_old_and_new(gateway: 
         assert len(rates) == 1, record["cost_lines"]
         prices |= rates
     assert prices == {1000.0, 2000.0}
+
+
+def test_a_hangup_while_the_gateway_starts_is_a_reload_as_soon_as_it_can(tmp_path: Path) -> None:
+    gateway = Operated(tmp_path, config(1.0).replace('level = "error"', 'level = "info"'))
+    text = gateway.path.read_bytes()
+    gateway.path.unlink()
+    os.mkfifo(gateway.path)
+    starting = threading.Thread(target=gateway.start)
+    starting.start()
+    # it is there, and reads: whoever opens a pipe to write waits for who reads
+    with gateway.path.open("wb") as pipe:
+        assert gateway.process is not None
+        gateway.reload()
+        pipe.write(text)
+    starting.join(40)
+    assert gateway.process.poll() is None, gateway.log()
+    with gateway.path.open("wb") as pipe:
+        pipe.write(text.replace(b"input_per_mtok = 1.0", b"input_per_mtok = 2.0"))
+    deadline = time.monotonic() + 20
+    while "prices.0.input_per_mtok" not in gateway.log() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert '"by":"SIGHUP","changed":["prices.0.input_per_mtok"]' in gateway.log().replace(" ", "")
+    assert gateway.stop() == 0
