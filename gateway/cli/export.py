@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -224,5 +224,7 @@ def _alone(options: argparse.Namespace) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "exports.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        os.nice(10)
+        # a courtesy to calls; a hardened service may not ask for it
+        with suppress(OSError):
+            os.nice(10)
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import random
 import shutil
 import signal
@@ -24,6 +25,22 @@ from gateway.ledger.schema import connect
 from gateway.ledger.writer import Writer
 
 EXPORT = '\n[[exports]]\nname = "finance"\nto = "out"\n'
+
+
+HARDENED = """
+import ctypes, os, platform, struct, sys
+calls = {"x86_64": (0xC000003E, 141), "aarch64": (0xC00000B7, 140)}
+machine, setpriority = calls[platform.machine()]
+steps = ((0x20, 0, 0, 4), (0x15, 0, 2, machine), (0x20, 0, 0, 0), (0x15, 1, 0, setpriority),
+         (0x06, 0, 0, 0x7FFF0000), (0x06, 0, 0, 0x00050001))
+filters = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(steps), ctypes.addressof(filters)))
+libc = ctypes.CDLL(None, use_errno=True)
+assert not libc.prctl(38, 1, 0, 0, 0)
+assert not libc.prctl(22, 2, ctypes.c_void_p(ctypes.addressof(program)), 0, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Runs a command that gets EPERM for setpriority, as systemd's SystemCallFilter=~@resources gives it."""
 
 
 def files(gateway: Gateway, folder: str = "out") -> dict[str, list[dict[str, str]]]:
@@ -273,3 +290,13 @@ def test_there_is_nothing_to_export_without_a_table_or_a_call(tmp_path: Path) ->
     assert gateway.cli("export", "status").stdout == "Nothing was exported, and nothing is due.\n"
     assert gateway.cli("export", "run").stdout == ""
     assert os.listdir(tmp_path)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="the filter is written for two machines")
+def test_a_service_that_may_not_change_its_priority_exports_all_the_same(tmp_path: Path) -> None:
+    """The systemd unit that is shipped is such a service."""
+    gateway = office(tmp_path, 60, CONFIG + EXPORT + "after_hours = 0\n")
+    words = [sys.executable, "-m", "gateway.cli.main", "export", "run", "--config", str(gateway.path)]
+    done = subprocess.run([sys.executable, "-c", HARDENED, *words], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(files(gateway)) == 3
