@@ -79,13 +79,15 @@ def catalogue(config: Config, options: argparse.Namespace) -> Catalogue:
         raise UserError(str(error)) from error
 
 
-def ledger_file(options: argparse.Namespace) -> Path:
-    """The ledger's file, brought to the newest schema."""
+def ledger_file(options: argparse.Namespace, *, there: bool = False) -> Path:
+    """The ledger's file, brought to the newest schema. ``there``: an error where no file is, rather than a new one."""
     from gateway.assembly import AssemblyError, ledger_path
     from gateway.ledger.schema import LedgerCorrupt, migrate
 
     try:
         path = ledger_path(configuration(options.config), options.config.resolve().parent)
+        if there and not path.exists():
+            raise UserError(f"there is no ledger at {path}: look at ledger.url, or start the gateway, which makes one")
         migrate(path)
     except (AssemblyError, LedgerCorrupt) as error:
         raise UserError(str(error)) from error

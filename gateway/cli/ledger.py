@@ -69,7 +69,7 @@ def run_verify(options: argparse.Namespace) -> int:
     from gateway.ledger.schema import connect_reader
     from gateway.ledger.verify import verify
 
-    connection = connect_reader(ledger_file(options))
+    connection = connect_reader(ledger_file(options, there=True))
     connection.row_factory = None
     with Progress("records", _records(connection)) as progress:
         findings = verify(connection, progress.show)
@@ -88,7 +88,7 @@ def run_backup(options: argparse.Namespace) -> int:
 
     try:
         with Progress("pages") as progress:
-            backup(ledger_file(options), Path(options.file), progress.show)
+            backup(ledger_file(options, there=True), Path(options.file), progress.show)
     except (OSError, sqlite3.Error) as error:
         raise UserError(f"no copy was made: {error}") from error
     print(f"the ledger was copied to {options.file}")
@@ -119,9 +119,9 @@ def run_reprice(options: argparse.Namespace) -> int:
 
     config = configuration(options.config)
     lists = price_lists(config)
-    path = ledger_file(options)
     until = options.until if options.until is not None else time.time_ns()
     forward(options, options.since, until)
+    path = ledger_file(options, there=True)
     reader = connect_reader(path)
     found = list(
         adjustments(
@@ -198,7 +198,7 @@ def run_export(options: argparse.Namespace) -> int:
 
     if options.since is not None:
         forward(options, options.since, options.until if options.until is not None else time.time_ns())
-    reader = LedgerReader(ledger_file(options))
+    reader = LedgerReader(ledger_file(options, there=True))
     whole = options.since is None and options.until is None
     with Progress("records", _records(reader.connection()) if whole else 0) as progress:
         return _export(options, progress.count(reader.all(options.since, options.until)))

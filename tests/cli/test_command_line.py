@@ -124,7 +124,10 @@ def test_all_commands_stand_in_the_overview(folder: Path) -> None:
         (("export", "focus", "--since", "2026-11-10", "--until", "2026-11-01"), "--until must be after --since"),
         (("export", "openmetrics", "--since", "2026-11-10", "--until", "2026-11-01"), "--until must be after --since"),
         (("prices", "diff", "--since", "2026-11-10", "--until", "2026-11-01"), "--until must be after --since"),
-        (("ledger", "backup", "nowhere/copy.db"), "no copy was made: [Errno 2] No such file or directory"),
+        (("ledger", "verify"), "there is no ledger at "),
+        (("ledger", "backup", "copy.db"), "there is no ledger at "),
+        (("ledger", "export"), "there is no ledger at "),
+        (("ledger", "reprice", "--since", "2026-01-01"), "there is no ledger at "),
         (("quotas", "grant", "month", "--until", "2999-01-01"), "say how much more by one of --usd, --tokens"),
         (("quotas", "grant", "month", "--until", "2999-01-01", "--requests", "many"), "requests is a whole number"),
         (("keys", "create", "--team", "t", "--workflow", "w", "--tag", "a=1", "--tag", "a=2"), "gives a name twice"),
@@ -155,6 +158,12 @@ def test_a_period_without_calls_has_the_columns_of_one_with_calls(tmp_path: Path
     for name, span in (("full", ()), ("empty", quiet)):
         gateway.cli("ledger", "export", "--format", "parquet", "--out", str(tmp_path / name), *span)
     assert pyarrow.parquet.read_schema(tmp_path / "full") == pyarrow.parquet.read_schema(tmp_path / "empty")
+
+
+def test_a_copy_that_can_not_be_made_is_told_of_its_own_place(folder: Path) -> None:
+    assert spendgate(folder, "keys", "list").returncode == 0
+    line = said(spendgate(folder, "ledger", "backup", "nowhere/copy.db"))
+    assert line == "spendgate: no copy was made: [Errno 2] No such file or directory: 'nowhere/copy.db'"
 
 
 def test_check_tells_every_problem_and_their_number(folder: Path) -> None:
