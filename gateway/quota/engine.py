@@ -315,7 +315,14 @@ class Quotas:
                 if counter.rule.name in new:
                     counter.book(held.reserved_ns, used)
         self.rules, self.counters, self._plans = counters.rules, counters, counters.plans
-        self._exhausted = {counter: at for counter, at in self._exhausted.items() if counters.owns(counter)}
+        told, self._exhausted = self._exhausted, {}
+        for counter, (position, wanted) in told.items():
+            if counters.owns(counter):
+                self._exhausted[counter] = (position, wanted)
+            elif any(rule.name == counter.rule.name and rule.per == counter.rule.per for rule in self.rules):
+                # a rule with another limit counts anew; that it has room again is told all the same
+                unit = UNITS[counter.rule.units[position]]
+                self.was_exhausted(counter.rule.name, counter.bucket, unit, wanted, now_ns)
         for held in self._live.values():
             self._move(held)
         for counter in counters:
