@@ -21,7 +21,6 @@ from gateway.admin import quotas as quotas_api
 from gateway.admin.access import Access
 from gateway.admin.services import Services
 from gateway.audit import Audit
-from gateway.config.catalogue import load_catalogue
 from gateway.config.schema import Config, ServerConfig
 from gateway.credentials.keeper import Keeper
 from gateway.desk import QuotaDesk
@@ -76,7 +75,7 @@ class App:
         self.config = config
         self.logs = set_up(self.config.logging.format, self.config.logging.level, secrets_of(self.config))
         self.log = self.logs.logger
-        self.catalogue = load_catalogue(self.config, config_path.resolve().parent)
+        self.catalogue = assembly.catalogue_of(self.config, config_path)
         # before an older gateway is asked to end: it takes a while
         self.vocabularies = assembly.vocabularies_of(self.config)
         self.metrics = Metrics(self.config.metrics.max_series)

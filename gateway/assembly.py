@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
+from gateway.config.catalogue import load_catalogue
+from gateway.config.check_priced import check_priced
 from gateway.config.price_lists import price_lists
 from gateway.config.prices import entry_of
 from gateway.config.schema import Config, ProviderConfig, ServerConfig
@@ -193,6 +196,14 @@ def book_of(config: Config, catalogue: Catalogue) -> PriceBook:
     """The configuration's prices on top of the catalogue."""
     entries = [entry_of(index, price) for index, price in enumerate(config.prices)]
     return PriceBook(entries, catalogue)
+
+
+def catalogue_of(config: Config, path: Path) -> Catalogue:
+    """The price catalogue, in which all that the configuration at ``path`` rests on has a price. Raises
+    ``ConfigErrors``, ``CatalogueUnusable`` or ``OSError``."""
+    catalogue = load_catalogue(config, path.resolve().parent)
+    check_priced(config, book_of(config, catalogue), str(path), time.time_ns())
+    return catalogue
 
 
 def models_of(config: Config, catalogue: Catalogue) -> ModelTable:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from gateway.admin.access import Access
-from gateway.assembly import AssemblyError, limits_of
+from gateway.assembly import AssemblyError, catalogue_of, limits_of
 from gateway.audit import Audit, changes, needs_restart
-from gateway.config.catalogue import CatalogueUnusable, load_catalogue
+from gateway.config.catalogue import CatalogueUnusable
 from gateway.config.load import load
 from gateway.config.problems import ConfigErrors
 from gateway.config.schema import Config
@@ -41,7 +41,7 @@ class Fresh:
 def read(path: Path, doors: Doors) -> Fresh:
     """Raises one of ``WRONG``; changes nothing. Reads files: nothing for the event loop's thread."""
     config = load(path, os.environ)
-    return Fresh(config, load_catalogue(config, path.resolve().parent), doors.prepare(config.server))
+    return Fresh(config, catalogue_of(config, path), doors.prepare(config.server))
 
 
 class Reloadable(Protocol[T]):

@@ -24,7 +24,6 @@ from gateway.admin.access import Access
 from gateway.admin.services import Services
 from gateway.app import measure_lag, quota_samples, vitals, where
 from gateway.audit import Audit
-from gateway.config.catalogue import load_catalogue
 from gateway.config.schema import Config
 from gateway.desk import QuotaDesk
 from gateway.doors import Doors
@@ -74,7 +73,7 @@ class Supervisor:
         self.config = config
         self.logs = set_up(config.logging.format, config.logging.level, secrets_of(config))
         self.log = self.logs.logger
-        self.catalogue = load_catalogue(config, self.base)
+        self.catalogue = assembly.catalogue_of(config, config_path)
         self.book = assembly.book_of(config, self.catalogue)
         self.metrics = Metrics(config.metrics.max_series)
         self.merged = Merged()

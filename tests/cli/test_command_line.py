@@ -210,7 +210,9 @@ def test_check_takes_a_providers_own_prices_and_finds_a_stand_in_without_a_price
     priced = spendgate(folder, "price", "eu/gpt-4o", "--input", "1000")
     assert "config prices[1]" in priced.stdout
     (folder / "config.toml").write_text(own.replace('price_as = "gpt-4o"', 'price_as = "gpt-forty"'))
-    assert 'providers.eu.unpriced_models.price_as: "gpt-forty" has no price' in spendgate(folder, "check").stderr
+    told = spendgate(folder, "check").stderr
+    assert 'providers.eu.unpriced_models.price_as: "gpt-forty" has no price' in told
+    assert spendgate(folder, "serve").stderr == told
 
 
 def test_a_bar_shows_on_a_terminal_how_far_an_export_is(folder: Path) -> None:

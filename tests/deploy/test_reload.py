@@ -243,6 +243,15 @@ def test_reloads_under_load_fail_no_call_and_no_call_mixes_old_and_new(gateway: 
     assert prices == {1000.0, 2000.0}
 
 
+def test_a_stand_in_without_a_price_is_refused_as_at_the_start(tmp_path: Path) -> None:
+    stand_in = 'kind = "simulated"\nunpriced_models = { price_as = "gpt-forty" }'
+    with Operated(tmp_path, config(1.0)) as gateway:
+        gateway.write(config(2.0).replace('kind = "simulated"', stand_in).replace('model = "*"', 'model = "m"'))
+        status, told = gateway.ask("/api/reload", body=b"{}")
+        assert status == 422
+        assert 'unpriced_models.price_as: "gpt-forty" has no price itself' in json.dumps(told).replace('\\"', '"')
+
+
 def test_a_hangup_while_the_gateway_starts_is_a_reload_as_soon_as_it_can(tmp_path: Path) -> None:
     gateway = Operated(tmp_path, config(1.0).replace('level = "error"', 'level = "info"'))
     text = gateway.path.read_bytes()
