@@ -152,8 +152,8 @@ class Gateway:
         out: list[dict[str, Any]] = []
         cursor = ""
         while True:
-            parts = [f"{k}={v}" for k, v in query.items()] + ["limit=1000"] + ([f"cursor={cursor}"] if cursor else [])
-            page = self.get("/api/requests?" + "&".join(parts))
+            asked = {"limit": 1000, **query} | ({"cursor": cursor} if cursor else {})
+            page = self.get("/api/requests?" + "&".join(f"{k}={v}" for k, v in asked.items()))
             out += page["requests"]
             cursor = page["cursor"]
             if not cursor:
