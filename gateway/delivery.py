@@ -11,7 +11,7 @@ from gateway.ledger.record import COMPLETED, Record
 from gateway.parts import Parts
 from gateway.ports import ClientPort, Header, Timer
 from gateway.wire.dialect import Meter
-from gateway.wire.http_heads import Fields
+from gateway.wire.http_heads import REASONS, Fields
 
 HELD_BODY_BYTES = 262_144
 """A whole JSON answer up to this size is sent in one piece, with its cost in the head."""
@@ -177,4 +177,4 @@ class Delivery:
             self._client_reply(reply)
 
     def _client_reply(self, reply: answers.Reply) -> None:
-        self._client.reply(reply.status, b"", reply.headers, reply.body)
+        self._client.reply(reply.status, REASONS.get(reply.status, b""), reply.headers, reply.body)

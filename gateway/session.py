@@ -26,7 +26,7 @@ from gateway.wire.dialect import Refusal
 from gateway.wire.facts import Facts
 from gateway.wire.framing.websocket import close_frame
 from gateway.wire.gemini_live import Setup
-from gateway.wire.http_heads import fields_of
+from gateway.wire.http_heads import REASONS, fields_of
 from gateway.wire.sockets import LIVE, talk_of
 from gateway.wire.talks import SAMPLE_BYTES, Ended, Listener
 from gateway.wire.usage import Reading
@@ -115,7 +115,7 @@ class Session:
 
     def _reply(self, reply: answers.Reply) -> None:
         if not self._gone:
-            self._client.reply(reply.status, b"", reply.headers, reply.body)
+            self._client.reply(reply.status, REASONS.get(reply.status, b""), reply.headers, reply.body)
 
     def _opened(self, error: Exception | None) -> None:
         call, parts = self._call, self._parts

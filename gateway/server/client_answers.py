@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from gateway.ports import Exchange, Header
 from gateway.server.client_ends import Ends
-from gateway.server.incoming import REASONS, Incoming, answer_head, fields
+from gateway.server.incoming import Incoming, answer_head, fields
+from gateway.wire.http_heads import REASONS
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 JOIN_BYTES = 65_536

@@ -14,9 +14,10 @@ from math import inf
 
 from gateway.ports import Exchange
 from gateway.server.heads import KnownHead
-from gateway.server.incoming import REASONS, Incoming
+from gateway.server.incoming import Incoming
 from gateway.server.shared import Shared
 from gateway.server.strict import BadRequest, error_body
+from gateway.wire.http_heads import REASONS
 
 LINGER_SECONDS = 2.0
 IDLE_GRACE_SECONDS = 0.5

@@ -7,13 +7,6 @@ from collections.abc import Sequence
 from gateway.ports import Header, RequestHead
 from gateway.wire.http_heads import Lines
 
-REASONS = {
-    102: b"Processing", 103: b"Early Hints", 200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden",
-    404: b"Not Found", 408: b"Request Timeout", 413: b"Content Too Large", 414: b"URI Too Long",
-    417: b"Expectation Failed", 429: b"Too Many Requests", 431: b"Request Header Fields Too Large",
-    500: b"Internal Server Error", 501: b"Not Implemented", 502: b"Bad Gateway", 503: b"Service Unavailable",
-    504: b"Gateway Timeout", 505: b"HTTP Version Not Supported",
-}  # fmt: skip
 MANY_PARTS = 8
 _SEPARATOR = b": "
 _LINE_END = b"\r\n"
@@ -92,7 +85,7 @@ def answer_head(
     if status == 200 and reason == b"OK":
         out = [_OK]
     else:
-        out = [b"HTTP/1.1 %d %b\r\n" % (status, reason or REASONS.get(status, b""))]
+        out = [b"HTTP/1.1 %d %b\r\n" % (status, reason)]
     if type(headers) is Lines:
         out.append(headers.block)
         headers = headers[headers.known :]

@@ -1,7 +1,8 @@
 """One answer of a provider, as it is understood up to now.
 
-HTTP parsing is llhttp's (through httptools), with no lenient flag. Of a head that is known but for its values, llhttp
-is given the lines that frame the body (``gateway.wire.answer_heads``).
+HTTP parsing is llhttp's (through httptools), lenient in one thing alone, which h11, http.client, aiohttp and curl take
+and no reader can understand differently: blanks behind a chunk's size. Of a head that is known but for its values,
+llhttp is given the lines that frame the body (``gateway.wire.answer_heads``).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class UpstreamAnswer:
         self._heads = heads
         self._call: UpstreamCall | None = None
         self._parser = httptools.HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
         self.idle_seconds = inf
         """How long the provider keeps an idle connection, where it says so."""
         self._interims: list[tuple[int, list[Header]]] = []

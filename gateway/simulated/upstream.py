@@ -6,6 +6,7 @@ from collections import deque
 
 from gateway.ports import Clock, Endpoint, Exchange, Timer, UpstreamPort
 from gateway.simulated.shapes import Step, answer
+from gateway.wire.http_heads import REASONS
 
 
 class SimulatedUpstreams:
@@ -68,7 +69,7 @@ class SimulatedCall:
 
     def _give(self, step: Step) -> None:
         if step.status:
-            self._to.upstream_head(step.status, b"", list(step.headers))
+            self._to.upstream_head(step.status, REASONS.get(step.status, b""), list(step.headers))
         elif step.end:
             self._to.upstream_end([])
         else:

@@ -106,7 +106,7 @@ async def test_an_answer_that_is_not_http_is_a_bad_gateway(raw: bytes) -> None:
         await play.provider.lost.wait()
 
 
-@pytest.mark.parametrize("rest", [b"X\r\n", b"zz\r\n", b"3\nabc", b"3 \r\nabc", b"3\r\nabcd\r\n"])
+@pytest.mark.parametrize("rest", [b"X\r\n", b"zz\r\n", b"3\nabc", b"3 x\r\nabc", b"3\r\nabcd\r\n"])
 @both_loops
 async def test_a_bad_chunk_in_an_answer_ends_it_abnormally(rest: bytes) -> None:
     async with Play(then_hang(CHUNKED + b"2\r\nab\r\n" + rest)) as play:
