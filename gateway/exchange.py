@@ -306,6 +306,10 @@ class Exchange(Settling):
         if self._session is not None:
             self._session.client_data(data)
 
+    def going_away(self) -> None:
+        if self._session is not None:
+            self._session.going_away()
+
     def client_paused(self) -> None:
         if self._session is not None:
             self._session.client_paused()

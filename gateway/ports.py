@@ -186,6 +186,11 @@ class Exchange(Protocol):
         """The client closed or reset its connection before its answer was finished."""
         ...
 
+    def going_away(self) -> None:
+        """After ``ClientPort.switch``: the gateway stops, and the connection is closed in a moment. What can be said
+        of it in the protocol that was switched to may be said now."""
+        ...
+
     def upstream_interim(self, status: int, headers: list[Header]) -> None: ...
 
     def upstream_head(self, status: int, reason: bytes, headers: list[Header]) -> None:

@@ -32,6 +32,8 @@ from gateway.wire.talks import SAMPLE_BYTES, Ended, Listener
 from gateway.wire.usage import Reading
 
 POLICY_VIOLATION = 1008
+SERVICE_RESTART = 1012
+"""Not 1001, which clients take for a session that ended well. Source: IANA's registry of WebSocket close codes."""
 MAX_HELD_BYTES = 32 * 1024 * 1024
 
 
@@ -64,6 +66,7 @@ class Session:
         """What the client sent before the provider agreed."""
         self._why = ""
         """Why the session must close once what is held has been sent."""
+        self._code = POLICY_VIOLATION
         self._failure = "reset"
         self._cut = False
         """The provider broke off."""
@@ -270,11 +273,17 @@ class Session:
         if not self._holding:
             self._flush()
             if self._why:
-                self._close(POLICY_VIOLATION, self._why)
+                self._close(self._code, self._why)
 
     # the end
 
-    def _close(self, code: int, why: str) -> None:
+    def going_away(self) -> None:
+        if self._holding:
+            self._code, self._why = SERVICE_RESTART, "the gateway stops"
+        elif self._switched and self._talk is not None and self._talk.at_boundary:
+            self._close(SERVICE_RESTART, "the gateway stops", CLIENT_DISCONNECTED)
+
+    def _close(self, code: int, why: str, outcome: str = COMPLETED) -> None:
         """Close both sides with a reason."""
         if self._over:
             return
@@ -283,7 +292,7 @@ class Session:
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             upstream.abort()
-        self._end(COMPLETED)
+        self._end(outcome)
 
     def upstream_end(self, trailers: list[Header]) -> None:
         self._upstream = None

@@ -159,6 +159,13 @@ class Ends:
             if transport is not None and not transport.is_closing() and self._is_silent(transport):
                 self._shut(idle=True)
 
+    def leave(self) -> None:
+        """The time to drain is over: what is in flight is broken off, after a word where there is a way to say it."""
+        if self._raw and self._exchange is not None:
+            self._exchange.going_away()
+        else:
+            self.break_off()
+
     def _is_silent(self, transport: asyncio.Transport) -> bool:
         """Nothing lies here unread. A request that came just now would be reset by a close; it is answered instead."""
         poll = select.poll()

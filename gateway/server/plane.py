@@ -21,6 +21,8 @@ from gateway.server.shared import Shared
 SWEEP_SECONDS = 0.5
 SHUTDOWN_SECONDS = 86_400.0
 """A connection's own deadlines end it long before."""
+LEAVE_SECONDS = 1.0
+"""How long a WebSocket may take for its end, once the time to drain is over."""
 TOLD = 1000
 """So many connections beyond the limit are told why before they are closed; the others are closed at once."""
 
@@ -140,7 +142,17 @@ class DataPlane(Shared):
             try:
                 await asyncio.wait_for(self._empty.wait(), seconds)
             except TimeoutError:
-                for connection in list(self.connections):
-                    connection.break_off()
+                await self._leave()
                 return False
         return True
+
+    async def _leave(self) -> None:
+        """Break off what is left; a WebSocket is told before, and has a moment to take it."""
+        self._empty.clear()
+        for connection in list(self.connections):
+            connection.leave()
+        if self.connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), LEAVE_SECONDS)
+        for connection in list(self.connections):
+            connection.break_off()

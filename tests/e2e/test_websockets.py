@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import openai
 import pytest
 from support.gateway import Gateway
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import Server, ServerConnection, serve
 
@@ -289,3 +290,28 @@ def test_a_model_that_may_not_be_used_is_refused_before_the_upgrade(
         connect(f"ws://127.0.0.1:{gateway.port}/{path}", additional_headers={"Authorization": f"Bearer {key}"})
     assert refused.value.response.status_code == 403
     assert told in refused.value.response.body.decode()
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "in a response"])
+def test_a_session_that_outlasts_the_drain_is_told_that_the_gateway_restarts(
+    tmp_path: Path, server: Server, busy: bool
+) -> None:
+    config = "[server]\ndrain_seconds = 0.5\n" + CONFIG.format(port=server.socket.getsockname()[1])
+    with Gateway(tmp_path, config) as gateway:
+        with connect(url(gateway), additional_headers={"Authorization": f"Bearer {KEY}"}) as connection:
+            connection.recv()
+            if busy:
+                connection.send(json.dumps({"type": "hang"}))
+                while json.loads(connection.recv())["type"] != "response.output_text.delta":
+                    pass
+            assert gateway.process is not None
+            gateway.process.send_signal(signal.SIGTERM)
+            with pytest.raises(ConnectionClosedError) as closed:
+                connection.recv(timeout=10)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1012
+        assert gateway.process.wait(20) == 0
+        gateway.start()
+        found = gateway.records()
+    assert sorted(record["api"] for record in found) == ["realtime"] * busy + ["realtime_session"]
+    assert {record["outcome"] for record in found} == {"client_disconnected"}

@@ -100,6 +100,9 @@ class PassThrough:
     def upstream_resumed(self) -> None:
         raise AssertionError("nothing was switched")
 
+    def going_away(self) -> None:
+        self.note("going away")
+
     def client_paused(self) -> None:
         self.note("paused")
         if self.upstream is not None:
