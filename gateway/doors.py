@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from aiohttp import web
 
 from gateway.admin.app import MAX_LINE, make_app
+from gateway.admin.mistakes import server_logger
 from gateway.admin.services import Services
 from gateway.config.certificates import ends_at, fingerprint
 from gateway.config.schema import ServerConfig, TlsConfig
@@ -50,6 +51,7 @@ class Doors:
             runner = self._runner = web.AppRunner(
                 make_app(services),
                 access_log=None,
+                logger=server_logger(),
                 max_line_size=MAX_LINE,
                 keepalive_timeout=server.limits.idle_seconds,
                 lingering_time=LINGER_SECONDS,
