@@ -17,7 +17,7 @@ from gateway.parts import Parts
 from gateway.ports import Header
 from gateway.quota.engine import Amounts, Reservation, Shortage, Subject
 from gateway.routing import Provider, allowed
-from gateway.tokens.bounds import Bound, bound
+from gateway.tokens.bounds import Bound, ModelLimits, beside, bound, widest
 from gateway.wire import dialects
 from gateway.wire.dialect import Refusal
 from gateway.wire.facts import Facts
@@ -27,6 +27,20 @@ from pricing.book import Price, PriceBook
 NO_FACTS = Facts()
 NOTHING_BOUND = Bound(input_tokens=0, output_tokens=0, units={})
 ONE_REQUEST = Amounts(nanousd=0, input_tokens=0, output_tokens=0)
+
+
+class Others(msgspec.Struct, frozen=True):
+    """What other models that a request names may cost."""
+
+    nanousd: int = 0
+    """Beside the call's own model."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    instead: tuple[Price, ...] = ()
+    """Prices of models of which one may answer in the place of the call's own."""
+
+
+ALONE = Others()
 
 
 class Admitted(msgspec.Struct):
@@ -49,6 +63,7 @@ class Admitted(msgspec.Struct):
     """Output tokens to which a small reservation may grow with the answer; 0: it is whole."""
     entered: Amounts | None = None
     """What the entry says is reserved, where it says so already."""
+    others: Others = ALONE
     limited: bytes = b""
     """The limit on tools that was put into the request, as ``name=number``."""
 
@@ -94,7 +109,8 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
     principal = caller.principal
     if facts.malformed:
         return Refusal(status=400, code="invalid_request", message=facts.malformed)
-    refusal = forbidden(provider, principal, model)
+    # of what was made before only its answer tells the model
+    refusal = forbidden(provider, principal, model, facts.billable and not facts.fetches)
     if refusal is not None:
         return refusal
     usual = caller.usual.get(model)
@@ -103,15 +119,20 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
     now_ns = parts.clock.now_ns()
     price = None
     limit = NOTHING_BOUND
-    amounts = ONE_REQUEST
+    amounts, others = ONE_REQUEST, ALONE
     # what was spent before needs no price to be fetched, and nothing can be held for it
     if facts.billable and not facts.fetches:
         found = listed_price(parts, provider, model, now_ns)
         if type(found) is Refusal:
             return found
         price = found
-        limit = bound(facts, usual.limits)
-        amounts = amounts_of(price, limit, facts)
+        limit = bound(facts, usual.limits if not facts.others else limits_of(parts, provider, facts))
+        if facts.others:
+            more = others_of(parts, provider, principal, facts, limit, now_ns)
+            if isinstance(more, Refusal):
+                return more
+            others = more
+        amounts = amounts_of(price, limit, facts, others)
         if provider.usage_unasked:
             facts.asks_usage = True
         elif not facts.asks_usage:
@@ -152,6 +173,7 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
         amounts,
         entry,
         entered=amounts,
+        others=others,
     )
 
 
@@ -165,12 +187,54 @@ def listed_price(parts: Parts, provider: Provider, model: str, now_ns: int) -> P
     return price
 
 
-def amounts_of(price: Price | None, limit: Bound, facts: Facts) -> Amounts:
+def amounts_of(price: Price | None, limit: Bound, facts: Facts, others: Others = ALONE) -> Amounts:
     """What a call with this bound may cost at most. Without a price only tokens can be held."""
     cost = 0
     if price is not None:
         cost = price.ceiling(limit.input_tokens, limit.output_tokens, limit.units, facts.service_tier)
-    return Amounts(cost, limit.input_tokens, limit.output_tokens)
+    if others is ALONE:
+        return Amounts(cost, limit.input_tokens, limit.output_tokens)
+    for one in others.instead:
+        cost = max(cost, one.ceiling(limit.input_tokens, limit.output_tokens, limit.units, facts.service_tier))
+    return Amounts(
+        cost + others.nanousd,
+        limit.input_tokens + others.input_tokens,
+        limit.output_tokens + others.output_tokens,
+    )
+
+
+def limits_of(parts: Parts, provider: Provider, facts: Facts) -> ModelLimits:
+    """The limits of the call's model, or of those that may answer in its place, whichever are wider."""
+    limits: ModelLimits = parts.models.facts(provider.price_as, facts.model)
+    for other in facts.others:
+        if other.instead:
+            limits = widest(limits, parts.models.facts(provider.price_as, other.model))
+    return limits
+
+
+def others_of(
+    parts: Parts, provider: Provider, principal: Principal, facts: Facts, limit: Bound, now_ns: int
+) -> Others | Refusal:
+    """What the other models that a request names may cost; the refusal of one that may not be used."""
+    cost = tokens_in = tokens_out = 0
+    instead = []
+    for other in facts.others:
+        # what a provider chooses itself is taken for another call of the same model
+        model = other.model or facts.model
+        price = forbidden(provider, principal, other.model) or listed_price(parts, provider, model, now_ns)
+        if isinstance(price, Refusal):
+            return price
+        if other.instead:
+            if price is not None:
+                instead.append(price)
+            continue
+        most = beside(other, limit, parts.models.facts(provider.price_as, model))
+        tokens_in += most.input_tokens
+        tokens_out += most.output_tokens
+        if price is not None:
+            tier = facts.service_tier if other.service_tier is None else other.service_tier
+            cost += price.ceiling(most.input_tokens, most.output_tokens, most.units, tier)
+    return Others(cost, tokens_in, tokens_out, tuple(instead))
 
 
 def reserve(parts: Parts, call: Admitted) -> Shortage | None:
@@ -240,19 +304,20 @@ def _route_by_model(parts: Parts, caller: Caller, body: bytes) -> tuple[Provider
     return provider, target, body
 
 
-def forbidden(provider: Provider, principal: Principal, model: str) -> Refusal | None:
-    """Why this caller may not use this provider or model; None: it may."""
+def forbidden(provider: Provider, principal: Principal, model: str, named: bool = True) -> Refusal | None:
+    """Why this caller may not use this provider or model; None: it may. ``named``: one without a name is none that is
+    allowed by its name; False: there is no model, or it is named later."""
     if not (provider.models or principal.models or principal.providers):
         return None
     if not allowed(provider.name, principal.providers):
         what = f'provider "{provider.name}"'
-    elif model and not (allowed(model, principal.models) and allowed(model, provider.models)):
-        what = f'model "{model[:100]}"'
+    elif (model or named) and not (allowed(model, principal.models) and allowed(model, provider.models)):
+        what = f'model "{model[:100]}"' if model else "a model that its request does not name"
     else:
         return None
     return Refusal(
         status=403,
-        code="model_not_allowed" if what.startswith("model") else "provider_not_allowed",
+        code="provider_not_allowed" if what.startswith("provider") else "model_not_allowed",
         message=f'The key "{principal.key_id}" of team "{principal.team}" may not use {what}. '
         "Ask your platform team to allow it for this key.",
         model=model,

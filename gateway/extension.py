@@ -169,13 +169,13 @@ class Extension:
         call, parts = self._call, self._parts
         assert call.reservation is not None
         bound = Bound(call.bound.input_tokens, call.bound.output_tokens + more, call.bound.units)
-        amounts = amounts_of(call.price, bound, call.facts)
+        amounts = amounts_of(call.price, bound, call.facts, call.others)
         added = Amounts(max(0, amounts.nanousd - call.amounts.nanousd), 0, more)
         short = parts.quotas.grow(call.reservation, added, parts.clock.now_ns())
         if short is None:
             call.bound, call.amounts = bound, amounts
             call.entry.reserved_nanousd = amounts.nanousd
-            call.entry.reserved_output_tokens = bound.output_tokens
+            call.entry.reserved_output_tokens = amounts.output_tokens
             self.grew = True
         return short
 

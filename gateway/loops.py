@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gateway.admission import Admitted, amounts_of
+from gateway.admission import Admitted, Others, amounts_of, limits_of, others_of
 from gateway.parts import Parts
 from gateway.quota.rule import UNITS, Rule
 from gateway.tokens.bounds import bound, looped
@@ -49,9 +49,14 @@ def _strict(parts: Parts, call: Admitted) -> Iterator[Rule]:
 
 def _hold(parts: Parts, call: Admitted) -> None:
     """Hold the context of every turn."""
-    known = parts.models.facts(call.provider.price_as, call.facts.model)
+    known = limits_of(parts, call.provider, call.facts)
     call.bound = looped(bound(call.facts, known), call.facts, known)
-    call.amounts = amounts_of(call.price, call.bound, call.facts)
+    if call.facts.others:
+        principal, now_ns = call.caller.principal, call.entry.started_ns
+        found = others_of(parts, call.provider, principal, call.facts, bound(call.facts, known), now_ns)
+        assert isinstance(found, Others)
+        call.others = found
+    call.amounts = amounts_of(call.price, call.bound, call.facts, call.others)
 
 
 def _limit(parts: Parts, call: Admitted) -> bool:

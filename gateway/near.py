@@ -88,7 +88,7 @@ class Near:
         call = self._call
         if tokens is not None and tokens < call.bound.input_tokens:
             call.bound = Bound(tokens, call.bound.output_tokens, call.bound.units)
-            call.amounts = amounts_of(call.price, call.bound, call.facts)
+            call.amounts = amounts_of(call.price, call.bound, call.facts, call.others)
             if not self._try():
                 self._lent(self._clamp)
             return
@@ -139,7 +139,7 @@ class Near:
             return
         shortage, bound, amounts = self._shortage, call.bound, call.amounts
         call.extends = bound.output_tokens
-        call.bound, call.amounts = first, amounts_of(call.price, first, call.facts)
+        call.bound, call.amounts = first, amounts_of(call.price, first, call.facts, call.others)
         if not self._try():
 
             def otherwise() -> None:
@@ -154,7 +154,7 @@ class Near:
         call, short = self._call, self._shortage
         output = min(call.bound.output_tokens, tokens * call.facts.choices)
         bound = Bound(call.bound.input_tokens, output, call.bound.units)
-        least = amounts_of(call.price, bound, call.facts).vector()[UNITS.index(short.unit)]
+        least = amounts_of(call.price, bound, call.facts, call.others).vector()[UNITS.index(short.unit)]
         self._shortage = msgspec.structs.replace(short, least=least, hopeless=least > short.limit)
 
     def _room(self) -> Room:
@@ -165,14 +165,18 @@ class Near:
         call = self._call
         tokens_in = call.bound.input_tokens
         left = call.bound.output_tokens
-        if room.nanousd is not None and call.price is not None:
+        others = call.others
+        if room.nanousd is not None:
             tier = call.facts.service_tier
             units = call.bound.units
-            left = min(left, call.price.affordable_output(room.nanousd, tokens_in, units, service_tier=tier))
+            usd = max(0, room.nanousd - others.nanousd)
+            for price in (call.price, *others.instead):
+                if price is not None:
+                    left = min(left, price.affordable_output(usd, tokens_in, units, service_tier=tier))
         if room.output_tokens is not None:
-            left = min(left, room.output_tokens)
+            left = min(left, room.output_tokens - others.output_tokens)
         if room.tokens is not None:
-            left = min(left, room.tokens - tokens_in)
+            left = min(left, room.tokens - tokens_in - others.input_tokens - others.output_tokens)
         return left // max(1, call.facts.choices)
 
     def _clamped_to(self, limit: int) -> bool:
@@ -182,7 +186,7 @@ class Near:
         if body is None or (call.facts.max_output != UNLIMITED and limit >= call.facts.max_output):
             return False
         call.bound = Bound(call.bound.input_tokens, limit * call.facts.choices, call.bound.units)
-        call.amounts = amounts_of(call.price, call.bound, call.facts)
+        call.amounts = amounts_of(call.price, call.bound, call.facts, call.others)
         call.body = body
         call.clamped = limit
         return True

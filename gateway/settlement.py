@@ -100,9 +100,10 @@ def narrow(call: Admitted, most: Most) -> None:
     if most.output_tokens is not None:
         tokens_out = min(tokens_out, most.output_tokens)
     call.bound = Bound(tokens_in, tokens_out, old.units)
-    call.amounts = amounts_of(call.price, call.bound, call.facts)
+    call.amounts = amounts_of(call.price, call.bound, call.facts, call.others)
     entry.reserved_nanousd = min(entry.reserved_nanousd, call.amounts.nanousd)
-    entry.reserved_input_tokens, entry.reserved_output_tokens = tokens_in, tokens_out
+    entry.reserved_input_tokens = call.amounts.input_tokens
+    entry.reserved_output_tokens = call.amounts.output_tokens
 
 
 def within(call: Admitted, estimated: Usage) -> Usage:
@@ -196,7 +197,8 @@ def record_of(call: Admitted, reading: Reading, ending: Ending, estimated: Usage
 
 
 def beside_of(call: Admitted, reading: Reading, ending: Ending, new_id: Callable[[], str]) -> list[Record]:
-    """A record for each other model that worked on the same answer, at its own price. Nothing was held for them."""
+    """A record for each other model that worked on the same answer, at its own price. What was held for them is in
+    the reservation of the call."""
     found = []
     for one in reading.beside if call.facts.billable else ():
         facts = msgspec.structs.replace(call.facts, api=one.api, model=one.model)

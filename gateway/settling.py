@@ -131,6 +131,9 @@ class Settling(Delivery):
         assert call is not None
         if most is not None and (ending.outcome != COMPLETED or ending.cut_by):
             narrow(call, most)
+        # while the call still holds room for them: nothing may take it in between
+        if reading.beside:
+            self._book_beside(call, reading, ending, estimated is not None)
         record = self._record = record_of(call, reading, ending, estimated)
         reservation = call.reservation
         if reservation is not None:
@@ -142,17 +145,21 @@ class Settling(Delivery):
         if record.usage_source == "response" and record.outcome == COMPLETED and not call.facts.fetches:
             self._teach(record)
         parts.observer.settled(record, call.provider.kind)
-        if reading.beside:
-            self._book_beside(call, reading, ending)
         parts.ledger.settle(record, self._settled)
 
-    def _book_beside(self, call: Admitted, reading: Reading, ending: Ending) -> None:
-        """Other models worked on the answer: their records are written before the call's own."""
-        parts = self._parts
+    def _book_beside(self, call: Admitted, reading: Reading, ending: Ending, whole: bool) -> None:
+        """Other models worked on the answer: their records are written before the call's own. ``whole``: all that the
+        call held may be counted, of which this is a part."""
+        parts, entry = self._parts, call.entry
         for record in beside_of(call, reading, ending, parts.new_id):
             self._beside_nanousd += record.cost_nanousd
             subject = replace(call.subject, model=record.model)
-            parts.quotas.book(subject, Amounts(*held_of(record)), record.started_ns)
+            used = Amounts(*held_of(record))
+            parts.quotas.book(subject, used, record.started_ns)
+            if whole:
+                entry.reserved_nanousd = max(0, entry.reserved_nanousd - used.nanousd)
+                entry.reserved_input_tokens = max(0, entry.reserved_input_tokens - used.input_tokens)
+                entry.reserved_output_tokens = max(0, entry.reserved_output_tokens - used.output_tokens)
             parts.observer.started(record.provider)
             parts.observer.settled(record, call.provider.kind)
             parts.ledger.settle(record)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.wire.facts import UNLIMITED, Facts
+from gateway.wire.facts import UNLIMITED, Facts, Other
 
 NO_UNITS: Mapping[str, int] = {}
 
@@ -24,6 +24,13 @@ class ModelLimits(Protocol):
 
     @property
     def max_output(self) -> int: ...
+
+
+class Limits(msgspec.Struct, frozen=True, gc=False):
+    """Limits of several models at once."""
+
+    context_window: int
+    max_output: int
 
 
 class Bound(msgspec.Struct, frozen=True, gc=False):
@@ -59,3 +66,20 @@ def bound(facts: Facts, model: ModelLimits) -> Bound:
     if limit == UNLIMITED or limit > model.max_output:
         limit = model.max_output
     return Bound(tokens_in, limit * facts.choices, facts.units_bound)
+
+
+def beside(other: Other, limit: Bound, model: ModelLimits) -> Bound:
+    """What another model can use at most, beside a call with the bound ``limit``; nothing where it answers instead."""
+    if other.instead:
+        return Bound(0, 0, NO_UNITS)
+    tokens_in = limit.input_tokens if other.input_tokens == UNLIMITED else other.input_tokens
+    tokens_in = min(tokens_in + other.more_input, model.context_window)
+    tokens_out = other.output_tokens
+    if tokens_out == UNLIMITED or tokens_out > model.max_output:
+        tokens_out = model.max_output
+    return Bound(tokens_in * other.uses, tokens_out * other.uses, NO_UNITS)
+
+
+def widest(one: ModelLimits, other: ModelLimits) -> ModelLimits:
+    """Limits that hold for either model."""
+    return Limits(max(one.context_window, other.context_window), max(one.max_output, other.max_output))

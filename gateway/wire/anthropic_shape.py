@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from gateway.wire.anthropic_iterations import COUNTS, HOUR, answered_by, beside, compactions, hours
+from gateway.wire.anthropic_others import compactor, compacts, fallbacks
 from gateway.wire.anthropic_tools import NONE, Reach, reach
 from gateway.wire.dialect import Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
@@ -48,6 +49,9 @@ class MessageBody(msgspec.Struct):
     max_tokens_to_sample: Any = None
     service_tier: Any = None
     speed: Any = None
+    fallbacks: Any = None
+    context_management: Any = None
+    compaction: Any = None
     tools: msgspec.Raw = NONE
 
 
@@ -65,20 +69,29 @@ def read_message(api: str, model: str, body: bytes, *, stream: bool | None = Non
         limit = count(fields.max_tokens_to_sample)
     tools = Reach() if fields.tools is NONE else reach(fields.tools)
     loops = tools.open or b'"mcp_servers"' in shape
+    is_open = tools.open or _outside(shape)
+    model = model or text(fields.model)
+    most = UNLIMITED if limit is None else limit
+    others = tools.advisors
+    if fields.fallbacks is not None:
+        others += fallbacks(fields.fallbacks, most)
+    if compacts(fields.context_management, fields.compaction, len(body), is_open):
+        others += (compactor(model),)
     return Facts(
         api=api,
-        model=model or text(fields.model),
+        model=model,
         stream=fields.stream is True if stream is None else stream,
         billable=api != "count_tokens",
         input_bytes=len(body),
         input_overhead=OVERHEAD_TOKENS + tools.overhead,
-        input_open=tools.open or _outside(shape),
-        max_output=UNLIMITED if limit is None else limit,
+        input_open=is_open,
+        max_output=most,
         units_bound={"web_search_requests": tools.searches} if tools.searches else {},
         service_tier="fast" if fields.speed == "fast" else text(fields.service_tier, 40),
         turns=LOOP_TURNS if loops else 1,
-        unbounded="a web search may be repeated without end" if tools.unlimited else "",
+        unbounded="a web search, or an advisor, may be called without end" if tools.unlimited else "",
         bounded_by="max_uses" if tools.unlimited else "",
+        others=others if api != "count_tokens" else (),
     )
 
 

@@ -2,7 +2,8 @@
 
 Only a tool with a schema of the caller's own is all in the body. Tools that Anthropic defines bring a description of
 their own; those that it also runs put what they find into the context.
-Sources: Anthropic, "Tool use" (pricing), "Tool reference", "Web search tool" (``max_uses``).
+Sources: Anthropic, "Tool use" (pricing), "Tool reference", "Web search tool" (``max_uses``), "Advisor tool"
+(``model``, ``max_uses`` a request, ``max_tokens`` at each use).
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.wire.facts import SEARCHES
-from gateway.wire.numbers import count
+from gateway.wire.facts import SEARCHES, UNLIMITED, Other
+from gateway.wire.numbers import count, text
 
 NONE = msgspec.Raw(b"null")
 OWN = ("", "custom")
@@ -21,9 +22,16 @@ DESCRIPTION_TOKENS = 1024
 """Anthropic states up to 700 for a text editor, 735 for computer use, 245 for bash."""
 
 
+ADVISOR = "advisor_"
+REPEATED = ("web_search", ADVISOR)
+"""Tools that ``max_uses`` bounds, and whose every use is charged."""
+
+
 class Tool(msgspec.Struct):
     type: Any = ""
     max_uses: Any = None
+    model: Any = None
+    max_tokens: Any = None
 
 
 class Reach(msgspec.Struct):
@@ -33,7 +41,8 @@ class Reach(msgspec.Struct):
     overhead: int = 0
     searches: int = 0
     unlimited: bool = False
-    """A search without ``max_uses`` is among them."""
+    """A search, or an advisor, without ``max_uses`` is among them."""
+    advisors: tuple[Other, ...] = ()
 
 
 _tool = msgspec.json.Decoder(Tool).decode
@@ -60,13 +69,18 @@ def reach(raw: msgspec.Raw) -> Reach:
             uses = count(tool.max_uses)
             found.searches += SEARCHES if uses is None else uses
             found.unlimited = found.unlimited or uses is None
+        elif isinstance(kind, str) and kind.startswith(ADVISOR):
+            uses, limit = count(tool.max_uses), count(tool.max_tokens)
+            most = UNLIMITED if limit is None else limit
+            found.advisors += (Other(text(tool.model), output_tokens=most, uses=1 if uses is None else uses),)
+            found.unlimited = found.unlimited or uses is None
     return found
 
 
 def lacks_limit(raw: bytes) -> bool:
-    """True for a tool that searches, and says not how often at most."""
+    """True for a tool that searches or advises, and says not how often at most."""
     try:
         tool = _tool(raw)
     except (ValueError, RecursionError):
         return False
-    return isinstance(tool.type, str) and tool.type.startswith("web_search") and count(tool.max_uses) is None
+    return isinstance(tool.type, str) and tool.type.startswith(REPEATED) and count(tool.max_uses) is None

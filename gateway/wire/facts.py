@@ -9,6 +9,24 @@ SEARCHES = 30
 """Searches of one call that are held where neither the request nor the provider's documentation bounds them."""
 
 
+class Other(msgspec.Struct, frozen=True, gc=False):
+    """Another model that a request names: it may work on the answer too, or give it."""
+
+    model: str
+    """Empty: one that the provider chooses."""
+    instead: bool = False
+    """True: it answers in the place of the call's own model, and only the one that answers is charged."""
+    input_tokens: int = UNLIMITED
+    """What it reads at each use; ``UNLIMITED``: what the call itself reads."""
+    more_input: int = 0
+    """What it reads besides: what was said before its turn."""
+    output_tokens: int = UNLIMITED
+    """Its output limit at each use; ``UNLIMITED``: its maximum."""
+    uses: int = 1
+    service_tier: str | None = None
+    """None: the call's own."""
+
+
 class Facts(msgspec.Struct, gc=False):
     """What one request asks for, as its dialect reads it."""
 
@@ -53,6 +71,9 @@ class Facts(msgspec.Struct, gc=False):
     """Not empty: what has no documented end, in words."""
     bounded_by: str = ""
     """The request's member that would give it one; empty: there is none."""
+
+    others: tuple[Other, ...] = ()
+    """Other models that may work for this call."""
 
     # what is reported again and again
     fetches: bool = False
