@@ -70,7 +70,7 @@ def read(body: bytes, api: str) -> Facts:
         input_bytes=len(body),
         input_overhead=OVERHEAD_TOKENS,
         input_open=_outside(shape),
-        max_output=UNLIMITED if limit is None else limit,
+        max_output=limit or UNLIMITED,
         units_bound={gemini_searches.BOUND: searches} if searches else {},
         service_tier=text(fields.service_tier, 40),
     )

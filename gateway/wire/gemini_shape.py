@@ -115,7 +115,8 @@ def read_generate(operation: str, model: str, body: bytes) -> Facts:
         input_bytes=len(body),
         input_overhead=OVERHEAD_TOKENS,
         input_open=outside,
-        max_output=UNLIMITED if limit is None else limit,
+        # to protocol buffers 0 may be as good as absent
+        max_output=limit or UNLIMITED,
         choices=max(1, choices),
         output_free=api in ("gemini_embed", "predict"),
         units_bound=units,

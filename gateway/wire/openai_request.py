@@ -23,6 +23,17 @@ TEXT_PARTS = frozenset(("text", "input_text", "output_text", "refusal", "summary
 TEXT_ITEMS = frozenset(("", "message", "function_call", "function_call_output", "custom_tool_call",
                         "custom_tool_call_output"))  # fmt: skip
 CLIENT_TOOLS = frozenset(("function", "custom"))
+LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+"""Members that limit the output, of whatever operation."""
+LIMITS_OF = {
+    "chat": ("max_completion_tokens", "max_tokens"),
+    "responses": ("max_output_tokens",),
+    "responses-compact": ("max_output_tokens",),
+    "completions": ("max_tokens",),
+}
+"""Those of the usual operations."""
+MAX_CHOICES = 128
+"""OpenAI answers with this many choices at most."""
 OVERHEAD_TOKENS = 256
 """Around a conversation: what a chat template adds at its head (dates, default instructions), and the answer's head."""
 MESSAGE_TOKENS = 16
@@ -49,6 +60,7 @@ class Item(msgspec.Struct, gc=False):
 class Tool(msgspec.Struct):
     type: str = "function"
     model: Any = None
+    svg: Any = None
 
 
 class Body(msgspec.Struct, gc=False):
@@ -76,6 +88,7 @@ class Body(msgspec.Struct, gc=False):
     documents: Any = None
     query: Any = None
     max_tool_calls: Any = None
+    svg: Any = None
 
 
 class Conversation(Body):
@@ -244,6 +257,19 @@ def _parts_in(raw: msgspec.Raw, found: Extent) -> None:
             found.images += part.type in ("image_url", "input_image", "image")
 
 
+def output_limit(fields: Body, names: tuple[str, ...]) -> int | None:
+    """The output limit of one choice that the request sets; of several the largest. A limit of 0 is none: Go and
+    protocol buffers can't tell it from one that is absent."""
+    found = None
+    for name in names:
+        value = getattr(fields, name)
+        if value is not None:
+            number = count(value)
+            if number and (found is None or number > found):
+                found = number
+    return found
+
+
 def prompts(fields: Body) -> int:
     """How many prompts a completion request holds: each is answered on its own."""
     raw = fields.prompt
@@ -260,8 +286,14 @@ def choices(api: str, fields: Body) -> int:
     """How many answers are asked for, at most."""
     if fields.n is None and fields.best_of is None and api != "completions":
         return 1
-    asked = max(count(fields.n) or 1, count(fields.best_of) or 1, 1)
+    asked = max(_several(fields.n), _several(fields.best_of))
     return asked * prompts(fields) if api == "completions" else asked
+
+
+def _several(value: Any) -> int:
+    """A number of choices; one that another parser may read (``" 3"``, ``"+3"``) is taken for the most there are."""
+    number = 1 if value is None else count(value)
+    return MAX_CHOICES if number is None else max(number, 1)
 
 
 def reranked(fields: Body, body: bytes) -> int:

@@ -20,10 +20,24 @@ from gateway.wire.json_edit import insert_first, set_inner, set_value
 from gateway.wire.json_read import parse
 from gateway.wire.meter import JsonMeter, Reader, SilentMeter, SseMeter, StrippingSseMeter, form_of, header
 from gateway.wire.multipart import form_field
+from gateway.wire.named_models import makers
 from gateway.wire.numbers import count, text
 from gateway.wire.openai_later import claim_of, fetched
 from gateway.wire.openai_pictures import pictures
-from gateway.wire.openai_request import ABSENT, Body, characters, choices, extent, read_body, reranked, runs_tools
+from gateway.wire.openai_request import (
+    ABSENT,
+    LIMITS,
+    LIMITS_OF,
+    MAX_CHOICES,
+    Body,
+    characters,
+    choices,
+    extent,
+    output_limit,
+    read_body,
+    reranked,
+    runs_tools,
+)
 from gateway.wire.openai_searches import BOUND, searches_bound, take_searches
 from gateway.wire.openai_strip import strip_usage
 from gateway.wire.openai_usage import milliseconds, read_usage
@@ -56,8 +70,6 @@ SOUND = frozenset(("speech", "transcriptions", "translations"))
 """Operations whose answers may be no JSON."""
 MAX_OPERATIONS = 512
 """Targets whose operation is remembered."""
-MAX_CHOICES = 128
-"""OpenAI answers with this many choices at most."""
 _LAST = {
     "id": re.compile(rb'"id":\s*"([^"\\]{1,200})"').findall,
     "model": re.compile(rb'"model":\s*"([^"\\]{1,200})"').findall,
@@ -214,7 +226,7 @@ class OpenAIShape:
             return Facts(api=api, billable=api not in self.free, malformed=fields)
         model = text(fields.model)
         stream = fields.stream is True
-        limit = self.limit_of(fields)
+        limit = output_limit(fields, self.limits.get(api, LIMITS))
         options = fields.stream_options
         asked = isinstance(options, dict) and options.get("include_usage") is True
         reach = extent(fields)
@@ -239,6 +251,9 @@ class OpenAIShape:
         )
         if reach.open and runs_tools(fields):
             self._loop(facts, fields)
+            facts.others = makers(api, fields)
+        elif fields.svg is not None:
+            facts.others = makers(api, fields)
         return facts
 
     limits_tools: ClassVar[bool] = False
@@ -269,15 +284,9 @@ class OpenAIShape:
         found = self._operations[method, target] = self.operation(method, plain_path(target))
         return found
 
-    def limit_of(self, fields: Body) -> int | None:
-        """The output limit of one choice that the request sets; of several the largest."""
-        found = None
-        for value in (fields.max_completion_tokens, fields.max_output_tokens, fields.max_tokens):
-            if value is not None:
-                number = count(value)
-                if number is not None and (found is None or number > found):
-                    found = number
-        return found
+    limits: ClassVar[dict[str, tuple[str, ...]]] = LIMITS_OF
+    """Members that limit the output of an operation. Servers pass over the names that they don't know: none of those is
+    a limit."""
 
     def _read_form(self, api: str, content_type: bytes, body: bytes) -> Facts:
         fields = {name: form_field(content_type, body, name) for name in (b"model", b"stream", b"n")}
@@ -308,14 +317,7 @@ class OpenAIShape:
         fields = read_body(body)
         if isinstance(fields, str):
             return None
-        named = [
-            key
-            for key, old in (
-                (b"max_completion_tokens", fields.max_completion_tokens),
-                (b"max_tokens", fields.max_tokens),
-            )
-            if old is not None
-        ]
+        named = [name.encode() for name in self.limits[facts.api] if getattr(fields, name) is not None]
         for key in named or [self.limit_key]:
             body = set_value(body, key, value)
         return body

@@ -29,6 +29,11 @@ kind = "openrouter"
 base_url = "{url}"
 api_key = "sk-real"
 
+[providers.perplexity]
+kind = "perplexity"
+base_url = "{url}"
+api_key = "sk-real"
+
 [[keys]]
 id = "k"
 secret = "sk-test-others"
@@ -91,6 +96,18 @@ def call(gateway: Gateway, path: str, body: dict[str, Any]) -> tuple[int, str]:
         (MESSAGES, {**MESSAGE, "fallbacks": [{"model": "small-2"}, {"model": "large-1"}]}),
         (MESSAGES, {**MESSAGE, "fallbacks": "default"}),
         (MESSAGES, {**MESSAGE, "tools": [ADVISOR]}),
+        (RESPONSES, {**RESPONSE, "tools": [{"type": "image_generation", "model": "large-1"}]}),
+        (RESPONSES, {**RESPONSE, "tools": [{"type": "image_generation"}]}),
+        (RESPONSES, {"prompt": {"id": "pmpt_1"}}),
+        ("/openai/v1/images/generations", {"model": "small-1", "prompt": "hi", "svg": {"model": "large-1"}}),
+        (ROUTED, {**CHAT, "models": ["small-2", "large-1"]}),
+        (ROUTED, {**CHAT, "preset": "house"}),
+        (ROUTED, {**CHAT, "model": "small-1@preset/house"}),
+        (ROUTED, {**CHAT, "plugins": [{"id": "fusion", "analysis_models": ["large-1"]}]}),
+        (ROUTED, {**CHAT, "tools": [{"type": "openrouter:advisor", "parameters": {"model": "large-1"}}]}),
+        ("/openrouter/api/v1/messages", {**MESSAGE, "models": ["large-1"]}),
+        ("/perplexity/v1/agent", {**RESPONSE, "models": ["large-1"]}),
+        ("/perplexity/v1/agent", {"input": "hi", "preset": "pro-search"}),
     ],
 )
 def test_a_model_that_a_key_may_not_use_may_not_work_beside_one_that_it_may(
@@ -119,6 +136,25 @@ def test_what_a_fallback_may_cost_is_held_beside_the_model_before_it(tmp_path: P
         assert record["reserved_input_tokens"] == read + (read + 1000) + (read + 2000)
         own, others = read + 1000, read + 1000 + 1000 + read + 2000 + 4000
         assert record["reserved_nanousd"] == 1000 * own + 10_000 * others
+
+
+def test_of_models_of_which_one_answers_the_dearest_is_held(tmp_path: Path) -> None:
+    with Upstream(script) as upstream, Gateway(tmp_path, config(upstream)) as gateway:
+        one, several = (held(gateway, ROUTED, {**CHAT, **more}) for more in ({}, {"models": ["small-2", "large-1"]}))
+        assert several["reserved_output_tokens"] == one["reserved_output_tokens"] == 1000
+        tokens = several["reserved_input_tokens"] + 1000
+        assert several["reserved_nanousd"] == 10_000 * tokens
+
+
+def test_pictures_of_a_response_are_held_at_the_price_of_their_own_model(tmp_path: Path) -> None:
+    with Upstream(script) as upstream, Gateway(tmp_path, config(upstream)) as gateway:
+        tool = {"type": "image_generation", "model": "large-1"}
+        plain = held(gateway, RESPONSES, {**RESPONSE, "tools": [{"type": "file_search"}]})
+        some, two = (
+            held(gateway, RESPONSES, {**RESPONSE, "tools": [tool], **more}) for more in ({}, {"max_tool_calls": 2})
+        )
+        assert some["reserved_nanousd"] - plain["reserved_nanousd"] == 4 * 2 * 8192 * 10_000
+        assert two["reserved_nanousd"] - plain["reserved_nanousd"] == 2 * 2 * 8192 * 10_000
 
 
 def test_a_call_whose_fallback_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -170,3 +170,35 @@ def test_tools_of_any_shape_are_read_without_an_error(kind: str, tools: Any, odd
     facts = dialects.get(kind).read(b"POST", paths[kind].encode(), b"application/json", body.encode())
     assert facts.billable
     assert bound_of(kind, facts).input_tokens > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "body"),
+    [
+        ("openai-compatible", CHAT, {"max_output_tokens": 1}),
+        ("openai-compatible", "/v1/completions", {"max_completion_tokens": 1, "prompt": "hi"}),
+        ("openai-compatible", "/v1/responses", {"max_tokens": 1, "input": "hi"}),
+        ("deepseek", CHAT, {"max_completion_tokens": 1}),
+        ("ollama", CHAT, {"max_completion_tokens": 1}),
+        ("openai-compatible", CHAT, {"max_tokens": 0}),
+        ("ollama", "/api/chat", {"options": {"num_predict": 0}}),
+        ("gemini", GEMINI, {"generationConfig": {"maxOutputTokens": 0}}),
+    ],
+)
+def test_what_an_operation_does_not_know_as_a_limit_bounds_nothing(kind: str, path: str, body: dict[str, Any]) -> None:
+    facts = facts_of(kind, path, {"model": "m", "messages": TALK, **body})
+    limits = MODELS.facts(dialects.get(kind).price_as, facts.model)
+    assert bound_of(kind, facts).output_tokens == limits.max_output > 1000
+
+
+def test_a_clamp_of_a_server_that_does_not_know_the_limit_of_the_request_sets_the_one_it_knows() -> None:
+    raw = b'{"model":"m","messages":[],"max_completion_tokens":9000}'
+    dialect = dialects.get("deepseek")
+    facts = dialect.read(b"POST", CHAT.encode(), b"application/json", raw)
+    assert json.loads(dialect.clamp(facts, raw, 20) or b"{}")["max_tokens"] == 20
+
+
+@pytest.mark.parametrize(("n", "choices"), [(3, 3), ("3", 3), (3.0, 3), (None, 1), (0, 1), (" 3", 128), ("+3", 128)])
+def test_choices_that_another_parser_may_read_are_held(n: Any, choices: int) -> None:
+    facts = facts_of("openai-compatible", CHAT, {"model": "m", "messages": TALK, "max_tokens": 10, "n": n})
+    assert bound_of("openai-compatible", facts).output_tokens == 10 * choices

@@ -137,7 +137,7 @@ class Cohere:
         fields = read_fields(_BODY, body, shape)
         if isinstance(fields, str):
             return Facts(api=api, malformed=fields)
-        limit = count(fields.max_tokens)
+        limit = count(fields.max_tokens) or UNLIMITED
         documents = len(fields.documents) if isinstance(fields.documents, list) else 1
         units = -(-max(documents, len(body) // 500) // DOCUMENTS_PER_UNIT) + 1
         return Facts(
@@ -148,7 +148,7 @@ class Cohere:
             input_bytes=len(body),
             input_overhead=2048,
             input_open=_outside(shape),
-            max_output=UNLIMITED if limit is None else limit,
+            max_output=limit,
             choices=max(1, count(fields.num_generations) or 1),
             output_free=api in OUTPUTLESS,
             units_bound={"search_units": units} if api == "cohere_rerank" else {},

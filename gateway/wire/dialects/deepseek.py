@@ -15,6 +15,7 @@ from gateway.wire.usage import Reading, Usage
 class DeepSeek(OpenAIShape):
     __slots__ = ()
 
+    limits = {**OpenAIShape.limits, "chat": ("max_tokens",)}
     kind = "deepseek"
     price_as = "deepseek"
     base_url = "https://api.deepseek.com"

@@ -43,6 +43,7 @@ _BODY: msgspec.json.Decoder[OllamaBody] = msgspec.json.Decoder(OllamaBody)
 class OllamaOpenAI(OpenAIShape):
     __slots__ = ()
 
+    limits = {**OpenAIShape.limits, "chat": ("max_tokens",)}
     kind = "ollama"
     price_as = "ollama"
 
@@ -106,7 +107,8 @@ class Ollama:
         fields = read_fields(_BODY, body, shape)
         if isinstance(fields, str):
             return Facts(api=api, malformed=fields)
-        limit = count(table(fields.options).get("num_predict"))
+        # 0 is no limit, as a negative number is none
+        limit = count(table(fields.options).get("num_predict")) or UNLIMITED
         return Facts(
             api=api,
             model=text(fields.model),
@@ -116,7 +118,7 @@ class Ollama:
             input_bytes=len(body),
             input_overhead=1024,
             input_open=b'"images"' in shape or b'"context"' in shape,
-            max_output=UNLIMITED if limit is None else limit,
+            max_output=limit,
             output_free=api == "ollama_embed",
         )
 

@@ -1,6 +1,7 @@
 """OpenRouter. It reports what the call cost, in messages too; the last chunk of a stream reports usage, asked or not.
 
-Sources: https://openrouter.ai/docs/use-cases/usage-accounting, https://openrouter.ai/docs/features/web-search;
+Sources: https://openrouter.ai/docs/use-cases/usage-accounting, https://openrouter.ai/docs/features/web-search,
+https://openrouter.ai/docs/guides/routing/model-fallbacks, https://openrouter.ai/docs/features/presets;
 recorded answers of ``/api/v1/messages``.
 """
 
@@ -8,10 +9,43 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.wire.facts import Facts
-from gateway.wire.numbers import nanousd, part, table
+import msgspec
+
+from gateway.wire.facts import Facts, Other
+from gateway.wire.json_read import mentions, read_fields
+from gateway.wire.named_models import SOME, alternatives, mentioned
+from gateway.wire.numbers import nanousd, part, table, text
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.usage import Reading, Usage
+
+OWN_MODELS = tuple(f"openrouter:{name}" for name in ("advisor", "subagent", "fusion", "image_generation"))
+"""Tools that run a model, of OpenRouter's choice where they name none."""
+_names_models = mentions(b'"models"', b'"fallbacks"', b'"preset"', b'"plugins"', b'"openrouter:')
+
+
+class Routing(msgspec.Struct):
+    """Members that name other models than ``model``."""
+
+    models: Any = None
+    fallbacks: Any = None
+    preset: Any = None
+    plugins: Any = None
+    tools: Any = None
+
+
+_ROUTING: msgspec.json.Decoder[Routing] = msgspec.json.Decoder(Routing)
+
+
+def _others(body: bytes) -> tuple[Other, ...]:
+    fields = read_fields(_ROUTING, body)
+    if isinstance(fields, str):
+        return ()
+    found = alternatives(fields.models) + alternatives(fields.fallbacks) + mentioned(fields.plugins)
+    for tool in fields.tools if isinstance(fields.tools, list) else ():
+        if text(table(tool).get("type")).startswith("openrouter:"):
+            named = mentioned(tool)
+            found += named or ((SOME,) if tool["type"].startswith(OWN_MODELS) else ())
+    return (*found, SOME) if fields.preset is not None else found
 
 
 class OpenRouter(OpenAIShape):
@@ -27,6 +61,11 @@ class OpenRouter(OpenAIShape):
         facts = super().read(method, target, content_type, body)
         if facts.model.endswith(":online"):
             facts.input_open = True
+        if facts.billable and _names_models(body):
+            facts.others = _others(body)
+            facts.model = facts.model or next((one.model for one in facts.others if one.instead), "")
+        if "@preset/" in facts.model:
+            facts.others += (SOME,)
         return facts
 
     def cost_of(self, usage: dict[str, Any]) -> int | None:

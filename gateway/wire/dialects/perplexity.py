@@ -20,6 +20,7 @@ from gateway.wire.dialect import Header
 from gateway.wire.facts import SEARCHES, Facts
 from gateway.wire.json_read import read_fields
 from gateway.wire.meter import Reader
+from gateway.wire.named_models import SOME, alternatives
 from gateway.wire.numbers import count, nanousd, part, table, text
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.usage import Reading, Usage
@@ -36,9 +37,19 @@ CACHED = (
 """Details of an agent's input."""
 
 
+class Fallbacks(msgspec.Struct):
+    """Models of which one answers, in the place of ``model``."""
+
+    models: Any = None
+
+
+_FALLBACKS: msgspec.json.Decoder[Fallbacks] = msgspec.json.Decoder(Fallbacks)
+
+
 class Perplexity(OpenAIShape):
     __slots__ = ()
 
+    limits = {**OpenAIShape.limits, "chat": ("max_tokens",)}
     kind = "perplexity"
     price_as = "perplexity"
     base_url = "https://api.perplexity.ai"
@@ -57,8 +68,13 @@ class Perplexity(OpenAIShape):
         if facts.api == "search" and not facts.malformed:
             return _search(body)
         if facts.api == "responses" and facts.billable:
+            if b'"models"' in body:
+                named = read_fields(_FALLBACKS, body)
+                facts.others = () if isinstance(named, str) else alternatives(named.models)
+                facts.model = facts.model or next((one.model for one in facts.others), "")
             if b'"preset"' in body:
                 # a model and tools that are named elsewhere
+                facts.others += (SOME,)
                 facts.input_open = True
                 facts.unbounded = "tools of a preset may be called without end"
             if facts.input_open:

@@ -9,6 +9,7 @@ from gateway.wire.openai_shape import OpenAIShape
 class Together(OpenAIShape):
     __slots__ = ()
 
+    limits = {**OpenAIShape.limits, "chat": ("max_tokens",)}
     kind = "together"
     price_as = "together"
     base_url = "https://api.together.xyz"
