@@ -41,6 +41,8 @@ class Others(msgspec.Struct, frozen=True):
 
 
 ALONE = Others()
+MAX_ANSWERED = 4096
+"""Names without a price of which the model that answered is remembered."""
 
 
 class Admitted(msgspec.Struct):
@@ -178,13 +180,27 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
 
 
 def listed_price(parts: Parts, provider: Provider, model: str, now_ns: int) -> Price | Refusal | None:
-    """The price of a model, else what ``unpriced_models`` says: another model's, a refusal, or none."""
+    """The price of a model, else what ``unpriced_models`` says: another model's, a refusal, or that of the model which
+    answered to the name before; None where there is none."""
     price = parts.book.find(provider.price_as, model, now_ns)
     if price is None and provider.unpriced_as:
         return parts.book.find(provider.price_as, provider.unpriced_as, now_ns)
     if price is None and provider.unpriced == "block":
         return _unpriced(provider, model)
+    if price is None and (answered := parts.answered.get((provider.name, model))):
+        return parts.book.find(provider.price_as, answered, now_ns)
     return price
+
+
+def learn(parts: Parts, call: Admitted, answered: str) -> None:
+    """Remember which model answered to a name that has no price: the next call holds what that one costs."""
+    name = (call.provider.name, call.facts.model)
+    if answered in (name[1], parts.answered.get(name)):
+        return
+    if parts.book.find(call.provider.price_as, name[1], call.entry.started_ns) is None:
+        if len(parts.answered) >= MAX_ANSWERED:
+            parts.answered.clear()
+        parts.answered[name] = answered
 
 
 def amounts_of(price: Price | None, limit: Bound, facts: Facts, others: Others = ALONE) -> Amounts:

@@ -71,3 +71,5 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Of a request's body, see ``gateway.ledger.prompts``; None: prompts are not told apart."""
     trace: Callable[[bytes], TraceContext] | None = None
     """The trace that a call belongs to, by the caller's ``traceparent``; None: calls are not traced."""
+    answered: dict[tuple[str, str], str] = msgspec.field(default_factory=dict)
+    """By provider and a model's name that has no price (a deployment, a profile, a router): the model that answered."""

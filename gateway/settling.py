@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from gateway.admission import Admitted
+from gateway.admission import Admitted, learn
 from gateway.call_state import SETTLING
 from gateway.delivery import Delivery
 from gateway.ledger.record import COMPLETED, Record
@@ -144,6 +144,8 @@ class Settling(Delivery):
                 parts.observer.exceeded(call.provider.kind, call.facts.api)
         if record.usage_source == "response" and record.outcome == COMPLETED and not call.facts.fetches:
             self._teach(record)
+        if reading.model != call.facts.model and reading.model and call.facts.billable:
+            learn(parts, call, reading.model)
         parts.observer.settled(record, call.provider.kind)
         parts.ledger.settle(record, self._settled)
 

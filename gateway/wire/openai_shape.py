@@ -19,9 +19,9 @@ from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.json_edit import insert_first, set_inner, set_value
 from gateway.wire.json_read import parse
 from gateway.wire.meter import JsonMeter, Reader, SilentMeter, SseMeter, StrippingSseMeter, form_of, header
-from gateway.wire.multipart import form_field
 from gateway.wire.named_models import makers
 from gateway.wire.numbers import count, text
+from gateway.wire.openai_forms import HEARD, heard, read_form
 from gateway.wire.openai_later import claim_of, fetched
 from gateway.wire.openai_pictures import pictures
 from gateway.wire.openai_request import (
@@ -218,7 +218,7 @@ class OpenAIShape:
         if api == "other":
             return (fetched(method, target) if self.keeps_answers else None) or Facts(api=api)
         if content_type != b"application/json" and content_type[:19].lower() == b"multipart/form-data":
-            return self._read_form(api, content_type, body)
+            return read_form(api, content_type, body, api not in self.free)
         if api == "messages":
             return anthropic_shape.read_message(api, "", body)
         fields = read_body(body, api == "speech")
@@ -254,6 +254,8 @@ class OpenAIShape:
             facts.others = makers(api, fields)
         elif fields.svg is not None:
             facts.others = makers(api, fields)
+        elif api in HEARD:
+            heard(facts, True)
         return facts
 
     limits_tools: ClassVar[bool] = False
@@ -287,19 +289,6 @@ class OpenAIShape:
     limits: ClassVar[dict[str, tuple[str, ...]]] = LIMITS_OF
     """Members that limit the output of an operation. Servers pass over the names that they don't know: none of those is
     a limit."""
-
-    def _read_form(self, api: str, content_type: bytes, body: bytes) -> Facts:
-        fields = {name: form_field(content_type, body, name) for name in (b"model", b"stream", b"n")}
-        choices = int(fields[b"n"]) if fields[b"n"].isdigit() and len(fields[b"n"]) < 4 else 1
-        return Facts(
-            api=api,
-            model=text(fields[b"model"].decode("utf-8", "replace")),
-            stream=fields[b"stream"] == b"true",
-            billable=api not in self.free,
-            input_bytes=len(body),
-            input_open=True,
-            choices=max(choices, 1),
-        )
 
     def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:
         if facts.optionless:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from gateway.wire.dialect import Auth
-from gateway.wire.facts import Facts
+from gateway.wire.facts import Facts, Other
 from gateway.wire.numbers import text
 from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.paths import plain_path, query_value
@@ -34,8 +34,12 @@ class Azure(OpenAIShape):
         match = _DEPLOYMENT.search(plain_path(target))
         if match is None:
             return facts
+        deployment = text(match[1])
         if not facts.model:
-            facts.model = text(match[1])
+            facts.model = deployment
+        elif facts.model != deployment:
+            # the deployment answers, whatever model the body names
+            facts.others += (Other(deployment, instead=True),)
         own_data = b'"data_sources"' in body
         if own_data:
             facts.input_open = True

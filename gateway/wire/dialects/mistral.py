@@ -12,11 +12,16 @@ import msgspec
 
 from gateway.wire.dialect import Refusal, Reply
 from gateway.wire.facts import SEARCHES, Facts
+from gateway.wire.json_read import mentions
 from gateway.wire.numbers import count, table
+from gateway.wire.openai_forms import heard
 from gateway.wire.openai_shape import OpenAIShape, read_usage, retry_headers
 from gateway.wire.usage import Reading, Usage
 
 _CONTINUED = re.compile(r"/conversations/[^/]+(/restart)?$")
+
+
+heard_in = mentions(b'"input_audio')
 
 
 class Mistral(OpenAIShape):
@@ -55,6 +60,8 @@ class Mistral(OpenAIShape):
             facts.unbounded = "a conversation's connectors may be called without end"
         if facts.input_open and facts.api in ("chat", "conversations"):
             facts.units_bound = {"web_search_requests": SEARCHES}
+            if heard_in(body):
+                heard(facts, True)
         return facts
 
     def usage_of(self, document: dict[str, Any]) -> Any:

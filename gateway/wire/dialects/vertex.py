@@ -72,7 +72,8 @@ class Vertex:
             # the stream flag decides, as the body says it too
             return anthropic_shape.read_message("messages", model, body, stream=stream)
         facts = OPENAI.read(b"POST", b"/chat/completions", b"application/json", body)
-        facts.model = facts.model or model
+        # the model of the path answers, whatever the body names
+        facts.model = model
         if "-ocr-" in model:
             facts.input_open = facts.output_free = True
             facts.units_bound = {"pages": OCR_PAGES}

@@ -1,0 +1,121 @@
+"""What is held where a model's name is not what answers, or a request is not what it seems."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.gateway import Gateway
+from support.upstream import Seen, Step, Upstream, answer
+
+from gateway.wire import dialects
+from gateway.wire.facts import Facts
+
+KEY = "sk-test-names"
+CONFIG = """
+[providers.azure]
+kind = "azure"
+base_url = "{url}"
+api_key = "sk-real"
+
+[[keys]]
+id = "k"
+secret = "sk-test-names"
+team = "t"
+workflow = "w"
+models = ["small*", "gpt-4o"]
+
+[[quotas]]
+name = "budget"
+usd = 1000.0
+window = "total"
+"""
+CHAT = {"max_tokens": 1000, "messages": [{"role": "user", "content": "hi"}]}
+
+
+def script(seen: Seen) -> Iterator[Step]:
+    usage = {"prompt_tokens": 9, "completion_tokens": 2}
+    yield answer(json.dumps({"model": "gpt-4o-2024-11-20", "choices": [], "usage": usage}).encode())
+
+
+def call(gateway: Gateway, deployment: str, **more: Any) -> int:
+    connection = http.client.HTTPConnection(gateway.url.partition("//")[2], timeout=20)
+    path = f"/azure/openai/deployments/{deployment}/chat/completions?api-version=2024-10-21"
+    headers = {"x-spendgate-key": KEY, "content-type": "application/json"}
+    connection.request("POST", path, json.dumps({**CHAT, **more}), headers)
+    reply = connection.getresponse()
+    reply.read()
+    connection.close()
+    return reply.status
+
+
+def test_azure_answers_with_the_deployment_of_the_path_whatever_model_the_body_names(tmp_path: Path) -> None:
+    with Upstream(script) as upstream, Gateway(tmp_path, CONFIG.format(url=upstream.url)) as gateway:
+        assert call(gateway, "large", model="small") == 403
+        assert call(gateway, "small", model="small-1") == 200
+        assert len(upstream.seen) == 1
+
+
+def test_a_deployment_without_a_price_is_held_at_that_of_the_model_that_it_is_said_to_be_or_was(tmp_path: Path) -> None:
+    with Upstream(script) as upstream, Gateway(tmp_path, CONFIG.format(url=upstream.url)) as gateway:
+        assert call(gateway, "small-told", model="gpt-4o") == 200
+        assert call(gateway, "small-new") == 200
+        assert call(gateway, "small-new") == 200
+        held = [record["reserved_nanousd"] for record in sorted(gateway.records(), key=lambda one: one["started_at"])]
+        assert held[0] > 1000 * 10_000
+        assert held[1] == 0
+        assert held[2] > 1000 * 10_000
+
+
+def test_vertex_answers_with_the_model_of_the_path() -> None:
+    path = b"/v1/projects/p/locations/l/publishers/mistralai/models/mistral-large:rawPredict"
+    facts = dialects.get("vertex").read(b"POST", path, b"application/json", b'{"model":"mistral-small","messages":[]}')
+    assert facts.model == "mistral-large"
+
+
+def form(path: str, *fields: tuple[str, str], kind: str = "openai", sound: int = 0) -> Facts:
+    head = "--x\r\ncontent-disposition: form-data; name="
+    parts = [f'{head}"{name}"\r\n\r\n{value}\r\n' for name, value in fields]
+    if sound:
+        parts.append(f'{head}"file"; filename="a.mp3"\r\n\r\n' + "a" * sound + "\r\n")
+    body = "".join([*parts, "--x--\r\n"]).encode()
+    return dialects.get(kind).read(b"POST", path.encode(), b"multipart/form-data; boundary=x", body)
+
+
+HEARD = "/v1/audio/transcriptions"
+
+
+@pytest.mark.parametrize(("kind", "model"), [("openai", "whisper-1"), ("groq", "whisper-large-v3"),
+                                             ("mistral", "voxtral-mini-latest")])  # fmt: skip
+def test_a_recording_is_held_at_the_longest_that_its_bytes_may_last(kind: str, model: str) -> None:
+    facts = form(HEARD, ("model", model), kind=kind, sound=75_000)
+    assert 100_000 <= facts.units_bound["audio_milliseconds"] < 101_000
+    assert facts.unbounded
+    assert not form(HEARD, ("model", "gpt-4o-transcribe"), sound=75_000).unbounded
+
+
+def test_a_recording_that_lies_elsewhere_is_held_at_three_hours() -> None:
+    three_hours = 3 * 3600 * 1000
+    elsewhere = form(HEARD, ("model", "whisper-large-v3"), ("url", "https://example.com/a.mp3"), kind="groq")
+    assert elsewhere.units_bound["audio_milliseconds"] == three_hours
+    asked = {"model": "voxtral-mini-latest", "file_url": "https://example.com/a.mp3"}
+    said = {"role": "user", "content": [{"type": "input_audio", "input_audio": "https://example.com/a.mp3"}]}
+    for path, body in ((HEARD, asked), ("/v1/chat/completions", {"model": "voxtral-small-latest", "messages": [said]})):
+        facts = dialects.get("mistral").read(b"POST", path.encode(), b"application/json", json.dumps(body).encode())
+        assert facts.units_bound["audio_milliseconds"] == three_hours
+
+
+def test_a_form_that_names_two_models_is_refused() -> None:
+    assert form(HEARD, ("model", "small"), ("model", "large")).malformed
+    assert not form(HEARD, ("model", "small"), ("model", "small")).malformed
+
+
+@pytest.mark.parametrize(("n", "pictures"), [("3", 3), ("0003", 3), (" 3", 128), ("0", 1), ("", 128)])
+def test_pictures_that_a_form_asks_for_are_held(n: str, pictures: int) -> None:
+    facts = form("/v1/images/edits", ("model", "dall-e-2"), ("n", n))
+    assert facts.units_bound == {"output_images": pictures}
+    assert form("/v1/images/edits", ("model", "m"), ("svg[model]", "large")).others[0].model == "large"
