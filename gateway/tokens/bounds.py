@@ -53,7 +53,8 @@ def bound(facts: Facts, model: ModelLimits) -> Bound:
     """Input by bytes or by the context window, output by the request's limit or the model's maximum."""
     window = model.context_window
     if facts.input_open:
-        tokens_in = window
+        # each of many embedded inputs may be as long as the window
+        tokens_in = window * facts.choices if facts.output_free else window
     else:
         tokens_in = facts.input_bytes + facts.input_overhead
         # embeddings, reranking and completions take many texts at once, each up to the window

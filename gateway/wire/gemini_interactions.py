@@ -34,6 +34,8 @@ _INTERACTION = re.compile(r"/interactions/(?!live$)[^/:]+(?P<cancel>/cancel)?$")
 ELSEWHERE = (b'"previous_interaction_id"', b'"agent"', b'"uri"', b'"mcp_server"', b'"file_search"', b'"computer_use"',
              b'"data"')  # fmt: skip
 _outside = mentions(*OUTSIDE, *ELSEWHERE)
+AGENT_SEARCHES = 200
+"""Searches of one research; Google documents no maximum and speaks of up to about 160."""
 ENDS = frozenset(("interaction.completed", "interaction.complete"))
 _MODALITIES = (("input_tokens_by_modality", "audio", "input_audio_tokens"),
                ("input_tokens_by_modality", "video", "input_video_tokens"),
@@ -48,6 +50,7 @@ class Body(msgspec.Struct):
     stream: Any = None
     generation_config: Any = None
     service_tier: Any = None
+    tools: Any = None
 
 
 _BODY: msgspec.json.Decoder[Body] = msgspec.json.Decoder(Body)
@@ -62,6 +65,8 @@ def read(body: bytes, api: str) -> Facts:
     limit = count(table(fields.generation_config).get("max_output_tokens"))
     model = text(fields.model).removeprefix("models/") or text(fields.agent)
     searches = gemini_searches.searches_bound(model, shape)
+    if fields.agent is not None:
+        searches = max(searches, AGENT_SEARCHES)
     return Facts(
         api=api,
         model=model,
@@ -73,7 +78,16 @@ def read(body: bytes, api: str) -> Facts:
         max_output=limit or UNLIMITED,
         units_bound={gemini_searches.BOUND: searches} if searches else {},
         service_tier=text(fields.service_tier, 40),
+        unbounded="tools that Google runs may be called without end" if _runs_tools(fields) else "",
     )
+
+
+def _runs_tools(fields: Body) -> bool:
+    """An agent has tools of its own; a tool that is no function of the caller's is Google's."""
+    if fields.agent is not None or fields.tools is None:
+        return fields.agent is not None
+    tools = fields.tools if isinstance(fields.tools, list) else [None]
+    return any(table(tool).get("type") != "function" for tool in tools)
 
 
 def fetched(method: bytes, target: bytes) -> Facts | None:

@@ -80,6 +80,7 @@ class GenerateBody(msgspec.Struct):
     serviceTier: Any = None  # noqa: N815
     service_tier: Any = None
     parameters: Any = None
+    requests: Any = None
     tools: msgspec.Raw = NONE
 
 
@@ -107,6 +108,9 @@ def read_generate(operation: str, model: str, body: bytes) -> Facts:
     elif outside and (searches := gemini_searches.searches_bound(model, shape)):
         units = {gemini_searches.BOUND: searches}
     tier = fields.serviceTier or fields.service_tier
+    if isinstance(fields.requests, list):
+        # embedded each on its own
+        choices = max(choices, len(fields.requests))
     return Facts(
         api=api,
         model=model,
@@ -202,10 +206,23 @@ def _take_details(details: list[Any], fields: dict[str, str], into: Usage) -> No
         setattr(into, field, tokens)
 
 
+_caches = mentions(b'"cached_content"', b'"cachedContent"')
+
+
 class GoogleOpenAI(OpenAIShape):
-    """Google's OpenAI-compatible paths. Thoughts are in ``total_tokens`` alone, beside prompt and completion."""
+    """Google's OpenAI-compatible paths. Thoughts are in ``total_tokens`` alone, beside prompt and completion. What is
+    cached is named in ``extra_body.google``.
+
+    Source: https://ai.google.dev/gemini-api/docs/openai ("extra_body")
+    """
 
     __slots__ = ()
+
+    def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
+        facts = super().read(method, target, content_type, body)
+        if facts.billable and _caches(body):
+            facts.input_open = True
+        return facts
 
     def take_usage(self, usage: dict[str, Any], document: dict[str, Any], into: Usage, reading: Reading) -> bool:
         seen = openai_usage(usage, into)

@@ -80,6 +80,16 @@ OUTSIDE: list[tuple[str, str, dict[str, Any]]] = [
     gemini(tools=[{"aToolThatIsNotYetMade": {}}]),
     gemini(contents=[{"parts": [{"inlineData": {"mimeType": "audio/wav", "data": ""}}]}]),
     gemini(cachedContent="cachedContents/1"),
+    (
+        "gemini",
+        "/v1beta/openai/chat/completions",
+        {
+            "model": "gemini-2.5-flash",
+            "messages": TALK,
+            "extra_body": {"google": {"cached_content": "cachedContents/1"}},
+        },
+    ),
+    ("bedrock", "/model/arn:aws:bedrock:us-east-1:1:prompt%2FABC:1/converse", {"promptVariables": {}}),
     ("openai", CHAT, {"model": "gpt-4o", "messages": [{"role": "user", "content": [{"type": "image_url"}]}]}),
     ("openai", "/v1/responses", {"model": "gpt-4o", "input": "hi", "previous_response_id": "resp_1"}),
     ("openai", "/v1/responses", {"model": "gpt-4o", "input": "hi", "tools": [{"type": "web_search"}]}),
@@ -202,3 +212,59 @@ def test_a_clamp_of_a_server_that_does_not_know_the_limit_of_the_request_sets_th
 def test_choices_that_another_parser_may_read_are_held(n: Any, choices: int) -> None:
     facts = facts_of("openai-compatible", CHAT, {"model": "m", "messages": TALK, "max_tokens": 10, "n": n})
     assert bound_of("openai-compatible", facts).output_tokens == 10 * choices
+
+
+TITLE = "/model/ai21.jamba-1-5-large-v1:0/invoke"
+
+
+@pytest.mark.parametrize("body", [
+    {"max_tokens": 100, "n": 5}, {"max_tokens": 100, "num_generations": 5}, {"maxTokens": 100, "numResults": 5},
+    {"max_tokens": 1, "max_completion_tokens": 500}, {"max_tokens": 1, "inferenceConfig": {"max_new_tokens": 500}},
+    {"inferenceConfig": {"maxTokens": 1, "max_new_tokens": 500}},
+])  # fmt: skip
+def test_what_an_invocation_may_answer_is_held_whatever_its_family_reads(body: dict[str, Any]) -> None:
+    assert bound_of("bedrock", facts_of("bedrock", TITLE, {"prompt": "hi", **body})).output_tokens == 500
+
+
+def test_a_clamp_lowers_every_limit_that_an_invocation_names_or_none() -> None:
+    dialect = dialects.get("bedrock")
+    facts = facts_of("bedrock", TITLE, {"max_tokens": 100})
+    both = b'{"max_tokens":100,"max_completion_tokens":500}'
+    assert dialect.clamp(facts, both, 9) == b'{"max_tokens":9,"max_completion_tokens":9}'
+    assert dialect.clamp(facts, b'{"max_tokens":100,"inferenceConfig":{"maxTokens":500}}', 9) is None
+
+
+def test_an_invocations_tier_is_not_read_from_its_body() -> None:
+    asked = {"serviceTier": {"type": "flex"}, "max_tokens": 9}
+    assert facts_of("bedrock", TITLE, asked).service_tier == ""
+    assert facts_of("bedrock", CONVERSE, asked).service_tier == "flex"
+
+
+@pytest.mark.parametrize(("query", "document", "documents"), [("q", 501, 1000), ("q" * 400, 200, 1000), ("q", 10, 1)])
+def test_documents_that_are_split_with_their_query_are_held_as_search_units(
+    query: str, document: int, documents: int
+) -> None:
+    asked = {"model": "rerank-v3.5", "query": query, "documents": ["d" * document] * documents}
+    pieces = documents * -(-(document + len(query)) // 500)
+    assert facts_of("cohere", "/v2/rerank", asked).units_bound["search_units"] >= -(-pieces // 100)
+
+
+def test_pictures_that_are_embedded_are_held_for_each_input() -> None:
+    picture = {"inlineData": {"mimeType": "image/png", "data": ""}}
+    requests = [{"content": {"parts": [picture]}}] * 3
+    path = "/v1beta/models/gemini-embedding-001:batchEmbedContents"
+    window = MODELS.facts("gemini", "gemini-embedding-001").context_window
+    assert bound_of("gemini", facts_of("gemini", path, {"requests": requests})).input_tokens == 3 * window
+    seen = {"inputs": [{"content": [{"type": "image_url", "image_url": "https://example.com/a.png"}]}]}
+    facts = facts_of("voyageai", "/v1/multimodalembeddings", {"model": "voyage-multimodal-3", **seen})
+    assert bound_of("voyageai", facts).input_tokens >= 320_000
+
+
+@pytest.mark.parametrize(("more", "endless"), [
+    ({"agent": "deep-research-pro-preview-12-2025"}, True), ({"model": "m", "tools": [{"type": "url_context"}]}, True),
+    ({"model": "m", "tools": [{"type": "function", "name": "add"}]}, False), ({"model": "m"}, False),
+])  # fmt: skip
+def test_an_interaction_whose_tools_google_runs_has_no_bound(more: dict[str, Any], endless: bool) -> None:
+    facts = facts_of("gemini", "/v1beta/interactions", {"input": "hi", **more})
+    assert bool(facts.unbounded) == endless
+    assert facts.units_bound.get("web_search_requests", 0) == (200 if "agent" in more else 0)

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import msgspec
 
 from gateway.wire import anthropic_shape
+from gateway.wire.anthropic_others import compactor, compacts
 from gateway.wire.anthropic_tools import NONE, Reach, reach
 from gateway.wire.bedrock_usage import (
     METRICS,
@@ -54,11 +55,14 @@ _outside = mentions(
 )
 OVERHEAD_TOKENS = 1024
 LIMITS = ("max_tokens", "max_tokens_to_sample", "maxTokens", "max_gen_len", "maxTokenCount", "max_completion_tokens")
+CONFIGS = ("inferenceConfig", "textGenerationConfig")
+"""Where some families keep their limit instead: it is not lowered there."""
 DOCUMENT_KEYS = ("usage", "model", "inputTextTokenCount", "results", "prompt_token_count", "generation_token_count",
                  "type", "meta", "inputTokenCount", "serviceTier", METRICS)  # fmt: skip
 _MODEL_ID = re.compile(r"[a-z0-9._:/-]*")
 
 TIER = b"x-amzn-bedrock-service-tier"
+_PROMPT = ":prompt/"
 _STABILITY = re.compile(r"([a-z-]+\.)?stability\.")
 _BLOCK_INDEX = re.compile(rb'"contentBlockIndex":\s*(\d{1,6})')
 
@@ -91,6 +95,11 @@ class InvokeBody(msgspec.Struct):
     serviceTier: Any = None  # noqa: N815
     tools: msgspec.Raw = NONE
     """Of Anthropic's models."""
+    context_management: Any = None
+    compaction: Any = None
+    n: Any = None
+    num_generations: Any = None
+    numResults: Any = None  # noqa: N815
 
 
 _BODY: msgspec.json.Decoder[InvokeBody] = msgspec.json.Decoder(InvokeBody)
@@ -250,6 +259,9 @@ class Bedrock:
             return Facts(api=api, model=model, malformed=fields)
         limit = _limit(fields)
         tools = Reach() if fields.tools is NONE else reach(fields.tools)
+        # the text of a stored prompt lies at the provider
+        is_open = tools.open or _outside(shape) or _PROMPT in model
+        compacted = compacts(fields.context_management, fields.compaction, len(body), is_open)
         return Facts(
             api=api,
             model=model,
@@ -257,11 +269,14 @@ class Bedrock:
             billable=api != "count_tokens",
             input_bytes=len(body),
             input_overhead=OVERHEAD_TOKENS + tools.overhead,
-            input_open=tools.open or _outside(shape),
+            input_open=is_open,
             max_output=UNLIMITED if limit is None else limit,
+            choices=max(1, *(count(value) or 1 for value in (fields.n, fields.num_generations, fields.numResults))),
             output_free="embed" in model or reranks(model) or bool(_STABILITY.match(model)),
             units_bound=search_units(fields.documents, body) if reranks(model) else _pictures(model, fields),
-            service_tier=tier_of({"serviceTier": fields.serviceTier}),
+            # an invocation's tier stands in a header
+            service_tier=tier_of({"serviceTier": fields.serviceTier}) if api == "converse" else "",
+            others=(*tools.advisors, compactor(model)) if compacted else tools.advisors,
         )
 
     def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:
@@ -271,10 +286,13 @@ class Bedrock:
         if facts.api == "converse":
             return set_inner(body, b"inferenceConfig", b"maxTokens", b"%d" % max_output)
         if facts.api == "invoke":
-            document = table(parse(body))
-            for name in LIMITS:
-                if name in document:
-                    return set_value(body, name.encode(), b"%d" % max_output)
+            document, value = table(parse(body)), b"%d" % max_output
+            named = [name.encode() for name in LIMITS if name in document]
+            if named and not any(name in document for name in CONFIGS):
+                for name in named:
+                    body = set_value(body, name, value)
+                return body
+            return None
         return OPENAI.clamp(facts, body, max_output) if facts.api in OPENAI_APIS else None
 
     def rename_model(self, facts: Facts, target: bytes, body: bytes, model: str) -> tuple[bytes, bytes]:
@@ -368,7 +386,8 @@ def _limit(fields: InvokeBody) -> int | None:
         fields.max_gen_len,
         fields.maxTokens,
     )
-    return next((number for value in found if (number := count(value)) is not None), None)
+    # which of several counts the family knows
+    return max((number for value in found if (number := count(value)) is not None), default=None)
 
 
 DIALECT = Bedrock()

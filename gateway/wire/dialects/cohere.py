@@ -41,7 +41,8 @@ DOCUMENT_KEYS = ("usage", "meta", "model", "type", "event_type", "is_finished", 
 NEEDLES = (b'"billed_units"', b'"message-end"', b'"stream-end"', b'"is_finished":true', b"[DONE]")
 _outside = mentions(b'"image_url"', b'"connectors"', b'"conversation_id"', b'"web-search"', b'"images"')
 DOCUMENTS_PER_UNIT = 100
-"""One search unit covers a query with up to 100 documents; long ones are split, so bytes bound them too."""
+CHUNK_TOKENS = 500
+"""One search unit covers a query with up to 100 documents. One that takes more than this with its query is split."""
 
 
 class CohereBody(msgspec.Struct):
@@ -50,9 +51,18 @@ class CohereBody(msgspec.Struct):
     max_tokens: Any = None
     documents: Any = None
     num_generations: Any = None
+    query: Any = None
 
 
 _BODY: msgspec.json.Decoder[CohereBody] = msgspec.json.Decoder(CohereBody)
+
+
+def _units(fields: CohereBody, body: bytes) -> int:
+    """Search units of a reranking at most: each document is split with its query, and its last piece counts whole."""
+    documents = len(fields.documents) if isinstance(fields.documents, list) else 1
+    query = len(fields.query.encode("utf-8", "replace")) if isinstance(fields.query, str) else len(body)
+    pieces = documents + (len(body) + documents * query) // CHUNK_TOKENS
+    return -(-pieces // DOCUMENTS_PER_UNIT)
 
 
 class CohereOpenAI(OpenAIShape):
@@ -138,8 +148,6 @@ class Cohere:
         if isinstance(fields, str):
             return Facts(api=api, malformed=fields)
         limit = count(fields.max_tokens) or UNLIMITED
-        documents = len(fields.documents) if isinstance(fields.documents, list) else 1
-        units = -(-max(documents, len(body) // 500) // DOCUMENTS_PER_UNIT) + 1
         return Facts(
             api=api,
             model=text(fields.model) or ("command" if "chat" in api or "generate" in api else ""),
@@ -151,7 +159,7 @@ class Cohere:
             max_output=limit,
             choices=max(1, count(fields.num_generations) or 1),
             output_free=api in OUTPUTLESS,
-            units_bound={"search_units": units} if api == "cohere_rerank" else {},
+            units_bound={"search_units": _units(fields, body)} if api == "cohere_rerank" else {},
         )
 
     def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:
