@@ -115,6 +115,11 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
     refusal = forbidden(provider, principal, model, facts.billable and not facts.fetches)
     if refusal is not None:
         return refusal
+    if facts.others and not facts.billable:
+        for other in facts.others:
+            refusal = forbidden(provider, principal, other.model)
+            if refusal is not None:
+                return refusal
     usual = caller.usual.get(model)
     if usual is None or usual.provider is not provider or usual.target != target:
         usual = usual_of(parts, caller, provider, target, model)

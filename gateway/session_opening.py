@@ -25,7 +25,9 @@ def session_call(parts: Parts, caller: Caller, api: str, *, named_later: bool) -
     assert provider is not None
     model = socket_model(caller.target)
     now_ns = parts.clock.now_ns()
-    price: Price | Refusal | None = forbidden(provider, principal, model, named=False)
+    # each message of the Responses API names a model of its own, which is not looked at
+    unseen = api == "responses"
+    price: Price | Refusal | None = forbidden(provider, principal, "" if unseen else model, named=unseen)
     if price is None and model:
         price = listed_price(parts, provider, model, now_ns)
     if isinstance(price, Refusal):

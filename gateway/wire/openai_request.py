@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.wire.hollow import HOLLOW, hollow
 from gateway.wire.json_read import parse_tolerant
-from gateway.wire.numbers import count
+from gateway.wire.numbers import count, text
 
 NONE = msgspec.Raw(b"null")
 ABSENT = msgspec.UNSET
@@ -91,6 +91,12 @@ class Body(msgspec.Struct, gc=False):
     svg: Any = None
 
 
+class Named(msgspec.Struct):
+    """What is read of a request that costs nothing by itself, or is not known."""
+
+    model: Any = None
+
+
 class Conversation(Body):
     """A body whose messages are as they should be, so that one pass reads both."""
 
@@ -105,6 +111,7 @@ class Other(Body):
 
 _conversation = msgspec.json.Decoder(Conversation).decode
 _body = msgspec.json.Decoder(Other).decode
+_named = msgspec.json.Decoder(Named).decode
 _items = msgspec.json.Decoder(list[Item]).decode
 _tools = msgspec.json.Decoder(list[Tool]).decode
 _parts = msgspec.json.Decoder(list[Part]).decode
@@ -133,6 +140,14 @@ def read_body(body: bytes, whole: bool = False) -> Body | str:
         else:
             setattr(fields, name, value)
     return fields
+
+
+def model_named(body: bytes) -> str:
+    """The model that a body of whatever operation names: videos, fine-tunes and assistants are made with one too."""
+    try:
+        return text(_named(body).model) if body[:1] == b"{" else ""
+    except (ValueError, RecursionError):
+        return ""
 
 
 def _fields(body: bytes) -> Body | None:

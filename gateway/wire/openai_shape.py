@@ -33,6 +33,7 @@ from gateway.wire.openai_request import (
     characters,
     choices,
     extent,
+    model_named,
     output_limit,
     read_body,
     reranked,
@@ -216,7 +217,9 @@ class OpenAIShape:
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         api = self._operations.get((method, target)) or self._operation(method, target)
         if api == "other":
-            return (fetched(method, target) if self.keeps_answers else None) or Facts(api=api)
+            return (fetched(method, target) if self.keeps_answers else None) or Facts(
+                api=api, model=model_named(body) if method == b"POST" else ""
+            )
         if content_type != b"application/json" and content_type[:19].lower() == b"multipart/form-data":
             return read_form(api, content_type, body, api not in self.free)
         if api == "messages":

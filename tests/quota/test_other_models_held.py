@@ -106,6 +106,9 @@ def call(gateway: Gateway, path: str, body: dict[str, Any]) -> tuple[int, str]:
         (ROUTED, {**CHAT, "plugins": [{"id": "fusion", "analysis_models": ["large-1"]}]}),
         (ROUTED, {**CHAT, "tools": [{"type": "openrouter:advisor", "parameters": {"model": "large-1"}}]}),
         ("/openrouter/api/v1/messages", {**MESSAGE, "models": ["large-1"]}),
+        ("/openai/v1/videos", {"model": "large-1", "prompt": "hi"}),
+        (MESSAGES + "/batches", {"requests": [{"params": MESSAGE}, {"params": {**MESSAGE, "model": "large-1"}}]}),
+        (MESSAGES + "/batches", {"requests": [{"params": {**MESSAGE, "fallbacks": [{"model": "large-1"}]}}]}),
         ("/perplexity/v1/agent", {**RESPONSE, "models": ["large-1"]}),
         ("/perplexity/v1/agent", {"input": "hi", "preset": "pro-search"}),
     ],
@@ -119,6 +122,8 @@ def test_a_model_that_a_key_may_not_use_may_not_work_beside_one_that_it_may(
         assert not upstream.seen
         allowed = {**MESSAGE, "fallbacks": [{"model": "small-2"}], "tools": [{**ADVISOR, "model": "small-3"}]}
         assert call(gateway, MESSAGES, allowed)[0] == 200
+        assert call(gateway, MESSAGES + "/batches", {"requests": [{"params": MESSAGE}]})[0] == 200
+        assert call(gateway, "/openai/v1/vector_stores", {"name": "papers"})[0] == 200
 
 
 def held(gateway: Gateway, path: str, body: dict[str, Any]) -> dict[str, Any]:

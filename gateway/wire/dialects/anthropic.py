@@ -7,7 +7,7 @@ Sources: https://docs.anthropic.com/en/api, https://docs.anthropic.com/en/api/op
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -20,10 +20,10 @@ from gateway.wire.anthropic_shape import (
     refuse,
 )
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
-from gateway.wire.facts import Facts
+from gateway.wire.facts import Facts, Other
 from gateway.wire.framing.ndjson import Lines
 from gateway.wire.json_edit import set_value
-from gateway.wire.json_read import parse
+from gateway.wire.json_read import parse, read_fields
 from gateway.wire.meter import FrameMeter
 from gateway.wire.numbers import table, text
 from gateway.wire.numbers import total as sum_of
@@ -79,6 +79,33 @@ def _added(known: tuple[Beside, ...], more: tuple[Beside, ...]) -> tuple[Beside,
     return tuple(by_model.values())
 
 
+class BatchBody(msgspec.Struct):
+    requests: Any = None
+
+
+_BATCH: msgspec.json.Decoder[BatchBody] = msgspec.json.Decoder(BatchBody)
+
+
+def _in_batch(body: bytes) -> tuple[Other, ...]:
+    """The models of a batch's requests, their fallbacks and advisors: it is charged when its results are read, but a
+    model that may not be used must not begin."""
+    fields = read_fields(_BATCH, body)
+    requests = [] if isinstance(fields, str) or not isinstance(fields.requests, list) else fields.requests
+    names: set[str] = set()
+    for one in requests:
+        asked = table(table(one).get("params"))
+        chain = asked.get("fallbacks")
+        named = [asked, *(inner for key in ("fallbacks", "tools") for inner in _objects(asked.get(key)))]
+        names.update(text(item["model"]) for item in named if "model" in item)
+        if chain is not None and not isinstance(chain, list):
+            names.add("")
+    return tuple(map(Other, sorted(names)))
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return list(map(table, value)) if isinstance(value, list) else []
+
+
 class AnthropicOpenAI(OpenAIShape):
     """The OpenAI-compatible path. Its ``prompt_tokens`` are all input."""
 
@@ -109,6 +136,8 @@ class Anthropic:
                 return read_message("messages", "", body)
             if path.endswith("/messages/count_tokens"):
                 return read_message("count_tokens", "", body)
+            if path.endswith("/messages/batches"):
+                return Facts(others=_in_batch(body))
             if path.endswith("/complete"):
                 return read_message("complete", "", body)
         elif path.endswith("/results") and "/messages/batches/" in path:
