@@ -97,10 +97,10 @@ class App:
         loop = asyncio.get_running_loop()
         config = self.config
         base = self.config_path.resolve().parent
-        lock = DirectoryLock(base / config.server.data_dir)
+        path = assembly.ledger_path(config, base)
+        lock = DirectoryLock(base / config.server.data_dir, path)
         self.sockets = inherited(os.environ, os.getpid())
         await succeed(lock, config.server.drain_seconds + GRACE_SECONDS if self.sockets else 0.0)
-        path = assembly.ledger_path(config, base)
         copy = migrate(path)
         if copy is not None:
             self.log.info("the ledger was brought to the newest schema", extra={"fields": {"copy": str(copy)}})

@@ -35,13 +35,13 @@ class Crew:
     def __init__(
         self,
         config_path: Path,
-        lock_fd: int,
+        lock_fds: Sequence[int],
         log: logging.Logger,
         heard: Callable[[Hand, FromWorker], None],
         ended: Callable[[Hand], Awaitable[None]],
     ) -> None:
         self._config_path = config_path
-        self._lock_fd = lock_fd
+        self._lock_fds = lock_fds
         self._log = log
         self._heard = heard
         self._ended = ended
@@ -82,7 +82,7 @@ class Crew:
             began = loop.time()
             hand.when_ready = (lambda: started.put_nowait(True)) if first else None
             try:
-                await hand.start(self._config_path, self._sockets[place], self._lock_fd)
+                await hand.start(self._config_path, self._sockets[place], self._lock_fds)
                 code = await hand.ended()
             finally:
                 was_ready = hand.was_ready

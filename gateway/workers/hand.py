@@ -30,7 +30,7 @@ class Hand:
         self._number = 0
         self._asked: dict[int, asyncio.Future[Reply | None]] = {}
 
-    async def start(self, config_path: Path, sockets: Sequence[socket.socket], lock_fd: int) -> None:
+    async def start(self, config_path: Path, sockets: Sequence[socket.socket], lock_fds: Sequence[int]) -> None:
         """Start it. Raises ``OSError``."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -40,7 +40,7 @@ class Hand:
         handed = ("--way", str(theirs.fileno()), "--sockets", ",".join(map(str, fds)))
         try:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, *words, *handed, pass_fds=(theirs.fileno(), lock_fd, *fds)
+                sys.executable, *words, *handed, pass_fds=(theirs.fileno(), *lock_fds, *fds)
             )
             await asyncio.get_running_loop().create_connection(lambda: self._way, sock=ours)
         finally:

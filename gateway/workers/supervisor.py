@@ -89,10 +89,10 @@ class Supervisor:
         """Serve until a signal says stop. ``ready`` hears where."""
         loop = asyncio.get_running_loop()
         config = self.config
-        lock = DirectoryLock(self.base / config.server.data_dir)
+        path = self.path = assembly.ledger_path(config, self.base)
+        lock = DirectoryLock(self.base / config.server.data_dir, path)
         sockets = inherited(os.environ, os.getpid())
         await succeed(lock, config.server.drain_seconds + GRACE_SECONDS if sockets else LOCK_SECONDS)
-        path = self.path = assembly.ledger_path(config, self.base)
         copy = migrate(path)
         if copy is not None:
             self.log.info("the ledger was brought to the newest schema", extra={"fields": {"copy": str(copy)}})
@@ -100,7 +100,7 @@ class Supervisor:
         self._found(recover(path, self.clock.now_ns()))
         turns = SharedTurns(path)
         self.ledger = SqliteLedger(path, loop, queue_rows=config.ledger.queue_rows, turns=turns)
-        self.crew = Crew(self.config_path, lock.fd, self.log, self._heard, self._ended)
+        self.crew = Crew(self.config_path, lock.fds, self.log, self._heard, self._ended)
         self.desk = SharedDesk(self.ledger, self.clock, self.log, lambda: self.bank.quotas)
         self.bank = Bank(path, self.crew, self.clock.now_ns, self.desk.note)
         self.desk.check = self.bank.verify

@@ -60,10 +60,10 @@ def until_ready(gateway: Gateway, wanted: bool = True) -> str:
     return reason
 
 
-def serve(gateway: Gateway, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Start a further gateway on the same data directory; it must end by itself."""
+def serve(gateway: Gateway, folder: Path, shared: str = "data") -> subprocess.CompletedProcess[str]:
+    """Start a further gateway on the same data directory, or what of it is ``shared``; it must end by itself."""
     other = Gateway(folder, gateway.config)
-    text = other.path.read_text().replace(str(folder / "data"), str(gateway.directory / "data"))
+    text = other.path.read_text().replace(str(folder / shared), str(gateway.directory / shared))
     other.path.write_text(text)
     command = [sys.executable, "-m", "gateway.cli.main", "serve", "--config", str(other.path)]
     return subprocess.run(command, capture_output=True, text=True, timeout=30)
@@ -88,6 +88,24 @@ def test_a_second_gateway_on_the_directory_is_refused_in_one_line(gateway: Gatew
     assert gateway.process is not None
     (line,) = done.stderr.splitlines()
     assert f"another gateway (process {gateway.process.pid}) uses the data directory" in line
+    assert call(gateway, 1)[0] == 200
+
+
+@pytest.mark.parametrize("named", ["as it is", "by a link"])
+def test_a_second_gateway_on_the_ledger_is_refused_whatever_its_data_directory(
+    gateway: Gateway, tmp_path: Path, named: str
+) -> None:
+    folder = tmp_path / "other"
+    (folder / "data").mkdir(parents=True)
+    if named == "as it is":
+        done = serve(gateway, folder, "data/ledger.db")
+    else:
+        (folder / "data" / "ledger.db").symlink_to(tmp_path / "data" / "ledger.db")
+        done = serve(gateway, folder, "nothing")
+    assert done.returncode == 1
+    assert gateway.process is not None
+    (line,) = done.stderr.splitlines()
+    assert f"another gateway (process {gateway.process.pid}) uses the ledger" in line
     assert call(gateway, 1)[0] == 200
 
 
