@@ -6,15 +6,18 @@ another process wrote are noticed; counters are compared with the ledger.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import msgspec
 
-from gateway.ledger import releases
+from gateway.ledger import keeping, releases
 from gateway.ledger.rows import GROUP_COLUMNS
 from gateway.ledger.sqlite import SqliteLedger
+from gateway.ledger.store import LedgerUnavailable
 from gateway.ledger.view import SqliteView
 from gateway.ports import Clock
 from gateway.quota import journal
@@ -42,6 +45,10 @@ class QuotaDesk:
         self._grants = GrantWatch(ledger.path)
         self._released = 0
         """The newest release that the counters know."""
+        self._restored = 0
+        """How often something had been put back into the ledger when the counters were loaded."""
+        self._changing = asyncio.Lock()
+        self._counting: asyncio.Task[None] | None = None
         self.grants: list[Grant] = []
         self.counts: dict[tuple[str, str], int] = {}
         """Events by quota and kind."""
@@ -52,11 +59,12 @@ class QuotaDesk:
         now_ns = self._clock.now_ns()
         connection = sqlite3.connect(self._ledger.path)
         try:
+            self._restored = keeping.restored(connection)
             self._released = releases.newest(connection)
             self._load(quotas, now_ns)
         finally:
             connection.close()
-        self.recall_exhausted(quotas)
+        self.recall(quotas)
         self.grants = self._grants.changed(now_ns) or []
         quotas.grant(raises_of(self.grants))
         self._clock.after(LOOK_SECONDS, self._look)
@@ -64,20 +72,27 @@ class QuotaDesk:
     def _load(self, quotas: Quotas, now_ns: int) -> None:
         load(quotas, self._view.up_to(self._released), now_ns)
 
-    def recall_exhausted(self, quotas: Quotas) -> None:
-        """Tell ``quotas`` what was exhausted and has not reopened."""
+    def recall(self, quotas: Quotas) -> None:
+        """Tell ``quotas`` what was exhausted and has not reopened, and which thresholds were told."""
+        now_ns = self._clock.now_ns()
         connection = sqlite3.connect(self._ledger.path)
         try:
             for quota, bucket, unit, wanted in journal.exhausted(connection):
-                quotas.was_exhausted(quota, bucket, unit, wanted, self._clock.now_ns())
+                quotas.was_exhausted(quota, bucket, unit, wanted, now_ns)
+            quotas.were_told(journal.thresholds(connection), now_ns)
         finally:
             connection.close()
 
     async def change_rules(self, quotas: Quotas, rules: Sequence[Rule], max_counters: int) -> None:
         """Let other rules hold, with all that was used and is held under them; nothing changes where that fails."""
-        now_ns = self._clock.now_ns()
-        events = list(changed_rules(quotas.rules, rules, now_ns))
-        change = RuleChange(quotas, rules, max_counters)
+        async with self._changing:
+            now_ns = self._clock.now_ns()
+            events = list(changed_rules(quotas.rules, rules, now_ns))
+            await self._change(RuleChange(quotas, rules, max_counters), quotas, now_ns)
+        for event in events:
+            self.note(event)
+
+    async def _change(self, change: RuleChange, quotas: Quotas, now_ns: int) -> None:
         try:
             if change.new:
                 # on the writer: what was settled before this moment is in the ledger then, what comes after is noted
@@ -88,8 +103,7 @@ class QuotaDesk:
             raise
         change.take_effect(self._clock.now_ns())
         quotas.grant(raises_of(self.grants))
-        for event in events:
-            self.note(event)
+        self.recall(quotas)
 
     def note(self, event: Event) -> None:
         """Write an event down; then tell of it."""
@@ -116,6 +130,7 @@ class QuotaDesk:
         quotas = self._quotas()
         self.look_at_grants(quotas, now_ns)
         self.look_at_releases(quotas, now_ns)
+        self.look_at_restores()
         quotas.look(now_ns)
         self._clock.after(LOOK_SECONDS, self._look)
 
@@ -131,9 +146,31 @@ class QuotaDesk:
             if grant.id not in known:
                 self.note(_granted(grant))
 
+    def look_at_restores(self) -> None:
+        """Count anew where something was put back into the ledger since the last look."""
+        found = self._grants.restored()
+        if found is None or found == self._restored or (self._counting is not None and not self._counting.done()):
+            return
+        self._counting = asyncio.ensure_future(self._count_again(found))
+
+    async def _count_again(self, restored: int) -> None:
+        """Take all that the ledger holds for used; tried again at the next look where that fails."""
+        with suppress(LedgerUnavailable, sqlite3.Error):
+            async with self._changing:
+                quotas, now_ns = self._quotas(), self._clock.now_ns()
+                self._released = await self._ledger.execute(releases.newest)
+                change = RuleChange(quotas, quotas.rules, quotas.counters.most, anew=True)
+                await self._change(change, quotas, now_ns)
+            self._restored = restored
+            self._log.warning("the quotas were counted anew: calls were put back into the ledger")
+
     def look_at_releases(self, quotas: Quotas, now_ns: int) -> None:
         """Take up what a statement gave back since the last look. A ledger that can't be read changes nothing."""
-        for number, one in self._grants.released_after(self._released):
+        found = self._grants.released_after(self._released)
+        if found and self._grants.restored() != self._restored:
+            # they may be of calls that are not counted yet
+            return
+        for number, one in found:
             of = dict(zip(GROUP_COLUMNS, one.group, strict=True))
             tags = tuple(sorted(msgspec.json.decode(of["tags"]).items()))
             subject = Subject(of["team"], of["workflow"], of["key_id"], of["provider"], of["model_requested"], tags)

@@ -14,11 +14,25 @@ from gateway.ledger.writer import Writer, unwritten
 
 SLICE_ROWS = 2000
 """Rows deleted or put back in one transaction: no call waits long behind it."""
+_KEPT_SINCE = (
+    "INSERT INTO facts (name, value) VALUES ('records_since_ns', ?) "
+    "ON CONFLICT (name) DO UPDATE SET value = max(CAST(value AS INTEGER), excluded.value)"
+)
+_RESTORED = "INSERT INTO facts (name, value) VALUES ('restored', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
+_GRANT = ("quota", "unit", "amount", "from_ns", "who", "why", "created_ns")
+"""What a grant is known by: its number is another one in another ledger, and its end may have been moved."""
+Counted = frozenset[int]
 
 
 def horizon_ns(connection: sqlite3.Connection) -> int:
     """Records of calls started before this were deleted; 0: all are kept."""
     row = connection.execute("SELECT value FROM facts WHERE name = 'records_since_ns'").fetchone()
+    return int(row[0]) if row is not None else 0
+
+
+def restored(connection: sqlite3.Connection) -> int:
+    """How often something was put back: what was counted before is not all that is there."""
+    row = connection.execute("SELECT value FROM facts WHERE name = 'restored'").fetchone()
     return int(row[0]) if row is not None else 0
 
 
@@ -33,11 +47,7 @@ def forget(connection: sqlite3.Connection, keep_days: int, now_ns: int) -> int:
         (first_id_at(horizon), horizon, SLICE_ROWS),
     ).fetchall()
     if old:
-        connection.execute(
-            "INSERT INTO facts (name, value) VALUES ('records_since_ns', ?) "
-            "ON CONFLICT (name) DO UPDATE SET value = max(CAST(value AS INTEGER), excluded.value)",
-            (horizon,),
-        )
+        connection.execute(_KEPT_SINCE, (horizon,))
         connection.executemany("DELETE FROM records WHERE id = ?", old)
     return len(old)
 
@@ -73,30 +83,49 @@ def _copy(source: Path, target: Path, progress: Callable[[int, int], None] | Non
 
 
 def restore(copy: Path, ledger: Path) -> dict[str, int]:
-    """Put back what ``ledger`` lacks of ``copy``: records with their sums, adjustments, keys, grants.
+    """Put back what ``ledger`` lacks of ``copy``: records with their sums, adjustments, keys, claims, grants, releases.
 
-    A gateway may run. Nothing is overwritten, so putting back twice is putting back once. Answers how many rows of
-    each came.
+    A gateway may run: its quotas count what came within a second or so of the end. Nothing is overwritten, so putting
+    back twice is putting back once. Answers how many rows of each came.
     """
     source = sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro", uri=True)
     target = connect(ledger)
     try:
-        counts = {"records": _records(source, target), "sums": _old_rollups(source, target)}
-        for table in ("adjustments", "keys", "quota_grants", "releases"):
+        counted = _counted(target)
+        sums = _old_rollups(source, target)
+        counts = {"records": _records(source, target, counted), "sums": sums}
+        for table in ("adjustments", "keys", "claims"):
             counts[table] = _rows(source, target, table)
+        counts["quota_grants"] = _grants(source, target)
+        target.execute("BEGIN IMMEDIATE")
+        # together: a gateway that sees these releases sees that the calls that they are of were put back too
+        counts["releases"] = _rows(source, target, "releases")
+        target.execute(_RESTORED)
+        target.execute("COMMIT")
         return counts
     finally:
         source.close()
         target.close()
 
 
-def _records(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
+def _counted(target: sqlite3.Connection) -> Counted:
+    """Hours whose calls are in the sums for good, though their records were deleted."""
+    horizon = horizon_ns(target)
+    rows = target.execute(
+        f"SELECT DISTINCT id >> {GROUP_BITS} FROM hours WHERE id < ?",  # noqa: S608
+        (horizon // HOUR_NS << GROUP_BITS,),
+    )
+    return frozenset(hour for (hour,) in rows.fetchall())
+
+
+def _records(source: sqlite3.Connection, target: sqlite3.Connection, counted: Counted) -> int:
+    """Those that the copy keeps whole hours of: of older ones it has the sums."""
     writer = Writer()
-    cursor = source.execute(f"{SELECT} ORDER BY request_id")
+    cursor = source.execute(f"{SELECT} WHERE started_ns >= ? ORDER BY request_id", (horizon_ns(source),))
     restored = 0
     while batch := cursor.fetchmany(SLICE_ROWS):
         records = [record_of_row(dict(zip(REQUEST_COLUMNS, row, strict=True))) for row in batch]
-        missing = unwritten(target, records)
+        missing = unwritten(target, [one for one in records if one.started_ns // HOUR_NS not in counted])
         if missing:
             writer.write(target, records=missing)
             restored += len(missing)
@@ -107,12 +136,15 @@ def _records(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
 
 
 def _old_rollups(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
-    """Sums of hours whose records the copy no longer had."""
+    """Sums of hours whose records the copy no longer had, and from when on it has them."""
+    horizon = horizon_ns(source)
+    if not horizon:
+        return 0
     writer = Writer()
     columns = (*DIMENSIONS, *SUMS)
     rows = source.execute(
         f"SELECT {', '.join(columns)} FROM rollups WHERE hour < ?",  # noqa: S608
-        (horizon_ns(source) // HOUR_NS,),
+        (horizon // HOUR_NS,),
     ).fetchall()
     marks = ", ".join("?" * (1 + len(SUMS)))
     size = len(DIMENSIONS)
@@ -125,6 +157,7 @@ def _old_rollups(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
         closed = closed_until(target)
         for day in {row[0] // 24 for row in rows if row[0] // 24 < closed}:
             add_up_day(target, day)
+        target.execute(_KEPT_SINCE, (horizon,))
         target.execute("COMMIT")
     except BaseException:
         target.execute("ROLLBACK")
@@ -137,6 +170,19 @@ def _rows(source: sqlite3.Connection, target: sqlite3.Connection, table: str) ->
     names = [column[0] for column in cursor.description]
     before = target.total_changes
     marks = ", ".join("?" * len(names))
-    with target:
-        target.executemany(f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({marks})", cursor.fetchall())  # noqa: S608
+    target.executemany(f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({marks})", cursor.fetchall())  # noqa: S608
+    return target.total_changes - before
+
+
+def _grants(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
+    names = (*_GRANT, "until_ns")
+    same = " AND ".join(f"{name} IS ?{place}" for place, name in enumerate(_GRANT, start=1))
+    rows = source.execute(f"SELECT {', '.join(names)} FROM quota_grants ORDER BY id").fetchall()  # noqa: S608
+    before = target.total_changes
+    target.executemany(
+        f"INSERT INTO quota_grants ({', '.join(names)}) SELECT "  # noqa: S608 - our names
+        f"{', '.join(f'?{place}' for place in range(1, len(names) + 1))} "
+        f"WHERE NOT EXISTS (SELECT 1 FROM quota_grants WHERE {same})",
+        rows,
+    )
     return target.total_changes - before

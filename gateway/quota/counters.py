@@ -34,7 +34,7 @@ class Counters:
         self.rules = tuple(rules)
         self.plans: dict[Subject, Plan] = {}
         self._matcher = Matcher(rules)
-        self._max = max_counters
+        self.most = max_counters
         self._new = make
         self._all: dict[tuple[str, str], Counter] = {}
 
@@ -56,9 +56,9 @@ class Counters:
         counter = self._all.get((rule.name, bucket))
         if counter is not None:
             return counter
-        if len(self._all) >= self._max and rule.per:
+        if len(self._all) >= self.most and rule.per:
             self._prune(now_ns)
-            if len(self._all) >= self._max:
+            if len(self._all) >= self.most:
                 if rule.shared_overflow and bucket != OTHER:
                     return self._make(rule, OTHER, now_ns)
                 full = msgspec.structs.replace(rule, limits=(0,) * len(rule.limits), raises=[])
@@ -82,12 +82,12 @@ class Counters:
         if gone:
             self.plans.clear()
 
-    def take_over(self, old: Counters) -> None:
-        """Keep ``old``'s counters of rules that did not change."""
-        kept = {rule.name: rule for rule in self.rules}
+    def take_over(self, old: Counters, new: frozenset[str]) -> None:
+        """Keep ``old``'s counters of rules that are not ``new``."""
+        kept = {rule.name: rule for rule in self.rules if rule.name not in new}
         for key, counter in old._all.items():
             rule = kept.get(key[0])
-            if rule is not None and rule.source == counter.rule.source:
+            if rule is not None:
                 counter.adopt(rule)
                 self._all[key] = counter
 

@@ -6,7 +6,7 @@ from gateway.quota.terms cimport Reservation as Held  # under its own name it co
 
 cdef class Quotas:
     cdef public tuple rules
-    cdef public object counters, _observe
+    cdef public object counters, _observe, _told
     cdef public dict _plans, _live, _exhausted
     cdef public list _noted, _freed
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from gateway.quota.counter import Counter, Span
 from gateway.quota.counters import Counters, Plan
 from gateway.quota.rule import CONCURRENT, UNITS, Raise, Rule, Subject
-from gateway.quota.terms import Amounts, Event, Observe, Reservation, Room, Shortage, Vector
+from gateway.quota.terms import Amounts, Event, Observe, Passed, Reservation, Room, Shortage, Vector
 from gateway.quota.windows import FOREVER
 
 __all__ = ["Amounts", "Event", "Quotas", "Reservation", "Room", "Shortage", "Subject"]
@@ -32,6 +32,8 @@ class Quotas:
         """Who wants to know that something was given back: calls waiting in line."""
         self._exhausted: dict[Counter, tuple[int, int]] = {}
         """Counters that refuse calls → which unit, and how much the call that told of it wanted."""
+        self._told: frozenset[Passed] = frozenset()
+        """Thresholds that were told before the counters were loaded; forgotten at the next look."""
 
     def _counter(self, rule: Rule, bucket: str, now_ns: int) -> Counter:
         return Counter(rule, bucket, now_ns)
@@ -226,6 +228,15 @@ class Quotas:
                 counter = self.counters.counter(rule, bucket, now_ns)
                 self._exhausted[counter] = (rule.units.index(UNITS.index(unit)), wanted)
 
+    def were_told(self, told: frozenset[Passed], now_ns: int) -> None:
+        """At a start: thresholds that were told before. Where a rolling window is still past them they are not told
+        again; a window of the calendar says itself whether it is the same."""
+        self._told = told
+        for counter in self.counters:
+            if counter.rule.rolling_ns:
+                counter.current(now_ns)
+                self.warn(counter, now_ns)
+
     def room(self, subject: Subject, now_ns: int) -> Room:
         """What is left for a subject now."""
         left: dict[int, int] = {}
@@ -246,6 +257,7 @@ class Quotas:
 
     def look(self, now_ns: int) -> None:
         """Called now and then: tells of quotas that have room again, and counts thresholds of rolling windows anew."""
+        self._told = frozenset()
         for counter, (position, wanted) in list(self._exhausted.items()):
             counter.current(now_ns)
             if counter.used(position) + wanted <= counter.rule.limit(position, now_ns):
@@ -256,6 +268,7 @@ class Quotas:
                 counter.current(now_ns)
                 while counter.warned and _crossing(counter, counter.warned - 1, now_ns) is None:
                     counter.passed(counter.warned - 1)
+                    self._tell(counter, "receded", 0, now_ns, _share(counter))
 
     def warn(self, counter: Counter, now_ns: int) -> None:
         """Tell of the thresholds that a counter has crossed."""
@@ -264,9 +277,10 @@ class Quotas:
             position = _crossing(counter, counter.warned, now_ns)
             if position is None:
                 return
-            top, bottom = rule.warn_at[counter.warned]
+            share = _share(counter)
             counter.passed(counter.warned + 1)
-            self._tell(counter, "threshold", position, now_ns, f"{100 * top / bottom:g} %")
+            if not rule.rolling_ns or (rule.name, counter.bucket, share) not in self._told:
+                self._tell(counter, "threshold", position, now_ns, share)
 
     def _tell(self, counter: Counter, kind: str, position: int, now_ns: int, detail: str = "", wanted: int = 0) -> None:
         if self._observe is None:
@@ -308,7 +322,7 @@ class Quotas:
     def replace_rules(self, counters: Counters, new: frozenset[str], now_ns: int) -> None:
         """Put ``counters`` in place of those that hold. The rules that ``new`` names count there what was used before
         ``note_settlements``; the others keep their counters. Calls in flight move with what they hold."""
-        counters.take_over(self.counters)
+        counters.take_over(self.counters, new)
         noted, self._noted = self._noted or (), None
         for held, used in noted:
             for counter in counters.plan(held.subject, held.reserved_ns).counters:
@@ -365,6 +379,12 @@ def _short(plan: Plan, vector: Vector, now_ns: int) -> Iterator[Rule]:
             for position, unit in enumerate(rule.units)
         ):
             yield rule
+
+
+def _share(counter: Counter) -> str:
+    """The next threshold."""
+    top, bottom = counter.rule.warn_at[counter.warned]
+    return f"{100 * top / bottom:g} %"
 
 
 def _crossing(counter: Counter, threshold: int, now_ns: int) -> int | None:

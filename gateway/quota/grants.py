@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.ledger import releases
+from gateway.ledger import keeping, releases
 from gateway.ledger.releases import Release
 from gateway.ledger.schema import connect_reader
 from gateway.quota.rule import UNITS, Raise
@@ -97,6 +97,16 @@ class GrantWatch:
         except sqlite3.Error:
             self.close()
             return []
+
+    def restored(self) -> int | None:
+        """How often something was put back into the ledger; None: it can't be read. Never raises, as ``changed``."""
+        if self._connection is None:
+            return None
+        try:
+            return keeping.restored(self._connection)
+        except sqlite3.Error:
+            self.close()
+            return None
 
     def close(self) -> None:
         if self._connection is not None:

@@ -7,7 +7,7 @@ import sqlite3
 import msgspec
 
 from gateway.ledger.rows import rfc3339
-from gateway.quota.terms import Event
+from gateway.quota.terms import Event, Passed
 from pricing.money import NANO
 
 MARKED = ("threshold", "exhausted", "reopened")
@@ -35,7 +35,16 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write(connection: sqlite3.Connection, event: Event) -> Kept | None:
-    """Write an event, unless the ledger has it already. Runs in the ledger's transaction."""
+    """Write an event, unless the ledger has it already. Runs in the ledger's transaction.
+
+    ``receded`` is no news: a rolling window has less than the share again, of which is to be told once more.
+    """
+    if event.kind == "receded":
+        connection.execute(
+            "DELETE FROM quota_marks WHERE quota = ? AND bucket = ? AND mark = ?",
+            (event.quota, event.bucket, event.detail),
+        )
+        return None
     if event.kind in MARKED and not _mark(connection, event):
         return None
     kept = Kept(
@@ -70,10 +79,17 @@ def _mark(connection: sqlite3.Connection, event: Event) -> bool:
     mark, window_ns = (event.detail, event.window_ns) if event.kind == "threshold" else ("exhausted", 0)
     done = connection.execute(
         "INSERT INTO quota_marks (quota, bucket, unit, mark, window_ns) VALUES (?, ?, ?, ?, ?) "
-        "ON CONFLICT DO UPDATE SET window_ns = excluded.window_ns WHERE window_ns < excluded.window_ns",
+        # another window, not a later one: a rule whose day became a month counts from before it
+        "ON CONFLICT DO UPDATE SET window_ns = excluded.window_ns WHERE window_ns <> excluded.window_ns",
         (*where, mark, window_ns),
     )
     return done.rowcount > 0
+
+
+def thresholds(connection: sqlite3.Connection) -> frozenset[Passed]:
+    """Those that were told of each quota and bucket, and have not receded."""
+    rows = connection.execute("SELECT DISTINCT quota, bucket, mark FROM quota_marks WHERE mark <> 'exhausted'")
+    return frozenset(rows.fetchall())
 
 
 def exhausted(connection: sqlite3.Connection) -> list[tuple[str, str, str, int]]:

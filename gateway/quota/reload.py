@@ -18,10 +18,13 @@ from gateway.quota.rule import Rule
 class RuleChange:
     """One change of ``quotas``' rules. It begins when it is made; until ``take_effect`` the old rules hold."""
 
-    def __init__(self, quotas: Quotas, rules: Sequence[Rule], max_counters: int = 100_000) -> None:
+    def __init__(
+        self, quotas: Quotas, rules: Sequence[Rule], max_counters: int = 100_000, *, anew: bool = False
+    ) -> None:
+        """``anew``: what was counted so far is not right any more, for no rule."""
         self._quotas = quotas
         self._staged = Quotas(rules, max_counters=max_counters)
-        self.new = new_rules(self._staged, quotas)
+        self.new = list(self._staged.rules) if anew else new_rules(self._staged, quotas)
         """Rules whose use must be loaded."""
         quotas.note_settlements()
 

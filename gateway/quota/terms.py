@@ -106,4 +106,6 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     who: str = ""
 
 
+Passed = tuple[str, str, str]
+"""A threshold: quota, bucket and share."""
 Observe = Callable[[Event], None]

@@ -156,7 +156,7 @@ class Bank:
                     hand.kill()
             self.use(rules, max_counters)
         self.quotas.grant(raises_of(desk.grants))
-        desk.recall_exhausted(self.quotas)
+        desk.recall(self.quotas)
         await self.settle(set())
         for event in events:
             desk.note(event)

@@ -108,6 +108,7 @@ class Supervisor:
         self.webhooks = Webhooks(self.ledger, self.clock, self.log)
         self.desk.told.append(self.webhooks.wake)
         self.bank.use(assembly.rules_of(config), config.max_quota_counters)
+        self.desk.recall(self.bank.quotas)
         await self.bank.settle(set())
         self.desk.start(self.bank.quotas)
         self._tell_raises(self.bank.quotas)
@@ -320,6 +321,10 @@ class SharedDesk(QuotaDesk):
         if newest:
             self._released = newest
             self._settling = asyncio.ensure_future(self.settle())
+
+    async def _count_again(self, restored: int) -> None:
+        await self.settle()
+        self._restored = restored
 
     async def verify(self) -> list[Any]:
         self.look_at_releases(self._quotas(), self._clock.now_ns())

@@ -16,6 +16,7 @@ from gateway.ledger.reprice import adjustments, book_adjustments
 from gateway.ledger.schema import connect, connect_reader, migrate
 from gateway.ledger.verify import verify
 from gateway.ledger.view import SqliteView
+from gateway.quota.grants import Grant, insert_grant
 from gateway.reports.spend import spend
 from pricing.book import PriceBook
 from pricing.catalogue import load
@@ -71,6 +72,51 @@ def test_a_copy_holds_everything_and_puts_back_what_is_lost_once(tmp_path: Path)
     assert restore(tmp_path / "copy.db", lost)["records"] == 0
     assert total(lost) == before
     assert verify(reader(lost)) == []
+
+
+def pruned(path: Path, keep_days: int) -> None:
+    connection = connect(path)
+    forget(connection, keep_days, book.START_NS + 5 * DAY_NS)
+    connection.close()
+
+
+def test_a_copy_from_before_old_records_went_adds_nothing_to_sums_that_hold_them(tmp_path: Path) -> None:
+    path = book.ledger(tmp_path / "l.db", RECORDS)
+    before = total(path)
+    backup(path, tmp_path / "copy.db")
+    pruned(path, 4)
+    assert restore(tmp_path / "copy.db", path)["records"] == 0
+    assert total(path) == before
+
+
+def test_a_copy_that_has_only_sums_of_old_records_is_put_back_to_the_nanodollar(tmp_path: Path) -> None:
+    path = book.ledger(tmp_path / "l.db", RECORDS)
+    before = total(path)
+    pruned(path, 4)
+    backup(path, tmp_path / "copy.db")
+    fresh = book.ledger(tmp_path / "new.db", [])
+    for _ in range(2):
+        restore(tmp_path / "copy.db", fresh)
+        assert total(fresh) == before
+        assert verify(reader(fresh)) == []
+
+
+def grants(path: Path) -> list[str]:
+    return [row[0] for row in reader(path).execute("SELECT why FROM quota_grants ORDER BY id")]
+
+
+def test_a_raise_is_put_back_also_where_another_has_its_number(tmp_path: Path) -> None:
+    copy, fresh = book.ledger(tmp_path / "copy.db", []), book.ledger(tmp_path / "new.db", [])
+    for path, why in ((copy, "launch"), (fresh, "after the loss")):
+        connection = connect(path)
+        insert_grant(
+            connection,
+            Grant(quota="q", unit="usd", amount=1, from_ns=0, until_ns=9, who="me", why=why, created_ns=1),
+        )
+        connection.close()
+    assert restore(copy, fresh)["quota_grants"] == 1
+    assert restore(copy, fresh)["quota_grants"] == 0
+    assert grants(fresh) == ["after the loss", "launch"]
 
 
 def test_old_records_go_in_slices_and_their_sums_stay(tmp_path: Path) -> None:

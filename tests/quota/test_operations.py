@@ -148,6 +148,72 @@ def test_events_are_told_once_each_to_the_ledger_the_log_and_the_webhooks(tmp_pa
         assert "unit=usd limit=0.01 " in told
 
 
+def kinds(gateway: Gateway) -> list[str]:
+    return [f"{one['kind']} {one['detail']}".strip() for one in gateway.get("/api/events")["events"]]
+
+
+def test_a_limit_that_a_reload_raises_reopens_the_quota_and_its_next_end_is_told(tmp_path: Path) -> None:
+    with Upstream(World().script) as upstream, Gateway(tmp_path, CONFIG.format(url=upstream.url, usd=0.002)) as gateway:
+        with pytest.raises(openai.RateLimitError):
+            call(gateway, 3)
+        gateway.write(CONFIG.format(url=upstream.url, usd=0.006))
+        gateway.post("/api/reload")
+        until(lambda: "reopened" in kinds(gateway))
+        with pytest.raises(openai.RateLimitError):
+            call(gateway, 5)
+        until(lambda: kinds(gateway).count("exhausted") == 2)
+
+
+def test_a_threshold_of_a_rolling_window_is_told_once_also_across_a_restart(tmp_path: Path) -> None:
+    with Upstream(World().script) as upstream:
+        # parts of a second, so that the restart is in another one
+        text = CONFIG.format(url=upstream.url, usd=0.01).replace('"month"\nwarn_at', '"rolling 1m"\nwarn_at')
+        with Gateway(tmp_path, text) as gateway:
+            call(gateway, 6)
+            until(lambda: kinds(gateway) == ["threshold 50 %"])
+        with Gateway(tmp_path, text) as gateway:
+            time.sleep(1.1)
+            call(gateway)
+            assert kinds(gateway) == ["threshold 50 %"]
+            call(gateway)
+            until(lambda: kinds(gateway) == ["threshold 50 %", "threshold 80 %"])
+
+
+def test_a_rule_whose_day_becomes_a_month_tells_the_thresholds_of_the_month(tmp_path: Path) -> None:
+    with Upstream(World().script) as upstream:
+        month = CONFIG.format(url=upstream.url, usd=0.01)
+        with Gateway(tmp_path, month.replace('"month"\nwarn_at', '"day"\nwarn_at')) as gateway:
+            call(gateway, 5)
+            until(lambda: kinds(gateway) == ["threshold 50 %"])
+            gateway.write(month.replace('"month"\nwarn_at', '"total"\nwarn_at'))
+            gateway.post("/api/reload")
+            call(gateway)
+            until(lambda: kinds(gateway).count("threshold 50 %") == 2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_calls_that_are_put_back_into_the_ledger_count_while_it_serves(tmp_path: Path, workers: int) -> None:
+    with Upstream(World().script) as upstream:
+        text = CONFIG.format(url=upstream.url, usd=0.005) + f"\n[server]\nworkers = {workers}\n"
+        (tmp_path / "lost").mkdir()
+        with Gateway(tmp_path / "lost", text) as gateway:
+            call(gateway, 4)
+            gateway.cli("ledger", "backup", str(tmp_path / "copy.db"))
+        with Gateway(tmp_path, text) as gateway:
+            call(gateway)
+            gateway.cli("ledger", "restore", str(tmp_path / "copy.db"))
+            until(lambda: used(gateway) == 0.005)
+            with pytest.raises(openai.RateLimitError):
+                call(gateway)
+            assert gateway.post("/api/quotas/verify")["differences"] == []
+            assert gateway.cli("ledger", "verify").returncode == 0
+
+
+def used(gateway: Gateway) -> float:
+    rows = gateway.get("/api/quotas?quota=month")["quotas"]
+    return next(float(row["used"]) for row in rows if row["unit"] == "usd")
+
+
 def test_a_raise_holds_at_once_and_ends_and_is_kept_with_who_and_why(tmp_path: Path) -> None:
     world = World()
     with Upstream(world.script) as upstream:
