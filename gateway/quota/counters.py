@@ -37,14 +37,20 @@ class Counters:
         self.most = max_counters
         self._new = make
         self._all: dict[tuple[str, str], Counter] = {}
+        self._closed: dict[str, int] = {}
+        """Rules of which the ledger has more buckets than fit → until when what was used in those counts."""
 
     def plan(self, subject: Subject, now_ns: int) -> Plan:
         """The counters that hold for a subject, in the order of the rules."""
         known = self.plans.get(subject)
         if known is not None:
             return known
-        rules = self._matcher.rules_for(subject)
-        plan = Plan([self.counter(rule, bucket_of(rule, subject), now_ns) for rule in rules])
+        wanted = [(rule, bucket_of(rule, subject)) for rule in self._matcher.rules_for(subject)]
+        missing = sum((rule.name, bucket) not in self._all for rule, bucket in wanted)
+        if missing and len(self._all) + missing > self.most:
+            # before the first of the plan is made: it is idle too, and would be forgotten while the plan counts with it
+            self._prune(now_ns)
+        plan = Plan([self.counter(rule, bucket, now_ns) for rule, bucket in wanted])
         if len(self.plans) >= MAX_PLANS:
             for old in list(self.plans)[: MAX_PLANS // 10]:
                 del self.plans[old]
@@ -56,14 +62,27 @@ class Counters:
         counter = self._all.get((rule.name, bucket))
         if counter is not None:
             return counter
-        if len(self._all) >= self.most and rule.per:
-            self._prune(now_ns)
-            if len(self._all) >= self.most:
-                if rule.shared_overflow and bucket != OTHER:
-                    return self._make(rule, OTHER, now_ns)
-                full = msgspec.structs.replace(rule, limits=(0,) * len(rule.limits), raises=[])
-                return self._new(full if rule.blocking else rule, bucket, now_ns)
+        if rule.per and self._is_full(rule, now_ns):
+            if rule.shared_overflow and bucket != OTHER:
+                return self._make(rule, OTHER, now_ns)
+            full = msgspec.structs.replace(rule, limits=(0,) * len(rule.limits), raises=[])
+            return self._new(full if rule.blocking else rule, bucket, now_ns)
         return self._make(rule, bucket, now_ns)
+
+    def _is_full(self, rule: Rule, now_ns: int) -> bool:
+        """Whether a new bucket can't have a counter of its own: there is no room, or what the bucket has used in the
+        windows that count may have been counted elsewhere."""
+        if len(self._all) >= self.most or now_ns < self._closed.get(rule.name, 0):
+            return True
+        shared = self._all.get((rule.name, OTHER)) if rule.shared_overflow else None
+        if shared is None:
+            return False
+        shared.current(now_ns)
+        return not shared.idle
+
+    def close(self, rule: Rule, until_ns: int) -> None:
+        """Make no further counters of a rule until then: there is no room for what the ledger has."""
+        self._closed[rule.name] = max(until_ns, self._closed.get(rule.name, 0))
 
     def _make(self, rule: Rule, bucket: str, now_ns: int) -> Counter:
         key = (rule.name, bucket)
@@ -85,6 +104,7 @@ class Counters:
     def take_over(self, old: Counters, new: frozenset[str]) -> None:
         """Keep ``old``'s counters of rules that are not ``new``."""
         kept = {rule.name: rule for rule in self.rules if rule.name not in new}
+        self._closed.update((name, until) for name, until in old._closed.items() if name in kept)
         for key, counter in old._all.items():
             rule = kept.get(key[0])
             if rule is not None:

@@ -96,6 +96,8 @@ def _folded(taken: Photo, rules: set[str]) -> Photo:
 
 def _add(quotas: Quotas, rule: Rule, bucket: str, spent: Spent, start_ns: int, end_ns: int, now_ns: int) -> None:
     counter = quotas.counters.counter(rule, bucket, now_ns)
+    if quotas.counters.known(rule.name, counter.bucket) is not counter:
+        quotas.counters.close(rule, end_ns + rule.rolling_ns)
     span = counter.span
     if span.start_ns != start_ns:
         span = next((part for part in counter.parts if part.start_ns == start_ns), span)
