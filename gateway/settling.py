@@ -144,7 +144,8 @@ class Settling(Delivery):
                 parts.observer.exceeded(call.provider.kind, call.facts.api)
         if record.usage_source == "response" and record.outcome == COMPLETED and not call.facts.fetches:
             self._teach(record)
-        if reading.model != call.facts.model and reading.model and call.facts.billable:
+        # a name with a price of its own needs no other's
+        if (call.price is None or parts.answered) and call.facts.billable and reading.model:
             learn(parts, call, reading.model)
         parts.observer.settled(record, call.provider.kind)
         parts.ledger.settle(record, self._settled)
