@@ -116,5 +116,8 @@ def health(target: bytes, not_ready: str) -> Reply:
 
 def usd(nanousd: int) -> bytes:
     """Exact decimal dollars: ``0.000075``."""
+    if 0 < nanousd < 1_000_000_000:
+        # less than a dollar, as usual
+        return ("0." + str(nanousd).zfill(9).rstrip("0")).encode()
     digits = str(nanousd).zfill(10)
     return f"{digits[:-9]}.{digits[-9:]}".rstrip("0").rstrip(".").encode()

@@ -27,7 +27,7 @@ cdef class Metrics:
     cpdef object started(self, object provider)
     @cython.locals(flow=Flow, answers=dict, spend=Spend, speed=Speed)
     cpdef object settled(self, object record, object dialect=*)
-    @cython.locals(tokens=list, used=tuple, place=cython.Py_ssize_t)
+    @cython.locals(tokens=list, units=tuple, place=cython.Py_ssize_t, at=cython.Py_ssize_t)
     cpdef object _add(self, Spend spend, object record)
     @cython.locals(spend=Spend)
     cpdef Spend _spend_of(self, object team, object workflow, object provider, object model)

@@ -7,14 +7,15 @@ time. Money stays in integer nanodollars until then.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from operator import attrgetter
 
+from msgspec.structs import astuple
 from prometheus_client.metrics_core import Metric
 
 from gateway.ledger.record import COMPLETED, REJECTED, Record
 from gateway.metrics import families as names
 from gateway.metrics.histogram import Histogram
 from gateway.metrics.lines import SLICE_SAMPLES, Observed, Rows, as_metric, cut, cut_observed
+from gateway.wire.usage import Usage
 from pricing.money import NANO
 
 OTHER = "other"
@@ -33,7 +34,7 @@ TOKEN_TYPES = (
     ("image_output", "output_image_tokens"),
 )
 """Metric label and ``Usage`` field. ``input`` and ``output`` are totals; the other types are parts of them."""
-_tokens_of = attrgetter(*(field for _, field in TOKEN_TYPES))
+_PLACES = tuple(Usage.__struct_fields__.index(field) for _, field in TOKEN_TYPES)
 
 
 class Spend:
@@ -210,9 +211,10 @@ class Metrics:
             if outcome == REJECTED:
                 return
         spend.cost_nanousd += record.cost_nanousd
-        tokens, used = spend.tokens, _tokens_of(record.usage)
+        tokens, units = spend.tokens, astuple(record.usage)
         place = 0
-        for count in used:
+        for at in _PLACES:
+            count = units[at]
             if count:
                 tokens[place] += count
             place += 1

@@ -21,6 +21,7 @@ from gateway.wire.json_read import parse
 from gateway.wire.meter import JsonMeter, Reader, SilentMeter, SseMeter, StrippingSseMeter, form_of, header
 from gateway.wire.named_models import makers
 from gateway.wire.numbers import count, text
+from gateway.wire.openai_answer import Answer, usage_of, usual_answer
 from gateway.wire.openai_forms import HEARD, heard, read_form
 from gateway.wire.openai_later import claim_of, fetched
 from gateway.wire.openai_pictures import pictures
@@ -88,18 +89,36 @@ class OpenAIReader:
         self._dialect = dialect
         self._facts = facts
         self._ok = status < 300
+        self._usual = dialect.reports_usually and facts.api == "chat"
 
     def frame(self, data: bytes) -> None:
         if data == b"[DONE]":
             self.terminal = True
             self.reading.complete = True
             return
+        if self._usual and self.reading.usage is None:
+            answer = usual_answer(data)
+            if answer is not None:
+                self._take(answer)
+                return
         try:
             document = self._dialect.partial(data)
         except (ValueError, RecursionError):
             document = parse(data)
         if isinstance(document, dict):
             self.document(document, data)
+
+    def _take(self, answer: Answer) -> None:
+        """What ``document`` finds in a usual answer."""
+        reading = self.reading
+        if answer.model:
+            reading.model = text(answer.model)
+        if answer.service_tier is not None:
+            reading.service_tier = text(answer.service_tier, 40)
+        usage = reading.usage = usage_of(answer.usage)
+        reading.source = "response"
+        if self._dialect.counts_searches:
+            usage.web_searches_seen = self._facts.units_bound.get(BOUND, 0)
 
     def document(self, document: dict[str, Any], data: bytes = b"") -> None:
         """A whole answer, a chunk, or an event that wraps an answer. ``data``: its text."""
@@ -166,7 +185,7 @@ class OpenAIReader:
 class OpenAIShape:
     """A dialect in OpenAI's shape. Subclasses change the class attributes, or a method where a provider differs."""
 
-    __slots__ = ("_body_keys", "_decode_partial", "_operations")
+    __slots__ = ("_body_keys", "_decode_partial", "_operations", "reports_usually")
 
     kind: ClassVar[str] = ""
     price_as: ClassVar[str] = ""
@@ -332,6 +351,9 @@ class OpenAIShape:
         self._decode_partial: Callable[[bytes], Any] = msgspec.json.Decoder(outer).decode
         self._body_keys = (*keys, "tools")
         self._operations: dict[tuple[bytes, bytes], str] = {}
+        own = type(self)
+        self.reports_usually = own.usage_of is OpenAIShape.usage_of and own.take_usage is OpenAIShape.take_usage
+        """Its usage means what OpenAI's does: see ``gateway.wire.openai_answer``."""
 
     def partial(self, data: bytes) -> dict[str, Any]:
         """The members of an answer that matter. Raises ``ValueError`` where they are of another form."""
