@@ -77,14 +77,22 @@ def usage_of(report: Report) -> Usage:
     usage.output_tokens_total = report.completion_tokens
     of_input = report.prompt_tokens_details
     if of_input is not None:
-        usage.cache_read_tokens = of_input.cached_tokens
-        usage.cache_write_tokens = of_input.cache_write_tokens
-        usage.input_audio_tokens = of_input.audio_tokens
-        usage.input_image_tokens = of_input.image_tokens
-        usage.input_video_tokens = of_input.video_tokens
+        if of_input.cached_tokens:
+            usage.cache_read_tokens = of_input.cached_tokens
+        if of_input.cache_write_tokens:
+            usage.cache_write_tokens = of_input.cache_write_tokens
+        if of_input.audio_tokens:
+            usage.input_audio_tokens = of_input.audio_tokens
+        if of_input.image_tokens:
+            usage.input_image_tokens = of_input.image_tokens
+        if of_input.video_tokens:
+            usage.input_video_tokens = of_input.video_tokens
     of_output = report.completion_tokens_details
     if of_output is not None:
-        usage.reasoning_tokens = of_output.reasoning_tokens
-        usage.output_audio_tokens = of_output.audio_tokens
-        usage.output_image_tokens = of_output.image_tokens
+        if of_output.reasoning_tokens:
+            usage.reasoning_tokens = of_output.reasoning_tokens
+        if of_output.audio_tokens:
+            usage.output_audio_tokens = of_output.audio_tokens
+        if of_output.image_tokens:
+            usage.output_image_tokens = of_output.image_tokens
     return usage

@@ -17,14 +17,12 @@ from gateway.wire import anthropic_shape
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.json_edit import insert_first, set_inner, set_value
-from gateway.wire.json_read import parse
 from gateway.wire.meter import JsonMeter, Reader, SilentMeter, SseMeter, StrippingSseMeter, form_of, header
 from gateway.wire.named_models import makers
 from gateway.wire.numbers import count, text
-from gateway.wire.openai_answer import Answer, usage_of, usual_answer
 from gateway.wire.openai_forms import HEARD, heard, read_form
-from gateway.wire.openai_later import claim_of, fetched
-from gateway.wire.openai_pictures import pictures
+from gateway.wire.openai_later import fetched
+from gateway.wire.openai_reader import OpenAIReader
 from gateway.wire.openai_request import (
     ABSENT,
     LIMITS,
@@ -40,7 +38,7 @@ from gateway.wire.openai_request import (
     reranked,
     runs_tools,
 )
-from gateway.wire.openai_searches import BOUND, searches_bound, take_searches
+from gateway.wire.openai_searches import BOUND, searches_bound
 from gateway.wire.openai_strip import strip_usage
 from gateway.wire.openai_usage import milliseconds, read_usage
 from gateway.wire.paths import plain_path
@@ -55,19 +53,6 @@ ASKING = b'"stream_options":{"include_usage":true}'
 RESPONSE_NEEDLES = (b'"response.completed"', b'"response.incomplete"', b'"response.failed"', b'"error"', b'"usage"')
 DOCUMENT_KEYS = ("usage", "model", "error", "service_tier", "duration", "usage_info", "x_groq", "timings", "status",
                  "tool_usage", "id", "background")  # fmt: skip
-ENDS = {
-    "response.completed": False,
-    "response.incomplete": False,
-    "response.failed": True,
-    "transcript.text.done": False,
-    "speech.audio.done": False,
-    "image_generation.completed": False,
-    "image_edit.completed": False,
-    "transcription.done": False,
-    "conversation.response.done": False,
-    "conversation.response.error": True,
-}
-"""Types of the last event of a stream → the call failed."""
 SOUND = frozenset(("speech", "transcriptions", "translations"))
 """Operations whose answers may be no JSON."""
 MAX_OPERATIONS = 512
@@ -78,108 +63,6 @@ _LAST = {
     "created": re.compile(rb'"created":\s*(\d{1,15})').findall,
 }
 """What the last chunk of a stream shares with those before it."""
-
-
-class OpenAIReader:
-    """Reads documents and chunks of chat completions, completions, embeddings, images, audio and responses."""
-
-    def __init__(self, dialect: OpenAIShape, facts: Facts, status: int) -> None:
-        self.reading = Reading()
-        self.terminal = False
-        self._dialect = dialect
-        self._facts = facts
-        self._ok = status < 300
-        self._usual = dialect.reports_usually and facts.api == "chat"
-
-    def frame(self, data: bytes) -> None:
-        if data == b"[DONE]":
-            self.terminal = True
-            self.reading.complete = True
-            return
-        if self._usual and self.reading.usage is None:
-            answer = usual_answer(data)
-            if answer is not None:
-                self._take(answer)
-                return
-        try:
-            document = self._dialect.partial(data)
-        except (ValueError, RecursionError):
-            document = parse(data)
-        if isinstance(document, dict):
-            self.document(document, data)
-
-    def _take(self, answer: Answer) -> None:
-        """What ``document`` finds in a usual answer."""
-        reading = self.reading
-        if answer.model:
-            reading.model = text(answer.model)
-        if answer.service_tier is not None:
-            reading.service_tier = text(answer.service_tier, 40)
-        usage = reading.usage = usage_of(answer.usage)
-        reading.source = "response"
-        if self._dialect.counts_searches:
-            usage.web_searches_seen = self._facts.units_bound.get(BOUND, 0)
-
-    def document(self, document: dict[str, Any], data: bytes = b"") -> None:
-        """A whole answer, a chunk, or an event that wraps an answer. ``data``: its text."""
-        reading = self.reading
-        kind = document.get("type")
-        if kind is not None:
-            failed = ENDS.get(kind) if isinstance(kind, str) else None
-            if failed is not None:
-                self.terminal = reading.complete = True
-                reading.failed = reading.failed or failed
-            if kind == "error":
-                reading.failed = True
-        if document.get("error"):
-            reading.failed = True
-        inner = document.get("response")
-        if inner is not None and isinstance(inner, dict):
-            if not inner.get("usage") and document.get("usage"):
-                # xAI's realtime API reports beside the response
-                inner = {**inner, "usage": document["usage"]}
-            document = inner
-            if document.get("error"):
-                reading.failed = True
-        model = document.get("model")
-        if isinstance(model, str) and model:
-            reading.model = text(model)
-        tier = document.get("service_tier")
-        if isinstance(tier, str):
-            reading.service_tier = text(tier, 40)
-        dialect = self._dialect
-        if dialect.keeps_answers:
-            reading.claim = claim_of(document) or reading.claim
-        usage = dialect.usage_of(document)
-        if isinstance(usage, dict):
-            into = reading.usage or Usage()
-            if dialect.take_usage(usage, document, into, reading):
-                reading.usage = into
-                reading.source = "response"
-                if dialect.counts_searches:
-                    self._searches(document, data, into)
-
-    def _searches(self, document: dict[str, Any], data: bytes, into: Usage) -> None:
-        if self._facts.api == "chat":
-            into.web_searches_seen = self._facts.units_bound.get(BOUND, 0)
-        else:
-            take_searches(document, data, into)
-            self.reading.beside = pictures(document, data)
-
-    def done(self) -> None:
-        reading, facts = self.reading, self._facts
-        made = facts.units_bound.get("output_images")
-        if made and self._ok and not reading.failed:
-            # pictures are billed by the piece where no tokens are reported; the answer holds as many as were asked for
-            reading.usage = reading.usage or Usage()
-            reading.usage.output_images = made
-            reading.source = "response"
-        elif facts.api == "speech" and self._ok and reading.usage is None and not facts.model.startswith("gpt-"):
-            # an answer that is sound alone reports nothing: what is billed are the characters of the request
-            reading.usage = Usage(input_characters=facts.units_bound.get("input_characters", 0))
-            reading.source = "response"
-        if not facts.stream and reading.usage is not None:
-            reading.complete = True
 
 
 class OpenAIShape:

@@ -18,7 +18,8 @@ from gateway.wire.gemini_live import LiveTalk, is_live
 from gateway.wire.json_read import parse
 from gateway.wire.meter import header
 from gateway.wire.numbers import table, text
-from gateway.wire.openai_shape import OpenAIReader, OpenAIShape
+from gateway.wire.openai_reader import OpenAIReader
+from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.paths import plain_path, query_value
 from gateway.wire.talks import SAMPLE_BYTES, Ended, Listener, unreported
 from gateway.wire.usage import Reading
