@@ -19,6 +19,7 @@ from gateway.config.prices import entry_of
 from gateway.config.schema import Config, ProviderConfig, ServerConfig
 from gateway.config.values import DIRECT, is_loopback, split_address
 from gateway.credentials.keeper import Keeper
+from gateway.descriptors import shares
 from gateway.identity.guard import GuardLimits
 from gateway.ledger.prompts import key_of, prompt_hasher
 from gateway.ports import Clock, Credential, Endpoint, Upstreams
@@ -227,8 +228,8 @@ def guard_limits_of(config: Config) -> GuardLimits:
 
 
 def limits_of(config: Config) -> Limits:
-    """The data plane's bounds."""
-    limits = config.server.limits
+    """The data plane's bounds: the configuration's, and no more connections than there are descriptors for."""
+    limits, most = config.server.limits, shares()
     return Limits(
         max_head_bytes=limits.head_bytes,
         max_headers=limits.headers,
@@ -236,7 +237,8 @@ def limits_of(config: Config) -> Limits:
         head_seconds=limits.head_seconds,
         body_seconds=limits.body_seconds,
         idle_seconds=limits.idle_seconds,
-        max_connections=limits.connections,
+        max_connections=min(limits.connections, most.clients),
+        told_connections=most.told,
         max_connections_per_peer=limits.connections_per_peer,
     )
 

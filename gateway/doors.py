@@ -15,6 +15,7 @@ from gateway.admin.services import Services
 from gateway.config.certificates import ends_at, fingerprint
 from gateway.config.schema import ServerConfig, TlsConfig
 from gateway.config.values import split_address
+from gateway.descriptors import shares
 from gateway.server.limits import Limits
 from gateway.server.listener import Crowd, Listener
 from gateway.server.patience import Patience, patient
@@ -58,7 +59,7 @@ class Doors:
             )
             await runner.setup()
             assert runner.server is not None
-            crowd = Crowd(ADMIN_CONNECTIONS, ADMIN_CONNECTIONS_OF_ONE)
+            crowd = Crowd(min(ADMIN_CONNECTIONS, shares().admin), ADMIN_CONNECTIONS_OF_ONE)
             make = patient(self._patience, runner.server)
             self._admin = Listener(self._patience.loop, make, server.limits.head_seconds, crowd=crowd)
             host, port = split_address(server.admin_listen)

@@ -21,9 +21,10 @@ def _ready(where: str) -> None:
 def run(options: argparse.Namespace) -> int:
     import os
 
-    from gateway import hangup
+    from gateway import descriptors, hangup
 
     hangup.hold()
+    descriptors.take_all()
     from gateway import app
     from gateway.assembly import AssemblyError
     from gateway.config.catalogue import CatalogueUnusable

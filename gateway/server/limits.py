@@ -21,5 +21,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """A client that takes nothing of a waiting answer for so long is cut off."""
     max_connections: int = 20_000
     max_connections_per_peer: int = 10_000
+    told_connections: int = 1000
+    """So many connections beyond the limit are told why before they are closed; the others are closed at once."""
     write_buffer_bytes: int = 262_144
     """A client that has not taken this much pauses its provider."""

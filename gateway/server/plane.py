@@ -23,8 +23,6 @@ SHUTDOWN_SECONDS = 86_400.0
 """A connection's own deadlines end it long before."""
 LEAVE_SECONDS = 1.0
 """How long a WebSocket may take for its end, once the time to drain is over."""
-TOLD = 1000
-"""So many connections beyond the limit are told why before they are closed; the others are closed at once."""
 
 
 class DataPlane(Shared):
@@ -76,7 +74,8 @@ class DataPlane(Shared):
     def _room(self, peer: str) -> bool:
         """Whether one more connection may begin its handshake."""
         limits = self.limits
-        return len(self.connections) <= limits.max_connections and self._peers[peer] <= limits.max_connections_per_peer
+        entering = len(self.connections) + len(self.listener.handshakes)
+        return entering <= limits.max_connections and self._peers[peer] <= limits.max_connections_per_peer
 
     @property
     def refused(self) -> int:
@@ -96,7 +95,7 @@ class DataPlane(Shared):
             or self._peers[connection.peer] > limits.max_connections_per_peer
         ):
             self.refused_connections += 1
-            if len(self.connections) > limits.max_connections + TOLD:
+            if len(self.connections) > limits.max_connections + limits.told_connections:
                 connection.break_off()
             return False
         return True

@@ -10,6 +10,7 @@ A connection that closed while idle is never used; a request is sent once, on on
 from __future__ import annotations
 
 import asyncio
+import errno
 import select
 import ssl
 from collections import deque
@@ -34,6 +35,8 @@ SWEEP_SECONDS = 0.5
 ASKED_SECONDS = 0.001
 """So long the kernel's word holds that nothing lies on an idle connection: below what any close takes on its way."""
 MAX_ASKED = 32
+OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL)
+"""What this machine lacks: it says nothing about the provider, and takes no time to find out."""
 
 
 class EndpointPool:
@@ -159,6 +162,7 @@ class EndpointPool:
     async def _connect(self, call: UpstreamCall) -> None:
         endpoint = self.endpoint
         failure: Failure = "connect"
+        ours = False
         try:
             async with asyncio.timeout(endpoint.connect_seconds):
                 connection = cast(UpstreamConnection, await self._connector.connect(endpoint, self._protocol))
@@ -168,6 +172,7 @@ class EndpointPool:
             detail = f"TLS failed: {error.reason or error}"
         except OSError as error:
             detail = str(error)
+            ours = error.errno in OURS
         except Exception as error:  # noqa: BLE001 - whatever fails, the call must end
             self._loop.call_exception_handler({"message": "connecting failed", "exception": error})
             detail = "connecting failed"
@@ -180,7 +185,8 @@ class EndpointPool:
             else:
                 self._connected(connection, call)
                 return
-        self.breaker.failed(self._now())
+        if not ours:
+            self.breaker.failed(self._now())
         call.fail(failure, detail)
         if self.waiting:
             self._loop.call_soon(self._send_waiting)

@@ -55,6 +55,8 @@ class Gateway:
     env: dict[str, str] = field(default_factory=dict)
     trust: ssl.SSLContext | None = None
     """How clients meet its ports where both speak TLS."""
+    within: tuple[str, ...] = ()
+    """A command that runs it, as ``sh -c 'ulimit …; exec "$@"' sh`` does."""
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -96,7 +98,7 @@ class Gateway:
         log = (self.directory / "gateway.log").open("ab")
         env = {**os.environ, **self.env}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateway.cli.main", "serve", "--config", str(self.path)],
+            [*self.within, sys.executable, "-m", "gateway.cli.main", "serve", "--config", str(self.path)],
             stdout=log,
             stderr=log,
             env=env,
