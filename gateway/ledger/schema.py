@@ -292,6 +292,10 @@ class LedgerCorrupt(Exception):  # noqa: N818 - said in one line to a person
     """The file is no database, or a damaged one."""
 
 
+class LedgerNewer(LedgerCorrupt):
+    """A newer version has changed the file: this one would write it as it must not be any more."""
+
+
 def connect(path: Path, *, timeout: float = 5.0, create: bool = True) -> sqlite3.Connection:
     """A connection that may write. Every commit is on the disk when it returns."""
     connection = sqlite3.connect(
@@ -349,7 +353,7 @@ def migrate(path: Path) -> Path | None:
     """Bring the file to the newest schema; a file with data is copied before what moves records. Answers the copy's
     path, if one was made.
 
-    Raises ``LedgerCorrupt`` where the file is damaged.
+    Raises ``LedgerCorrupt`` where the file is damaged, ``LedgerNewer`` where it is of a newer version.
     """
     fresh = not path.exists() or path.stat().st_size == 0
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -361,6 +365,7 @@ def migrate(path: Path) -> Path | None:
         if not fresh:
             _check(connection, path)
         db = Database(connection)
+        _check_known(db, path)
         pending = MIGRATIONS.pending(db)
         copy = None
         if not fresh and any(one.name not in LIGHT for one in pending):
@@ -377,6 +382,16 @@ def migrate(path: Path) -> Path | None:
         raise LedgerCorrupt(f"{path} is damaged or no ledger: {error}") from error
     finally:
         connection.close()
+
+
+def _check_known(db: Any, path: Path) -> None:
+    known = {one.name for one in MIGRATIONS.pending(Database(memory=True))}
+    unknown = [one.name for one in MIGRATIONS.applied(db) if one.name not in known]
+    if unknown:
+        raise LedgerNewer(
+            f"{path} was changed by a newer version of spendgate ({', '.join(unknown)}): run that version, "
+            "or name a copy from before in ledger.url"
+        )
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
