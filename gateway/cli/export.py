@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.cli.common import (
     UserError,
@@ -22,6 +22,7 @@ from gateway.cli.common import (
     ledger_file,
     moment,
     table,
+    whole_file,
 )
 from gateway.cli.ledger import Progress
 
@@ -95,7 +96,7 @@ def run_focus(options: argparse.Namespace) -> int:
             if options.out is None:
                 write(found, sys.stdout.buffer, options.format)
             else:
-                with _whole_file(Path(options.out)) as out:
+                with whole_file(Path(options.out)) as out:
                     write(found, out, options.format)
     except RecordsGoneError as error:
         raise UserError(str(error)) from error
@@ -122,23 +123,11 @@ def run_openmetrics(options: argparse.Namespace) -> int:
             for line in lines:
                 print(line)
         else:
-            with _whole_file(Path(options.out)) as out:
+            with whole_file(Path(options.out)) as out:
                 out.writelines(f"{line}\n".encode() for line in lines)
     finally:
         connection.close()
     return 0
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """The whole file or none: written beside its place, then moved there."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as out:
-            yield out
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def run_due(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from gateway.cli.common import (
     ledger_file,
     moment,
     table,
+    whole_file,
 )
 
 BAR = 30
@@ -219,7 +221,8 @@ def _export(options: argparse.Namespace, records: Iterator[Any]) -> int:
         from gateway.ledger.parquet import write_parquet
 
         try:
-            write_parquet(records, options.out)
+            with whole_file(Path(options.out)) as out:
+                write_parquet(records, out)
         except ModuleNotFoundError as error:
             raise UserError("Parquet needs pyarrow: pip install 'spendgate[parquet]'") from error
         return 0
@@ -227,8 +230,8 @@ def _export(options: argparse.Namespace, records: Iterator[Any]) -> int:
     if options.out is None:
         write(records, sys.stdout)
     else:
-        with open(options.out, "w", newline="", encoding="utf-8") as out:
-            write(records, out)
+        with whole_file(Path(options.out)) as out, TextIOWrapper(out, "utf-8", newline="") as text:
+            write(records, text)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -59,12 +60,20 @@ def backup(source: Path, target: Path, progress: Callable[[int, int], None] | No
     """
     if target.exists():
         raise FileExistsError(f"{target} is there already")
-    target.open("xb").close()
+    # beside its place until it is whole: a part of a copy must not look like one, however this process ends
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
-        _copy(source, target, progress)
-    except BaseException:
-        target.unlink(missing_ok=True)
+        part.open("xb").close()
+        _copy(source, part, progress)
+        if target.exists():
+            raise FileExistsError(f"{target} is there already")
+        part.rename(target)
+    except OSError as error:
+        if error.filename == str(part):
+            error.filename = str(target)
         raise
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path, progress: Callable[[int, int], None] | None) -> None:

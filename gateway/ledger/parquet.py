@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
@@ -17,7 +17,7 @@ _FLOATS = ("latency_ms", "ttft_ms", "gateway_ms")
 _FLAGS = ("stream", "priced")
 
 
-def write_parquet(records: Iterable[dict[str, Any]], path: str) -> None:
+def write_parquet(records: Iterable[dict[str, Any]], out: IO[bytes]) -> None:
     """One row a record; objects and lists as JSON text. Raises ``ModuleNotFoundError`` without pyarrow."""
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
     import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
@@ -31,7 +31,7 @@ def write_parquet(records: Iterable[dict[str, Any]], path: str) -> None:
 
     schema = pa.schema([(name, kind(name)) for name in CONTRACT_NAMES])
     rows = iter(records)
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(out, schema, compression="zstd") as writer:
         while batch := [_flat(record) for record in islice(rows, BATCH)]:
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
 

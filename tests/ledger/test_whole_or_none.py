@@ -1,0 +1,78 @@
+"""A copy, or a file of records, that is killed on its way leaves nothing that looks like a whole one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from support.gateway import Gateway
+from support.history import history, write
+
+CONFIG = '[providers.openai]\nkind = "openai"\nbase_url = "http://127.0.0.1:9"\napi_key = "sk-real"\n'
+CALLS = 5_000
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Gateway:
+    made = Gateway(tmp_path, CONFIG)
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "data" / "ledger.db", history(time.time_ns(), 3, CALLS))
+    return made
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("backup", "copy.db"),
+        ("export", "--format", "jsonl", "--out", "all.jsonl"),
+        ("export", "--format", "csv", "--out", "all.csv"),
+        ("export", "--format", "parquet", "--out", "all.parquet"),
+    ],
+    ids=lambda words: words[-1],
+)
+def test_a_file_that_is_there_is_whole_whenever_its_maker_is_killed(gateway: Gateway, words: tuple[str, ...]) -> None:
+    folder = gateway.directory
+    *options, name = words
+    before = {one.name for one in folder.iterdir()}
+    command = [sys.executable, "-m", "gateway.cli.main", "ledger", *options, str(folder / name)]
+    process = subprocess.Popen([*command, "--config", str(gateway.path)])
+    # the moment at which something of it is on the disk
+    while process.poll() is None and {one.name for one in folder.iterdir()} == before:
+        time.sleep(0.0005)
+    process.kill()
+    process.wait(10)
+    killed = (folder / name).read_bytes() if (folder / name).exists() else None
+    again = folder / f"again-{name}"
+    gateway.cli("ledger", *options, str(again))
+    assert killed in (None, again.read_bytes())
+    assert not list(folder.glob("again-*.part*"))
+
+
+def test_records_go_into_a_pipe_that_has_a_name(gateway: Gateway) -> None:
+    pipe = gateway.directory / "pipe"
+    os.mkfifo(pipe)
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.extend(pipe.read_text().splitlines()), daemon=True)
+    reader.start()
+    gateway.cli("ledger", "export", "--out", str(pipe))
+    reader.join(20)
+    assert len({json.loads(line)["request_id"] for line in lines}) == CALLS
+    assert pipe.is_fifo()
+
+
+def test_a_file_of_figures_goes_into_a_pipe_that_has_a_name(gateway: Gateway) -> None:
+    pipe = gateway.directory / "pipe"
+    os.mkfifo(pipe)
+    text: list[str] = []
+    reader = threading.Thread(target=lambda: text.append(pipe.read_text()), daemon=True)
+    reader.start()
+    gateway.cli("export", "openmetrics", "--out", str(pipe))
+    reader.join(20)
+    assert text[0].endswith("# EOF\n")
+    assert pipe.is_fifo()
