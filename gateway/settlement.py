@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from gateway.admission import Admitted, amounts_of
+from gateway.ledger.claims import Owner
 from gateway.ledger.record import COMPLETED, Checkpoint, Record
 from gateway.tokens.bounds import Bound
 from gateway.wire.usage import Reading, Usage
@@ -193,6 +194,8 @@ def record_of(call: Admitted, reading: Reading, ending: Ending, estimated: Usage
         entry.prompt_hash,
         entry.span,
         reading.claim,
+        True,
+        reading.claim != "" and source == "estimated",
     )
 
 
@@ -226,6 +229,40 @@ def beside_of(call: Admitted, reading: Reading, ending: Ending, new_id: Callable
 def charged(call: Admitted) -> Admitted:
     """A call that fetched what is to be charged now."""
     return msgspec.structs.replace(call, facts=msgspec.structs.replace(call.facts, billable=True))
+
+
+def owns(owner: Owner, call: Admitted) -> bool:
+    """Whether a call is of those who began what it fetched."""
+    entry = call.entry
+    return (owner.team, owner.workflow, owner.key_id, owner.tags) == (
+        entry.team,
+        entry.workflow,
+        entry.key_id,
+        entry.tags,
+    )
+
+
+def owned(call: Admitted, owner: Owner, request_id: str) -> Admitted:
+    """What others fetched, for the record of those who began it."""
+    entry = msgspec.structs.replace(
+        call.entry,
+        request_id=request_id,
+        team=owner.team,
+        workflow=owner.workflow,
+        key_id=owner.key_id,
+        tags=owner.tags,
+        model_requested=owner.model_requested,
+        request_bytes=0,
+    )
+    subject = msgspec.structs.replace(
+        call.subject,
+        team=owner.team,
+        workflow=owner.workflow,
+        key=owner.key_id,
+        model=owner.model_requested,
+        tags=tuple(sorted(owner.tags.items())),
+    )
+    return msgspec.structs.replace(charged(call), entry=entry, subject=subject, reservation=None)
 
 
 def checkpoint_of(call: Admitted, reading: Reading, usage: Usage, status: int, at_ns: int, seen: int) -> Checkpoint:

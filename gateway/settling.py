@@ -9,9 +9,10 @@ from msgspec.structs import replace
 from gateway.admission import Admitted, learn
 from gateway.call_state import SETTLING
 from gateway.delivery import Delivery
+from gateway.ledger.claims import Owner
 from gateway.ledger.record import COMPLETED, Record
 from gateway.ledger.rows import held_of
-from gateway.quota.engine import Amounts
+from gateway.quota.engine import Amounts, Subject
 from gateway.settlement import (
     Ending,
     Most,
@@ -21,6 +22,8 @@ from gateway.settlement import (
     merge_estimate,
     narrow,
     needs_estimate,
+    owned,
+    owns,
     record_of,
     within,
 )
@@ -93,18 +96,59 @@ class Settling(Delivery):
         self._reckon(call, reading, ending)
 
     def _fetched(self, call: Admitted, reading: Reading, ending: Ending) -> None:
-        """The answer tells of a use that has an id of its own: it is charged once."""
+        """The answer tells of a use that has an id of its own: it is charged once, to whoever began it."""
 
-        def told(first: bool) -> None:
-            self._call = charged(call) if first else replace(call, facts=replace(call.facts, billable=False))
-            if not first:
+        def told(first: bool, owner: Owner | None) -> None:
+            if first and owner is not None and not owns(owner, call):
+                self._book_owners(owned(call, owner, self._parts.new_id()), reading, ending)
+                first = False
+            if first:
+                self._call = self._named(charged(call), owner.model_requested if owner is not None else reading.model)
+            else:
+                self._call = replace(call, facts=replace(call.facts, billable=False))
                 reading.claim = ""
             self._reckon(self._call, reading, ending)
 
+        ended = reading.complete or (ending.clean and not call.facts.stream)
+        if reading.usage is None and reading.failed and ended and ending.status < 300:
+            # what failed and reported nothing costs nothing, as where it is not made in the background
+            reading.usage, reading.source = Usage(), "response"
         if reading.usage is None:
-            told(False)
+            told(False, None)
         else:
             self._parts.ledger.claim(call.provider.name, reading.claim, told)
+
+    def _named(self, call: Admitted, model: str) -> Admitted:
+        """What was fetched is of a model, which no request to fetch names: it counts in the quotas of that one."""
+        entry, quotas = call.entry, self._parts.quotas
+        if call.reservation is not None:
+            quotas.release(call.reservation, entry.started_ns)
+        subject = replace(call.subject, model=model)
+        names = quotas.counters.plan(subject, entry.started_ns).names
+        entry = replace(entry, model_requested=model, quotas=names)
+        return replace(call, entry=entry, subject=subject, reservation=None)
+
+    def _book_owners(self, call: Admitted, reading: Reading, ending: Ending) -> None:
+        """A record of what others began than those who fetched it, before the fetch's own."""
+        parts = self._parts
+        call.entry.quotas = parts.quotas.counters.plan(call.subject, call.entry.started_ns).names
+        if reading.beside:
+            self._book_beside(call, reading, ending, False)
+        record = record_of(call, reading, ending.beside(), None)
+        record.opened = False
+        self._write_beside(record, call.subject)
+
+    def _write_beside(self, record: Record, subject: Subject) -> Amounts:
+        """Write down what no call was opened for; answers what it counts in quotas."""
+        parts, call = self._parts, self._call
+        assert call is not None
+        used = Amounts(*held_of(record))
+        self._beside_nanousd += record.cost_nanousd
+        parts.quotas.book(subject, used, record.started_ns)
+        parts.observer.started(record.provider)
+        parts.observer.settled(record, call.provider.kind)
+        parts.ledger.settle(record)
+        return used
 
     def _reckon(self, call: Admitted, reading: Reading, ending: Ending) -> None:
         parts = self._parts
@@ -142,6 +186,8 @@ class Settling(Delivery):
             # what was used before could not be held here
             if exceeded and not call.facts.fetches:
                 parts.observer.exceeded(call.provider.kind, call.facts.api)
+        elif call.facts.fetches:
+            parts.quotas.book(call.subject, Amounts(*held_of(record)), record.started_ns)
         if record.usage_source == "response" and record.outcome == COMPLETED and not call.facts.fetches:
             self._teach(record)
         # a name with a price of its own needs no other's
@@ -155,17 +201,11 @@ class Settling(Delivery):
         call held may be counted, of which this is a part."""
         parts, entry = self._parts, call.entry
         for record in beside_of(call, reading, ending, parts.new_id):
-            self._beside_nanousd += record.cost_nanousd
-            subject = replace(call.subject, model=record.model)
-            used = Amounts(*held_of(record))
-            parts.quotas.book(subject, used, record.started_ns)
+            used = self._write_beside(record, replace(call.subject, model=record.model))
             if whole:
                 entry.reserved_nanousd = max(0, entry.reserved_nanousd - used.nanousd)
                 entry.reserved_input_tokens = max(0, entry.reserved_input_tokens - used.input_tokens)
                 entry.reserved_output_tokens = max(0, entry.reserved_output_tokens - used.output_tokens)
-            parts.observer.started(record.provider)
-            parts.observer.settled(record, call.provider.kind)
-            parts.ledger.settle(record)
 
     def _teach(self, record: Record) -> None:
         """A call whose usage was reported teaches the estimates of its model."""

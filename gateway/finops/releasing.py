@@ -131,8 +131,9 @@ def _unsure(
         "(SELECT json_array(sum(nanousd), sum(input_tokens), sum(output_tokens)) FROM releases "
         "WHERE releases.request_id = requests.request_id HAVING count(*) > 0), "
         f"{columns} FROM requests WHERE provider IN ({marks}) AND request_id >= ? AND request_id < ? "
-        "AND started_ns >= ? AND started_ns < ? AND (outcome = 'recovered' OR (usage_source = 'estimated' AND "
-        f"(outcome IN ({broken}) OR refused_by <> '')))",
+        "AND started_ns >= ? AND started_ns < ? AND (outcome = 'recovered' OR pending OR "
+        f"(usage_source = 'estimated' AND (outcome IN ({broken}) OR refused_by <> ''))) "
+        "AND NOT EXISTS (SELECT 1 FROM adjustments a WHERE a.request_id = requests.request_id AND a.kind = 'reported')",
         (*providers, *id_bounds(connection, since, until), since, until),
     )
     for value, request_id, started_ns, nanousd, tokens_in, tokens_out, released, *group in rows:

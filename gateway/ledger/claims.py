@@ -2,7 +2,7 @@
 
 Such a use has an id of the provider's own. The first record with its report takes the claim to it, in the transaction
 in which it is written; a later record of the same id costs nothing. Where the id was known before its report, a record
-holds an estimate, which the report replaces: an adjustment takes it back.
+holds an estimate, which the report replaces: an adjustment takes it back, and a release what quotas held for it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any
 import msgspec
 
 from gateway.ledger.record import Record
-from gateway.ledger.rows import HOUR_NS
+from gateway.ledger.releases import COLUMNS
+from gateway.ledger.rows import GROUP_COLUMNS, HOUR_NS
+from gateway.ledger.view import held
 from gateway.wire.usage import Usage
 
 KEPT_NS = 60 * 24 * HOUR_NS
@@ -34,8 +36,28 @@ _ADJUST = (
     "sum(delta_nanousd) FROM adjustments a WHERE a.request_id = r.request_id), 0), '', '[]', r.team, r.workflow, "
     "r.key_id, r.provider, r.model, r.model_requested, r.tags FROM requests r WHERE r.request_id = ?"
 )
+_HELD = ", ".join(
+    f"{amount} - coalesce((SELECT sum({name}) FROM releases b WHERE b.request_id = requests.request_id), 0)"  # noqa: S608 - ours
+    for name, amount in zip(("nanousd", "input_tokens", "output_tokens"), held(), strict=True)
+)
+_RELEASE = (
+    f"INSERT OR IGNORE INTO releases ({', '.join((*COLUMNS, *GROUP_COLUMNS))}) "  # noqa: S608 - our names
+    f"SELECT ?, request_id, started_ns, ?, {_HELD}, '', ?, {', '.join(GROUP_COLUMNS)} "
+    "FROM requests WHERE request_id = ?"
+)
+_OWNER = "SELECT team, workflow, key_id, tags, model_requested FROM requests WHERE request_id = ?"
 Task = Callable[[sqlite3.Connection], Any]
 Run = Callable[[Task, Callable[[Any, "Exception | None"], None]], None]
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Whose call began what is reported now."""
+
+    team: str
+    workflow: str
+    key_id: str
+    tags: dict[str, str]
+    model_requested: str
 
 
 def claimed(connection: sqlite3.Connection, record: Record) -> Record:
@@ -55,6 +77,7 @@ def claimed(connection: sqlite3.Connection, record: Record) -> Record:
         mark = "adj_" + hashlib.sha256("|".join(("reported", *key)).encode()).hexdigest()[:26]
         reason = f"its use was reported later: {record.request_id}"
         connection.execute(_ADJUST, (mark, record.ended_ns, HOUR_NS, reason, before[0]))
+        connection.execute(_RELEASE, (mark, record.ended_ns, reason, before[0]))
     return record
 
 
@@ -65,6 +88,18 @@ def uncharged(record: Record) -> Record:
     )
 
 
+def _looked_up(connection: sqlite3.Connection, key: tuple[str, str]) -> tuple[bool, Owner | None] | None:
+    """Whether it was charged, and who began it; None: nothing is known of it."""
+    found = connection.execute(_FIND, key).fetchone()
+    if found is None:
+        return None
+    owner = connection.execute(_OWNER, (found[0],)).fetchone()
+    if owner is None:
+        return bool(found[1]), None
+    team, workflow, key_id, tags, model = owner
+    return bool(found[1]), Owner(team, workflow, key_id, msgspec.json.decode(tags), model)
+
+
 class Claims:
     """Whether a use is still to be charged, for one process. ``run`` executes a task on the writer's connection."""
 
@@ -73,20 +108,21 @@ class Claims:
         self._taken: dict[tuple[str, str], None] = {}
         """Claims that were taken here, the newest ones: what the ledger says may be older."""
 
-    def take(self, provider: str, claim: str, then: Callable[[bool], None]) -> None:
-        """``then`` hears whether the use is to be charged by whoever asks now; True once."""
+    def take(self, provider: str, claim: str, then: Callable[[bool, Owner | None], None]) -> None:
+        """``then`` hears whether the use is to be charged by whoever asks now, True once; and who began it, if that is
+        known."""
         key = provider, claim
 
         def found(row: Any, error: Exception | None) -> None:
             # where the ledger could not say, it decides when the record is written
-            free = key not in self._taken and (row is None or not row[1])
+            free = key not in self._taken and (row is None or not row[0])
             if free:
                 if len(self._taken) >= MAX_TAKEN:
                     del self._taken[next(iter(self._taken))]
                 self._taken[key] = None
-            then(free)
+            then(free, row[1] if row is not None else None)
 
-        self._run(lambda connection: connection.execute(_FIND, key).fetchone(), found)
+        self._run(lambda connection: _looked_up(connection, key), found)
 
     def settled(self, record: Record) -> None:
         """A record that has only an estimate leaves its claim to the next one."""

@@ -117,3 +117,5 @@ class Record(msgspec.Struct, gc=False):
     """As the reading's: what is charged once, see ``gateway.ledger.claims``; not kept in the record."""
     opened: bool = True
     """False: rejected before an open entry was written (nothing to close)."""
+    pending: bool = False
+    """What it used is reported later, see ``gateway.ledger.claims``: quotas hold its whole reservation until then."""

@@ -1,4 +1,6 @@
-"""What a statement of the provider gave back of calls whose true cost was not known: recovered, or broken off.
+"""What quotas got back of calls whose true cost was not known: recovered, broken off, or made in the background.
+
+A statement of the provider gives it back, or the report of a response that was made in the background.
 
 Quotas count such a call at its whole reservation. A release is what it did not cost of that; its record stays as it is.
 Rows are added, never changed: one with negative amounts takes back what a later statement charges after all.

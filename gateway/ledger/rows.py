@@ -36,6 +36,7 @@ GROUP_COLUMNS = ("outcome", *OWNER_COLUMNS)
 KIND_COLUMNS: dict[str, type] = {
     "api": str, "method": str, "stream": int, "status": int, "outcome": str, "usage_source": str, "price": str,
     "priced": int, "quotas": str, "refused_by": str, "service_tier": str, "region": str,
+    "pending": int,
 }  # fmt: skip
 """Facts about a call that take few values; each set of them is kept once, in ``kinds``."""
 RECORD_COLUMNS: dict[str, type] = {
@@ -53,7 +54,7 @@ REQUEST_COLUMNS = (
     "model_requested", "model", "stream", "status", "outcome", "usage", "usage_source", "cost_nanousd", "lines",
     "price", "priced", "reported_cost_nanousd", "quotas", "refused_by", "reserved_nanousd", "reserved_input_tokens",
     "reserved_output_tokens", "latency_us", "ttft_us", "gateway_us", "request_bytes", "response_bytes", "trace_id",
-    "service_tier", "region", "prompt_hash",
+    "service_tier", "region", "prompt_hash", "pending",
 )  # fmt: skip
 """A whole record, as the view ``requests`` shows it."""
 SELECT = f"SELECT {', '.join(REQUEST_COLUMNS)} FROM requests"  # noqa: S608 - our names
@@ -64,8 +65,8 @@ USAGE_FIELDS: tuple[str, ...] = Usage.__struct_fields__
 DIMENSIONS = ("hour", *GROUP_COLUMNS)
 COUNTS = ("requests", "rejected", "errors", "disconnected", "estimated", "recovered", "unpriced")
 HELD = ("held_nanousd", "held_input_tokens", "held_output_tokens")
-"""What quotas count: the cost of settled calls; the whole reservation where the true cost can't be known (recovered
-calls, and estimates of calls that broke off); nothing of rejected ones."""
+"""What quotas count: the cost of settled calls; the whole reservation where the true cost can't be known, or not yet
+(recovered calls, estimates of calls that broke off or whose use is reported later); nothing of rejected ones."""
 TIMES = ("latency_us", "gateway_us", "ttft_us", "ttft_count")
 COMMON_UNITS = USAGE_FIELDS.index("reasoning_tokens") + 1
 COMMON = ("requests", "cost_nanousd", *HELD, *TIMES, *USAGE_FIELDS[:COMMON_UNITS])
@@ -110,6 +111,7 @@ def kind_of(record: Record) -> Kind:
         record.refused_by,
         record.service_tier,
         record.region,
+        record.pending,
     )
 
 
@@ -167,7 +169,7 @@ def held_of(record: Record) -> tuple[int, int, int]:
     """What quotas count for a record: nanousd, input and output tokens."""
     usage = record.usage
     unknown = record.usage_source == "estimated" and (record.outcome in BROKEN or record.refused_by)
-    if unknown or record.outcome == RECOVERED:
+    if unknown or record.pending or record.outcome == RECOVERED:
         return (
             max(record.cost_nanousd, record.reserved_nanousd),
             max(usage.input_tokens_total, record.reserved_input_tokens),
@@ -242,6 +244,7 @@ def record_of_row(row: dict[str, Any]) -> Record:
         "quotas": tuple(_decode(row["quotas"])),
         "stream": bool(row["stream"]),
         "priced": bool(row["priced"]),
+        "pending": bool(row["pending"]),
     }
     values = {**row, **decoded}
     del values["lines"]

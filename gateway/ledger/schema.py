@@ -24,12 +24,13 @@ from gateway.ledger.rows import (
 )
 
 MIGRATIONS = Migrations("spendgate")
-LIGHT = ("prompt_hashes", "outcomes", "waste", "claims")
+LIGHT = ("prompt_hashes", "outcomes", "waste", "claims", "pending")
 """Migrations that leave every record and sum where it lies: no copy is made before them."""
 UNSPLIT = "unsplit_until"
 """The fact that names the newest record whose group may not be of its outcome yet; absent: all are."""
 _SQL = {str: "TEXT", int: "INTEGER"}
 _NULLABLE = ("reported_cost_nanousd", "ttft_us")
+_FIRST_KINDS = tuple(name for name in KIND_COLUMNS if name != "pending")
 _FIRST_SUMS = (
     "requests", "rejected", "errors", "disconnected", "estimated", "recovered", "unpriced", "cost_nanousd",
     "held_nanousd", "held_input_tokens", "held_output_tokens", "latency_us", "gateway_us", "ttft_us", "ttft_count",
@@ -132,8 +133,7 @@ def groups(db: Any) -> None:
     """What many records share is kept once; records lie in the order in which they were settled; sums of hours, and of
     days that are over, are keyed by numbers. ``requests`` and ``rollups`` become views with the columns they had."""
     db.execute(_groups_table(OWNER_COLUMNS))
-    kinds = ", ".join(f"{name} {_SQL[kind]} NOT NULL" for name, kind in KIND_COLUMNS.items())
-    db.execute(f"CREATE TABLE kinds (id INTEGER PRIMARY KEY, {kinds}, UNIQUE ({', '.join(KIND_COLUMNS)}))")
+    db.execute(_kinds_table(_FIRST_KINDS))
     own = ", ".join(
         f"{name} {_SQL[kind]}{'' if name in _NULLABLE else ' NOT NULL'}"
         for name, kind in RECORD_COLUMNS.items()
@@ -190,6 +190,13 @@ def claims(db: Any) -> None:
     db.execute("CREATE INDEX claims_at_ns ON claims (at_ns)")
 
 
+def _kinds_table(columns: Sequence[str], name: str = "kinds") -> str:
+    # the default is for a gateway of an older version, as below
+    default = {"pending": " DEFAULT 0"}
+    typed = ", ".join(f"{column} {_SQL[KIND_COLUMNS[column]]} NOT NULL{default.get(column, '')}" for column in columns)
+    return f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, {typed}, UNIQUE ({', '.join(columns)}))"
+
+
 def _groups_table(columns: Sequence[str], name: str = "groups") -> str:
     # the default is for a gateway of an older version that still runs while a command of this one opens the file
     default = {"outcome": " DEFAULT 'completed'"}
@@ -207,7 +214,7 @@ def _without_views(db: Any, statements: Iterable[str]) -> None:
 
 def _moves() -> list[str]:
     """From the first tables into those that took their place."""
-    kinds = tuple(name for name in KIND_COLUMNS if name != "region")
+    kinds = tuple(name for name in _FIRST_KINDS if name != "region")
     group, kind = ", ".join(OWNER_COLUMNS), ", ".join(kinds)
     own = [name for name in RECORD_COLUMNS if name not in ("group_id", "kind_id", "lines", "prompt_hash")]
     lines = (
@@ -266,6 +273,19 @@ def releases(db: Any) -> None:
     )
     db.execute("CREATE INDEX releases_started ON releases (started_ns)")
     db.execute("CREATE INDEX releases_request ON releases (request_id)")
+
+
+@MIGRATIONS()
+def pending(db: Any) -> None:
+    """Whether what a call used is reported later."""
+    names = ", ".join(_FIRST_KINDS)
+    statements = [
+        _kinds_table(tuple(KIND_COLUMNS), "new_kinds"),
+        f"INSERT INTO new_kinds (id, {names}) SELECT id, {names} FROM kinds",
+        "DROP TABLE kinds",
+        "ALTER TABLE new_kinds RENAME TO kinds",
+    ]
+    _without_views(db, statements)
 
 
 def _follow(db: Any) -> None:

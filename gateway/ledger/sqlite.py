@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.ledger.claims import Claims
+from gateway.ledger.claims import Claims, Owner
 from gateway.ledger.record import REJECTED, Checkpoint, OpenEntry, Record
 from gateway.ledger.schema import is_damage
 from gateway.ledger.store import Done, LedgerFull, LedgerUnavailable
@@ -123,7 +123,7 @@ class SqliteLedger:
             self._claims.settled(record)
         self._put((SETTLE, None, record, done))
 
-    def claim(self, provider: str, claim: str, then: Callable[[bool], None]) -> None:
+    def claim(self, provider: str, claim: str, then: Callable[[bool, Owner | None], None]) -> None:
         self._claims.take(provider, claim, then)
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:

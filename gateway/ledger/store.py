@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from gateway.ledger.claims import Owner
 from gateway.ledger.record import Checkpoint, OpenEntry, Record
 
 Done = Callable[[Exception | None], None]
@@ -33,9 +34,9 @@ class Store(Protocol):
         is dropped then, and ``done`` told."""
         ...
 
-    def claim(self, provider: str, claim: str, then: Callable[[bool], None]) -> None:
+    def claim(self, provider: str, claim: str, then: Callable[[bool, Owner | None], None]) -> None:
         """``then`` hears, on the event loop, whether the use that ``provider`` reports under ``claim`` is still to be
-        charged; True to one caller alone, see ``gateway.ledger.claims``."""
+        charged, True to one caller alone, and who began it; see ``gateway.ledger.claims``."""
         ...
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:

@@ -85,7 +85,7 @@ class ConnectionView:
     def since(self, number: int, node: str) -> Iterator[tuple[Spent, int]]:
         """What calls hold whose ids end with ``node`` and whose records were written after the one with this number, a
         call at a time, with its start."""
-        cost, tokens_in, tokens_out = _held()
+        cost, tokens_in, tokens_out = held()
         rows = self._connection.execute(
             f"SELECT team, workflow, key_id, provider, model_requested, tags, {cost}, {tokens_in}, {tokens_out}, 1, "  # noqa: S608 - no outside text
             "started_ns FROM requests WHERE outcome <> 'rejected' AND request_id IN "
@@ -114,7 +114,7 @@ class ConnectionView:
         yield from _spent(rows)
 
     def _records(self, since_ns: int, until_ns: int) -> Iterator[Spent]:
-        sums = ", ".join(f"sum({held})" for held in _held())
+        sums = ", ".join(f"sum({one})" for one in held())
         rows = self._connection.execute(
             f"SELECT team, workflow, key_id, provider, model_requested, tags, {sums}, count(*) FROM requests "  # noqa: S608
             "WHERE request_id >= ? AND request_id < ? AND started_ns >= ? AND started_ns < ? AND outcome <> 'rejected' "
@@ -124,10 +124,11 @@ class ConnectionView:
         yield from _spent(rows)
 
 
-def _held() -> tuple[str, str, str]:
+def held() -> tuple[str, str, str]:
     """What quotas count for a record: nanodollars, input and output tokens, as ``gateway.ledger.rows.held_of``."""
     broken = ", ".join(f"'{outcome}'" for outcome in BROKEN)
-    unknown = f"outcome = 'recovered' OR (usage_source = 'estimated' AND (outcome IN ({broken}) OR refused_by <> ''))"
+    cut = f"usage_source = 'estimated' AND (outcome IN ({broken}) OR refused_by <> '')"
+    unknown = f"outcome = 'recovered' OR pending OR ({cut})"
     used_in = "coalesce(json_extract(usage, '$.input_tokens_total'), 0)"
     used_out = "coalesce(json_extract(usage, '$.output_tokens_total'), 0)"
     return (

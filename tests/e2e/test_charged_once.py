@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,7 @@ from support.upstream import CLOSE, LAST_CHUNK, Seen, Step, Upstream, answer, ch
 from usages import SSE, sse
 
 KEY = "sk-test-once"
+OTHER_KEY = "sk-test-once-other"
 USAGE = {"input_tokens": 1500, "output_tokens": 900, "output_tokens_details": {"reasoning_tokens": 64}}
 EXACT = {"input_tokens_total": 1500, "output_tokens_total": 900, "reasoning_tokens": 64}
 COST = 1500 * 2500 + 900 * 10_000
@@ -24,6 +26,9 @@ COST = 1500 * 2500 + 900 * 10_000
 
 
 def response(name: str, status: str, *, background: bool = True) -> dict[str, Any]:
+    if status == "failed":
+        return {"id": name, "object": "response", "background": True, "status": status, "model": "gpt-4o-2024-08-06",
+                "output": [], "usage": None, "error": {"code": "server_error", "message": "it failed"}}  # fmt: skip
     usage = USAGE if status == "completed" else None
     said = [{"type": "message", "content": [{"type": "output_text", "text": "2 + 2 = 4"}]}] if usage else []
     return {"id": name, "object": "response", "background": background, "status": status, "model": "gpt-4o-2024-08-06",
@@ -64,7 +69,8 @@ class Provider:
         else:
             self.looks[name] = self.looks.get(name, 0) + 1
             done = self.looks[name] > 1 or path.endswith("/cancel")
-            yield answer(json.dumps(response(name, "completed" if done else "in_progress")).encode())
+            ended = "failed" if "fail" in seen.target else "completed"
+            yield answer(json.dumps(response(name, ended if done else "in_progress")).encode())
 
     def interaction(self, seen: Seen, path: str) -> dict[str, Any]:
         """Made in the background where that was asked for, and done at the second look."""
@@ -101,8 +107,19 @@ id = "once"
 secret = "{KEY}"
 team = "research"
 workflow = "evals"
+[[keys]]
+id = "other"
+secret = "{OTHER_KEY}"
+team = "ops"
+workflow = "watch"
 [[quotas]]
 name = "all"
+usd = 100.0
+window = "total"
+[[quotas]]
+name = "model"
+match = {{ model = "gpt-4o" }}
+per = ["team"]
 usd = 100.0
 window = "total"
 """
@@ -114,11 +131,11 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
         yield running
 
 
-def ask(gateway: Gateway, method: str, path: str, body: Any = None) -> bytes:
+def ask(gateway: Gateway, method: str, path: str, body: Any = None, key: str = KEY) -> bytes:
     host = gateway.url.partition("//")[2]
     connection = http.client.HTTPConnection(host, timeout=20)
     connection.request(method, path, json.dumps(body) if body is not None else None,
-                       {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"})  # fmt: skip
+                       {"Authorization": f"Bearer {key}", "Content-Type": "application/json"})  # fmt: skip
     try:
         return connection.getresponse().read()
     except http.client.IncompleteRead as error:
@@ -154,6 +171,77 @@ def test_a_background_response_is_charged_when_its_usage_first_comes_and_never_a
     ]
     assert spent(gateway) == COST
     assert "agrees with itself" in gateway.cli("ledger", "verify").stdout
+
+
+BACKGROUND = {"model": "gpt-4o", "input": "What is 2 + 2?", "background": True}
+
+
+def counted(gateway: Gateway, quota: str, bucket: str = "") -> int:
+    """Nanodollars that a quota counts, used and held."""
+    names = ("spendgate_quota_used", "spendgate_quota_reserved")
+    labels = (f'quota="{quota}"', f'bucket="{bucket}"', 'unit="usd"')
+    lines = [line for line in gateway.metrics().splitlines() if line.startswith(names) and all(map(line.count, labels))]
+    return sum(round(float(line.split()[-1]) * 1e9) for line in lines)
+
+
+def eventually(gateway: Gateway, quota: str, bucket: str, wanted: int) -> None:
+    deadline = time.monotonic() + 10
+    while (found := counted(gateway, quota, bucket)) != wanted:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_quotas_hold_a_background_response_whole_until_its_use_is_reported(tmp_path: Path, workers: int) -> None:
+    with Upstream(Provider()) as upstream:
+        settings = f"[server]\nworkers = {workers}\n" + config(upstream)
+        with Gateway(tmp_path, settings) as first:
+            made = json.loads(ask(first, "POST", "/openai/v1/responses", BACKGROUND))["id"]
+            (began,) = first.records()
+            held = began["reserved_nanousd"]
+            assert began["cost_nanousd"] < COST < held
+            eventually(first, "model", "research", held)
+        settings = settings.replace("usd = 100.0", f"usd = {1.5 * held / 1e9}")
+        with Gateway(tmp_path, settings) as second:
+            assert counted(second, "model", "research") == held
+            # there is no room for another before it is known what the first has used
+            assert b"no room for this call" in ask(second, "POST", "/openai/v1/responses", BACKGROUND)
+            ask(second, "GET", f"/openai/v1/responses/{made}")
+            assert counted(second, "model", "research") == held
+            second.kill()
+        with Gateway(tmp_path, settings) as third:
+            ask(third, "GET", f"/openai/v1/responses/{made}")
+            eventually(third, "model", "research", COST)
+            assert " 0 differences" in third.cli("quotas", "verify").stdout
+            assert "agrees with itself" in third.cli("ledger", "verify").stdout
+            assert b"queued" in ask(third, "POST", "/openai/v1/responses", BACKGROUND)
+            eventually(third, "model", "research", COST + held)
+
+
+def test_what_another_team_fetches_is_charged_to_the_team_that_began_it(gateway: Gateway) -> None:
+    made = json.loads(ask(gateway, "POST", "/openai/v1/responses", BACKGROUND))["id"]
+    for _ in range(3):
+        ask(gateway, "GET", f"/openai/v1/responses/{made}", key=OTHER_KEY)
+    ask(gateway, "GET", f"/openai/v1/responses/{made}")
+    charged = [one for one in gateway.records() if one["usage"] == EXACT]
+    assert [(one["team"], one["workflow"], one["key_id"], one["model_requested"]) for one in charged] == [
+        ("research", "evals", "once", "gpt-4o")
+    ]
+    assert [one["cost_nanousd"] for one in gateway.records(team="ops")] == [0, 0, 0]
+    eventually(gateway, "model", "research", COST)
+    eventually(gateway, "all", "", COST)
+    assert counted(gateway, "model", "ops") == 0
+    assert spent(gateway) == COST
+    assert " 0 differences" in gateway.cli("quotas", "verify").stdout
+
+
+def test_a_background_response_that_failed_is_held_and_charged_no_more(gateway: Gateway) -> None:
+    made = json.loads(ask(gateway, "POST", "/openai/v1/responses", BACKGROUND))["id"]
+    for _ in range(3):
+        told = ask(gateway, "GET", f"/openai/v1/responses/{made}?fail")
+    assert b"it failed" in told
+    assert spent(gateway) == 0
+    eventually(gateway, "model", "research", 0)
 
 
 def test_a_restart_charges_nothing_again(tmp_path: Path) -> None:
