@@ -15,7 +15,7 @@ from gateway.identity.principal import Principal
 from gateway.ledger.record import OpenEntry
 from gateway.parts import Parts
 from gateway.ports import Header
-from gateway.quota.engine import Amounts, Reservation, Shortage, Subject
+from gateway.quota.engine import Amounts, Beside, Reservation, Shortage, Subject
 from gateway.routing import Provider, allowed
 from gateway.tokens.bounds import Bound, ModelLimits, beside, bound, widest
 from gateway.wire import dialects
@@ -38,6 +38,8 @@ class Others(msgspec.Struct, frozen=True):
     output_tokens: int = 0
     instead: tuple[Price, ...] = ()
     """Prices of models of which one may answer in the place of the call's own."""
+    each: tuple[tuple[str, Amounts], ...] = ()
+    """What each of them may cost beside the call's own, by its name."""
 
 
 ALONE = Others()
@@ -239,6 +241,7 @@ def others_of(
     """What the other models that a request names may cost; the refusal of one that may not be used."""
     cost = tokens_in = tokens_out = 0
     instead = []
+    each = []
     for other in facts.others:
         # what a provider chooses itself is taken for another call of the same model
         model = other.model or facts.model
@@ -252,10 +255,21 @@ def others_of(
         most = beside(other, limit, parts.models.facts(provider.price_as, model))
         tokens_in += most.input_tokens
         tokens_out += most.output_tokens
+        own = 0
         if price is not None:
             tier = facts.service_tier if other.service_tier is None else other.service_tier
-            cost += price.ceiling(most.input_tokens, most.output_tokens, most.units, tier)
-    return Others(cost, tokens_in, tokens_out, tuple(instead))
+            own = price.ceiling(most.input_tokens, most.output_tokens, most.units, tier)
+            cost += own
+        if model != facts.model:
+            each.append((model, Amounts(own, most.input_tokens, most.output_tokens)))
+    return Others(cost, tokens_in, tokens_out, tuple(instead), tuple(each))
+
+
+def for_others(call: Admitted) -> list[Beside]:
+    """What other models may use for a call, for the quotas of their own."""
+    if not call.others.each:
+        return []
+    return [(msgspec.structs.replace(call.subject, model=model), amounts) for model, amounts in call.others.each]
 
 
 def reserve(parts: Parts, call: Admitted) -> Shortage | None:
@@ -263,6 +277,10 @@ def reserve(parts: Parts, call: Admitted) -> Shortage | None:
     held = parts.quotas.reserve(call.entry.request_id, call.subject, call.amounts, call.entry.started_ns)
     if type(held) is Shortage:
         return held
+    for other in for_others(call):
+        short = parts.quotas.reserve_beside(held, other, call.entry.started_ns)
+        if short is not None:
+            return short
     call.reservation = held
     if call.extends:
         parts.quotas.grows(held)
@@ -300,11 +318,13 @@ def reserve_lent(parts: Parts, call: Admitted, short: Shortage, then: Callable[[
         left = reserve(parts, call)
         if left is None or not all_of_it or not next(tries):
             then(left)
-        elif not quotas.ask(call.subject, call.amounts, call.entry.started_ns, lent, whole=True):
+        elif not quotas.ask(
+            call.subject, call.amounts, call.entry.started_ns, lent, beside=for_others(call), whole=True
+        ):
             # another call of this process took some of it, or the window has ended
             then(left)
 
-    if not quotas.ask(call.subject, call.amounts, call.entry.started_ns, lent):
+    if not quotas.ask(call.subject, call.amounts, call.entry.started_ns, lent, beside=for_others(call)):
         then(short)
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from gateway.admission import Admitted, amounts_of, reserve, reserve_lent
+from gateway.admission import Admitted, amounts_of, for_others, reserve, reserve_lent
 from gateway.extension import HEADROOM_TOKENS, LEAST_TOKENS, MARGIN_TOKENS, extendable, first_bound
 from gateway.parts import Parts
 from gateway.quota.counter import Counter
@@ -214,7 +214,11 @@ class Near:
             return True
         if (self._shortage.quota, self._shortage.bucket) == place:
             if not self._asking and self._parts.quotas.ask(
-                self._call.subject, self._call.amounts, self._call.entry.started_ns, self._asked
+                self._call.subject,
+                self._call.amounts,
+                self._call.entry.started_ns,
+                self._asked,
+                beside=for_others(self._call),
             ):
                 self._asking = True
             return False

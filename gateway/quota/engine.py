@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from gateway.quota.counter import Counter, Span
 from gateway.quota.counters import Counters, Plan
 from gateway.quota.rule import CONCURRENT, UNITS, Raise, Rule, Subject
-from gateway.quota.terms import Amounts, Event, Observe, Passed, Reservation, Room, Shortage, Vector
+from gateway.quota.terms import Amounts, Beside, Event, Observe, Passed, Reservation, Room, Shortage, Vector
 from gateway.quota.windows import FOREVER
 
-__all__ = ["Amounts", "Event", "Quotas", "Reservation", "Room", "Shortage", "Subject"]
+__all__ = ["Amounts", "Beside", "Event", "Quotas", "Reservation", "Room", "Shortage", "Subject"]
 
 
 class Quotas:
@@ -41,10 +41,17 @@ class Quotas:
     # the request path
 
     def ask(
-        self, subject: Subject, bound: Amounts, now_ns: int, then: Callable[[bool], None], *, whole: bool = False
+        self,
+        subject: Subject,
+        bound: Amounts,
+        now_ns: int,
+        then: Callable[[bool], None],
+        *,
+        beside: Sequence[Beside] = (),
+        whole: bool = False,
     ) -> bool:
-        """Where room is lent (see ``gateway.quota.shared``): ask for what ``bound`` lacks, or for the ``whole`` of it;
-        ``then`` hears whether all was lent. False: there is nobody to ask."""
+        """Where room is lent (see ``gateway.quota.shared``): ask for what ``bound``, and other models ``beside``, lack,
+        or for the ``whole`` of it; ``then`` hears whether all was lent. False: there is nobody to ask."""
         return False
 
     def reserve(self, call_id: str, subject: Subject, bound: Amounts, now_ns: int) -> Reservation | Shortage:
@@ -77,6 +84,32 @@ class Quotas:
         held = Reservation(call_id, subject, vector, spans, plan.names, now_ns)
         self._live[call_id] = held
         return held
+
+    def reserve_beside(self, held: Reservation, other: Beside, now_ns: int) -> Shortage | None:
+        """Hold what another model may use for the same call, in the quotas that match it and not the call, or in none;
+        all that the call holds is given back where there is no room."""
+        subject, bound = other
+        vector = bound.vector()
+        plan = Plan(self._others_counters(held, subject, now_ns))
+        for counter in plan.counters:
+            counter.current(now_ns)
+            for position, unit in enumerate(counter.units if counter.blocking else ()):
+                if counter.taken(position) + vector[unit] > counter.limit(position, now_ns):
+                    self.release(held, now_ns)
+                    return self._shortage(plan, counter, position, vector, now_ns)
+        if plan.counters:
+            name = f"{held.call_id}+{len(held.beside)}"
+            spans = [counter.hold(now_ns, vector) for counter in plan.counters]
+            more = self._live[name] = Reservation(name, subject, vector, spans, plan.names, now_ns)
+            more.of = held
+            held.beside.append(more)
+            held.quotas += tuple(one for one in plan.names if one not in held.quotas)
+        return None
+
+    def _others_counters(self, held: Reservation, subject: Subject, at_ns: int) -> list[Counter]:
+        """The counters of another model's quotas that the call itself does not hold."""
+        own = {id(span.counter) for span in held.spans}
+        return [counter for counter in self.counters.plan(subject, at_ns).counters if id(counter) not in own]
 
     def settle(self, held: Reservation, actual: Amounts, now_ns: int) -> bool:
         """Book what a call used and give the rest back, once. True: it used more than it held."""
@@ -165,6 +198,8 @@ class Quotas:
         if held.growing:
             for span in held.spans:
                 span.counter.growing -= 1
+        for more in held.beside:
+            self._return(more, (0, 0, 0, 0, 0, 0))
         if self._noted is not None:
             self._noted.append((held, used))
         if self._freed:
@@ -346,7 +381,8 @@ class Quotas:
         """Put a call in flight under the rules that hold for it now, in the windows in which it was reserved."""
         known = {id(span.counter): span for span in held.spans}
         spans: list[Span] = []
-        for counter in self.counters.plan(held.subject, held.reserved_ns).counters:
+        counters = self.counters.plan(held.subject, held.reserved_ns).counters
+        for counter in counters if held.of is None else self._others_counters(held.of, held.subject, held.reserved_ns):
             span = known.get(id(counter))
             if span is None:
                 span = counter.hold(held.reserved_ns, held.vector)

@@ -15,7 +15,7 @@ from gateway.quota.counters import Counters
 from gateway.quota.engine import Quotas
 from gateway.quota.leases import Back, Given, Stand, Want
 from gateway.quota.rule import CONCURRENT, Raise, Rule, Subject
-from gateway.quota.terms import Amounts, Reservation, Shortage, Vector
+from gateway.quota.terms import Amounts, Beside, Reservation, Shortage, Vector
 
 
 def identity(rule: Rule) -> str:
@@ -134,12 +134,18 @@ class SharedQuotas(Quotas):
     # asking
 
     def ask(
-        self, subject: Subject, bound: Amounts, now_ns: int, then: Callable[[bool], None], *, whole: bool = False
+        self,
+        subject: Subject,
+        bound: Amounts,
+        now_ns: int,
+        then: Callable[[bool], None],
+        *,
+        beside: Sequence[Beside] = (),
+        whole: bool = False,
     ) -> bool:
-        vector = bound.vector()
         wants: list[Want] = []
         places: list[tuple[SharedCounter, Span, int]] = []
-        for counter in self.counters.plan(subject, now_ns).counters:
+        for counter, vector in self._needs(subject, bound, beside, now_ns):
             assert isinstance(counter, SharedCounter)
             if not counter.rule.blocking or not counter.name:
                 continue
@@ -160,6 +166,22 @@ class SharedQuotas(Quotas):
         self._flush()
         self._lending.claim(wants, lambda given: self._lent(places, given, then))
         return True
+
+    def _needs(
+        self, subject: Subject, bound: Amounts, beside: Sequence[Beside], now_ns: int
+    ) -> list[tuple[Counter, Vector]]:
+        """What a call, and other models beside it, want of each counter."""
+        own = bound.vector()
+        found = {id(counter): (counter, own) for counter in self.counters.plan(subject, now_ns).counters}
+        others: dict[int, tuple[Counter, Vector]] = {}
+        for other, amounts in beside:
+            more = amounts.vector()
+            for counter in self.counters.plan(other, now_ns).counters:
+                if id(counter) not in found:
+                    a, b, c, d, e, f = others[id(counter)][1] if id(counter) in others else (0, 0, 0, 0, 0, 0)
+                    summed = (a + more[0], b + more[1], c + more[2], d + more[3], e + more[4], f + more[5])
+                    others[id(counter)] = (counter, summed)
+        return [*found.values(), *others.values()]
 
     def _lent(
         self, places: list[tuple[SharedCounter, Span, int]], given: list[Given], then: Callable[[bool], None]

@@ -3,5 +3,6 @@
 cdef class Reservation:
     cdef public object call_id, subject, reserved_ns
     cdef public tuple vector, quotas
-    cdef public list spans
+    cdef public list spans, beside
+    cdef public Reservation of
     cdef public bint growing

@@ -27,10 +27,14 @@ class Amounts(msgspec.Struct, frozen=True, gc=False):
         return (self.nanousd, tokens_in, tokens_out, tokens_in + tokens_out, self.requests, 1)
 
 
+Beside = tuple[Subject, Amounts]
+"""What another model may use for a call."""
+
+
 class Reservation:
     """What one call holds, and where."""
 
-    __slots__ = ("call_id", "growing", "quotas", "reserved_ns", "spans", "subject", "vector")
+    __slots__ = ("beside", "call_id", "growing", "of", "quotas", "reserved_ns", "spans", "subject", "vector")
 
     def __init__(
         self, call_id: str, subject: Subject, vector: Vector, spans: list[Span], quotas: tuple[str, ...], now_ns: int
@@ -42,6 +46,10 @@ class Reservation:
         self.quotas = quotas
         self.reserved_ns = now_ns
         self.growing = False
+        self.beside: list[Reservation] = []
+        """What the same call holds for other models, in quotas that match those alone; given back with it."""
+        self.of: Reservation | None = None
+        """Of such a one: what the call itself holds."""
 
 
 @final

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +189,57 @@ def test_a_conversation_that_may_be_compacted_is_held_twice(tmp_path: Path) -> N
         record = held(gateway, MESSAGES, long)
         assert record["reserved_output_tokens"] == 1000 + 10_000
         assert record["reserved_input_tokens"] == 2 * (len(json.dumps(long)) + 1024)
+
+
+LARGE = """
+[[quotas]]
+name = "large"
+match = {{ model = "large*" }}
+tokens = {tokens}
+window = "total"
+"""
+
+
+def of_large(gateway: Gateway, name: str) -> int:
+    """What the quota of the large models counts as used, or holds."""
+    lines = [line for line in gateway.metrics().splitlines() if line.startswith(f"spendgate_quota_{name}{{")]
+    return sum(int(float(line.split()[-1])) for line in lines if 'quota="large"' in line and 'unit="tokens"' in line)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_quota_of_another_model_alone_holds_what_that_one_may_use_while_the_call_is_under_way(
+    tmp_path: Path, workers: int
+) -> None:
+    body = {**MESSAGE, "fallbacks": [{"model": "large-1"}]}
+    most = len(json.dumps(body)) + 1024 + 1000 + 1000
+    """What the fallback reads, what was said before it, and what it may say."""
+    go_on = threading.Event()
+
+    def slow(_: Seen) -> Iterator[Step]:
+        while not go_on.is_set():
+            yield 0.02
+        declined = {"type": "message", "model": "small-1", "input_tokens": 9, "output_tokens": 1}
+        said = {"type": "fallback_message", "model": "large-1", "input_tokens": 9, "output_tokens": 2}
+        usage = {"input_tokens": 9, "output_tokens": 2, "iterations": [declined, said]}
+        yield answer(json.dumps({"type": "message", "model": "large-1", "usage": usage}).encode())
+
+    with Upstream(slow) as upstream, ThreadPoolExecutor(4) as pool:
+        settings = f"[server]\nworkers = {workers}\n" + config(upstream) + LARGE.format(tokens=5 * most // 2)
+        with Gateway(tmp_path, settings) as gateway:
+            calls = [pool.submit(call, gateway, MESSAGES, body) for _ in range(4)]
+            first, second = itertools.islice(as_completed(calls, timeout=20), 2)
+            assert {first.result()[0], second.result()[0]} == {429}
+            assert 'Quota \\"large\\" has no room' in first.result()[1]
+            deadline = time.monotonic() + 10
+            while of_large(gateway, "reserved") != 2 * most:
+                assert time.monotonic() < deadline, of_large(gateway, "reserved")
+                time.sleep(0.05)
+            go_on.set()
+            assert sorted(one.result()[0] for one in calls) == [200, 200, 429, 429]
+            while of_large(gateway, "reserved"):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            # all that was held is there again, for calls of that model and for those that name it
+            for again in (body, {**MESSAGE, "model": "large-1"}):
+                assert call(gateway, MESSAGES, again)[0] == 200
+            assert " 0 differences" in gateway.cli("quotas", "verify").stdout
