@@ -28,10 +28,11 @@ from gateway.near import Near, behind_others
 from gateway.parts import Parts
 from gateway.ports import CredentialUnavailable, Failure, Header, RequestHead, UpstreamPort
 from gateway.session import Session
+from gateway.session_asks import AskedSession
 from gateway.settling import CHECKPOINT_SECONDS, Settling
 from gateway.wire.dialect import Meter, Refusal
 from gateway.wire.http_heads import fields_of
-from gateway.wire.sockets import socket_api
+from gateway.wire.sockets import RESPONSES, socket_api
 
 
 class Found:
@@ -80,7 +81,8 @@ class Exchange(Settling):
         if head.upgrade and caller.rejected is None:
             api = socket_api(caller.provider.dialect, caller.target, head.headers) if caller.provider else ""
             if api:
-                self._session = Session(self._parts, caller, self._client, head, api)
+                kind = AskedSession if api == RESPONSES else Session
+                self._session = kind(self._parts, caller, self._client, head, api)
                 return
             caller.rejected = answers.UPGRADE_REFUSED
         if caller.rejected is not None:

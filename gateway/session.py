@@ -13,7 +13,7 @@ import msgspec
 from gateway import answers
 from gateway.admission import Admitted, reserve, reserve_lent, use_model
 from gateway.caller import Caller
-from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, Record
+from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, Checkpoint, Record
 from gateway.ledger.rows import held_of
 from gateway.ledger.store import LedgerFull, LedgerUnavailable
 from gateway.near import refusal_of
@@ -32,6 +32,7 @@ from gateway.wire.talks import SAMPLE_BYTES, Ended, Listener
 from gateway.wire.usage import Reading
 
 POLICY_VIOLATION = 1008
+TRY_AGAIN_LATER = 1013
 SERVICE_RESTART = 1012
 """Not 1001, which clients take for a session that ended well. Source: IANA's registry of WebSocket close codes."""
 MAX_HELD_BYTES = 32 * 1024 * 1024
@@ -53,6 +54,8 @@ class Session:
         self._talk: Listener | None = None
         self._setup = Setup() if api == LIVE else None
         """Waits for the model, where the client's first message names it."""
+        self.named_later = api == LIVE
+        """Messages name the model: nothing is held before one does."""
         self._switched = False
         self._over = False
         self._gone = False
@@ -80,7 +83,7 @@ class Session:
 
     def request_body(self, body: bytes) -> None:
         parts, caller = self._parts, self._caller
-        call = session_call(parts, caller, self._api, named_later=self._setup is not None)
+        call = session_call(parts, caller, self._api, named_later=self.named_later)
         if isinstance(call, Refusal):
             self._refuse(call, "")
             return
@@ -335,10 +338,10 @@ class Session:
             self._release()
             assert self._call is not None
             short = use_model(self._parts, self._call, model)
+            self._unsent = bytearray(setup.held())
             if short is None:
-                return setup.held()
-            if isinstance(short, Shortage):
-                self._unsent = bytearray(setup.held())
+                self._named(None)
+            elif isinstance(short, Shortage):
                 reserve_lent(self._parts, self._call, short, self._named)
             else:
                 self._close(POLICY_VIOLATION, short.message)
@@ -346,11 +349,34 @@ class Session:
 
     def _named(self, short: Shortage | None) -> None:
         """There is room for the model that was named, or not."""
-        unsent, self._unsent = self._unsent, None
+        call, parts = self._call, self._parts
+        assert call is not None
         if self._over:
             self._release()
         elif short is not None:
-            self._close(POLICY_VIOLATION, refusal_of(short, self._parts.clock.now_ns()).message)
+            self._close(POLICY_VIOLATION, refusal_of(short, parts.clock.now_ns()).message)
+        else:
+            # the entry was written before the model was known: what is held for it outlasts a crash too
+            parts.ledger.checkpoint(
+                Checkpoint(
+                    request_id=call.entry.request_id,
+                    at_ns=parts.clock.now_ns(),
+                    model_requested=call.facts.model,
+                    status=self._status,
+                    reserved_nanousd=call.amounts.nanousd,
+                    reserved_input_tokens=call.amounts.input_tokens,
+                    reserved_output_tokens=call.amounts.output_tokens,
+                ),
+                self._kept,
+            )
+
+    def _kept(self, error: Exception | None) -> None:
+        """What is held for the model is durable, or can't be: now the provider may hear of it."""
+        unsent, self._unsent = self._unsent, None
+        if self._over:
+            return
+        if error is not None:
+            self._close(TRY_AGAIN_LATER, str(error))
         elif unsent:
             self.client_data(bytes(unsent))
 

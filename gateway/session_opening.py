@@ -25,16 +25,14 @@ def session_call(parts: Parts, caller: Caller, api: str, *, named_later: bool) -
     assert provider is not None
     model = socket_model(caller.target)
     now_ns = parts.clock.now_ns()
-    # each message of the Responses API names a model of its own, which is not looked at
-    unseen = api == "responses"
-    price: Price | Refusal | None = forbidden(provider, principal, "" if unseen else model, named=unseen)
+    price: Price | Refusal | None = forbidden(provider, principal, model, named=False)
     if price is None and model:
         price = listed_price(parts, provider, model, now_ns)
     if isinstance(price, Refusal):
         return price
     limits = parts.models.facts(provider.price_as, model)
     facts = Facts(api=api, model=model, stream=True, billable=True, input_open=True)
-    bound = Bound(0, 0, {}) if named_later else Bound(limits.context_window, limits.max_output, {})
+    most = Bound(0, 0, {}) if named_later else Bound(limits.context_window, limits.max_output, {})
     entry = OpenEntry(
         request_id=parts.new_id(),
         started_ns=now_ns,
@@ -60,8 +58,8 @@ def session_call(parts: Parts, caller: Caller, api: str, *, named_later: bool) -
         book=parts.book,
         price=price,
         subject=Subject(principal.team, caller.workflow, principal.key_id, provider.name, model, caller.tags),
-        bound=bound,
-        amounts=amounts_of(price, bound, facts),
+        bound=most,
+        amounts=amounts_of(price, most, facts),
         entry=entry,
     )
 

@@ -54,6 +54,8 @@ class Checkpoint(msgspec.Struct, kw_only=True):
     request_id: str
     at_ns: int
     model: str = ""
+    model_requested: str = ""
+    """Of a session that named its model only after its entry was written."""
     usage: Usage = msgspec.field(default_factory=Usage)
     """Reported so far, else estimated from the bytes seen."""
     cost_nanousd: int = 0

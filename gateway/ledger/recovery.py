@@ -60,6 +60,7 @@ def _checkpoints(connection: sqlite3.Connection, ids: list[str] | None) -> dict[
 def recovered(entry: OpenEntry, last: Checkpoint | None, now_ns: int) -> Record:
     """The record of a call that nobody can ask any more."""
     ended_ns = max(entry.started_ns, last.at_ns if last is not None else min(now_ns, entry.started_ns))
+    requested = (last.model_requested if last is not None else "") or entry.model_requested
     return Record(
         request_id=entry.request_id,
         started_ns=entry.started_ns,
@@ -72,8 +73,8 @@ def recovered(entry: OpenEntry, last: Checkpoint | None, now_ns: int) -> Record:
         api=entry.api,
         method=entry.method,
         path=entry.path,
-        model_requested=entry.model_requested,
-        model=(last.model if last is not None else "") or entry.model_requested,
+        model_requested=requested,
+        model=(last.model if last is not None else "") or requested,
         stream=entry.stream,
         status=last.status if last is not None else 0,
         outcome=RECOVERED,

@@ -27,6 +27,7 @@ from gateway.ledger.schema import is_damage
 from gateway.ledger.store import Done, LedgerFull, LedgerUnavailable
 from gateway.ledger.transactions import OPEN, SETTLE, TASK, Item, Task, Transactions
 from gateway.ledger.turns import Alone, Turns
+from gateway.ledger.writer import note
 
 MAX_BATCH = 512
 GATHER_SECONDS = 0.001
@@ -126,11 +127,15 @@ class SqliteLedger:
     def claim(self, provider: str, claim: str, then: Callable[[bool, Owner | None], None]) -> None:
         self._claims.take(provider, claim, then)
 
-    def checkpoint(self, checkpoint: Checkpoint) -> None:
-        transactions = self._transactions
-        transactions.checkpoints.append((checkpoint.request_id, _encode(checkpoint)))
-        transactions.checkpointed.add(checkpoint.request_id)
-        self._soon()
+    def checkpoint(self, checkpoint: Checkpoint, done: Done | None = None) -> None:
+        transactions, request_id, encoded = self._transactions, checkpoint.request_id, _encode(checkpoint)
+        transactions.checkpointed.add(request_id)
+        if done is None:
+            transactions.checkpoints.append((request_id, encoded))
+            self._soon()
+            return
+        tell = done
+        self.run(lambda connection: note(connection, request_id, encoded), lambda _, error: tell(error))
 
     def run(self, task: Task, done: Callable[[Any, Exception | None], None]) -> None:
         """Execute ``task`` on the writer's connection, in a transaction of its own; then ``done`` on the loop."""

@@ -39,6 +39,7 @@ class Store(Protocol):
         charged, True to one caller alone, and who began it; see ``gateway.ledger.claims``."""
         ...
 
-    def checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Remember how far a stream has come. The newest wins; rides in the next commit; never waited for."""
+    def checkpoint(self, checkpoint: Checkpoint, done: Done | None = None) -> None:
+        """Remember how far a stream has come. The newest wins; rides in the next commit, and is not waited for. With
+        ``done`` it is written apart, and ``done`` called."""
         ...

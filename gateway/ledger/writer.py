@@ -246,6 +246,11 @@ def unwritten(connection: sqlite3.Connection, records: Sequence[Record]) -> list
     return [one for one in records if connection.execute(found, (one.request_id,)).fetchone() is None]
 
 
+def note(connection: sqlite3.Connection, request_id: str, checkpoint: bytes) -> None:
+    """Write one checkpoint."""
+    connection.execute(_CHECKPOINT, (request_id, checkpoint))
+
+
 def probe(connection: sqlite3.Connection) -> None:
     """Raises ``sqlite3.Error`` while the disk can't take a commit of a few pages."""
     connection.execute("BEGIN IMMEDIATE")

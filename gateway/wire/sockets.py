@@ -25,6 +25,7 @@ from gateway.wire.talks import SAMPLE_BYTES, Ended, Listener, unreported
 from gateway.wire.usage import Reading
 
 LIVE = "live"
+RESPONSES = "responses"
 GOOGLES = ("gemini", "vertex")
 STARTS = (b'"response.created"',)
 ENDS = (b'"response.done"', b'"response.completed"', b'"response.incomplete"', b'"response.failed"')
@@ -32,6 +33,7 @@ HEARD = b'"conversation.item.input_audio_transcription.completed"'
 """What the client said has been written down, by a model of its own that is billed apart from the responses."""
 SESSIONS = (b'"session.created"', b'"session.updated"', b'"transcription_session.created"',
             b'"transcription_session.updated"')  # fmt: skip
+ERROR = b'"error"'
 _KEPT = frozenset((b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-protocol"))
 
 
@@ -46,7 +48,7 @@ def socket_api(dialect: Dialect, target: bytes, headers: Sequence[Header]) -> st
         return ""
     if path.endswith("/realtime"):
         return "realtime"
-    return "responses" if path.endswith("/responses") else ""
+    return RESPONSES if path.endswith("/responses") else ""
 
 
 def socket_model(target: bytes) -> str:
@@ -111,6 +113,10 @@ class Talk:
         elif any(mark in message for mark in SESSIONS):
             model, heard_by = session_models(message)
             self._model, self._heard_by = model or self._model, heard_by or self._heard_by
+        elif self._facts.api == RESPONSES and self._sample is None and ERROR in message:
+            # in place of the response that was asked for
+            reading = self._read(message)
+            return Ended(reading, now_ns) if reading.failed else None
         elif self._sample is not None and sum(map(len, self._sample)) < SAMPLE_BYTES:
             self._sample.append(message)
         return None

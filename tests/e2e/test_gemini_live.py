@@ -229,6 +229,27 @@ def test_a_model_that_may_not_be_used_ends_the_session_before_the_provider_hears
     assert why in closed.value.rcvd.reason
 
 
+def test_a_turn_in_progress_when_the_gateway_is_killed_counts_whole(tmp_path: Path, server: Server) -> None:
+    config = CONFIG.format(port=server.socket.getsockname()[1]).replace("tokens = 300\n", "tokens = 100000000\n")
+    names = ("spendgate_quota_used", "spendgate_quota_reserved")
+
+    def counted(running: Gateway) -> list[str]:
+        lines = [line for line in running.metrics().splitlines() if line.startswith(names)]
+        return [line.split()[-1] for line in lines]
+
+    with Gateway(tmp_path, config) as first:
+        connection = session(first, key="sk-test-live-few")
+        connection.recv(timeout=20)
+        says(connection, "stop")
+        connection.recv(timeout=20)
+        used, held = counted(first)
+        first.kill()
+        connection.socket.close()
+    with Gateway(tmp_path, config) as second:
+        assert float(held) > 0
+        assert counted(second) == [held, used]
+
+
 def test_other_sockets_of_googles_are_refused(gateway: Gateway) -> None:
     with pytest.raises(InvalidStatus) as refused:
         connect(gateway.url.replace("http", "ws") + "/gemini/ws/other", additional_headers={"x-spendgate-key": KEY})

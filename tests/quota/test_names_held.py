@@ -119,14 +119,3 @@ def test_pictures_that_a_form_asks_for_are_held(n: str, pictures: int) -> None:
     facts = form("/v1/images/edits", ("model", "dall-e-2"), ("n", n))
     assert facts.units_bound == {"output_images": pictures}
     assert form("/v1/images/edits", ("model", "m"), ("svg[model]", "large")).others[0].model == "large"
-
-
-def test_a_key_of_some_models_opens_no_socket_whose_every_message_names_one(tmp_path: Path) -> None:
-    text = CONFIG.replace("azure", "openai").format(url="http://127.0.0.1:9")
-    with Gateway(tmp_path, text) as gateway:
-        connection = http.client.HTTPConnection(gateway.url.partition("//")[2], timeout=20)
-        upgrade = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13",
-                   "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==", "x-spendgate-key": KEY}  # fmt: skip
-        connection.request("GET", "/openai/v1/responses?model=small-1", headers=upgrade)
-        assert connection.getresponse().status == 403
-        connection.close()

@@ -16,7 +16,7 @@ class Messages:
     """Text messages of one direction, with ``binary`` all messages; ``masked``: those of a client. ``broken`` once the
     bytes are no frames."""
 
-    __slots__ = ("_buffer", "_kinds", "_mask", "_message", "_size", "_skip", "broken")
+    __slots__ = ("_buffer", "_kinds", "_mask", "_message", "_size", "_skip", "broken", "closed")
 
     def __init__(self, *, masked: bool = False, binary: bool = False) -> None:
         self._mask = 0x80 if masked else 0
@@ -27,6 +27,13 @@ class Messages:
         self._skip = 0
         """Bytes of a frame that is passed over, still to come."""
         self.broken = False
+        self.closed = False
+        """A close frame came: its side will say no more."""
+
+    @property
+    def passed_over(self) -> bool:
+        """True while a message comes that is too large to be read."""
+        return self._skip > 0
 
     @property
     def at_boundary(self) -> bool:
@@ -79,7 +86,10 @@ class Messages:
         if len(buffer) < start:
             return 0
         if opcode >= CLOSE:
-            return start + size if len(buffer) >= start + size else 0
+            if len(buffer) < start + size:
+                return 0
+            self.closed = self.closed or opcode == CLOSE
+            return start + size
         if size > MAX_MESSAGE_BYTES:
             self._skip = start + size - len(buffer)
             self._message = None

@@ -1,0 +1,247 @@
+"""The Responses API over WebSocket: each of the client's messages asks for a response, and is a call of its own.
+
+A message that asks (``response.create``) names a model, and may bound its output. It goes to the provider when that
+model may be used, the quotas hold what it may cost at most, and its open entry is durable, as for a call over HTTP. The
+session itself holds nothing. A response for which no message asked (OpenAI makes one after ``response.steer``) is
+booked when it is done.
+
+Source: OpenAI's SDK (``ResponsesClientEvent``, ``ResponseCreate``, ``ResponseSteerEvent``), guide "WebSocket mode".
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from msgspec.structs import replace
+
+from gateway.admission import (
+    ALONE,
+    Admitted,
+    amounts_of,
+    forbidden,
+    limits_of,
+    listed_price,
+    others_of,
+    reserve,
+    reserve_lent,
+)
+from gateway.caller import Caller
+from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, Record
+from gateway.ledger.rows import held_of
+from gateway.ledger.store import LedgerFull, LedgerUnavailable
+from gateway.loops import bounded
+from gateway.near import refusal_of
+from gateway.parts import Parts
+from gateway.ports import ClientPort, RequestHead
+from gateway.quota.engine import Amounts, Shortage
+from gateway.session import MAX_HELD_BYTES, POLICY_VIOLATION, TRY_AGAIN_LATER, Session
+from gateway.settlement import beside_of, record_of
+from gateway.tokens.bounds import bound
+from gateway.wire.dialect import Refusal
+from gateway.wire.framing.websocket import MAX_MESSAGE_BYTES, Messages
+from gateway.wire.openai_asks import asks
+from gateway.wire.talks import Ended
+from gateway.wire.usage import Reading, Usage
+
+
+class AskedSession(Session):
+    """A session whose client's messages are read, each before it goes on."""
+
+    def __init__(self, parts: Parts, caller: Caller, client: ClientPort, head: RequestHead, api: str) -> None:
+        super().__init__(parts, caller, client, head, api)
+        self.named_later = True
+        self._messages = Messages(masked=True, binary=True)
+        self._unread = bytearray()
+        """What the client has sent since the last end of a message."""
+        self._found: deque[bytes] = deque()
+        """Messages in it that ask for a response and are not looked at yet."""
+        self._asking = False
+        """One of them waits for room, or for the disk."""
+        self._later = bytearray()
+        """What came meanwhile."""
+        self._asked: deque[Admitted] = deque()
+        """What the provider was asked for and has not done, in order."""
+
+    # the client
+
+    def client_data(self, data: bytes) -> None:
+        if self._over:
+            return
+        if self._asking:
+            self._later += data
+            if len(self._later) > MAX_HELD_BYTES:
+                self._close(POLICY_VIOLATION, "too much arrived while the quotas were asked")
+            return
+        self._unread += data
+        self._found.extend(message for message in self._messages.feed(data) if asks(message) is not None)
+        if self._messages.broken or len(self._unread) > MAX_MESSAGE_BYTES + MAX_HELD_BYTES:
+            self._close(POLICY_VIOLATION, "a message can't be read")
+        elif self._messages.passed_over:
+            self._close(POLICY_VIOLATION, "a message is too large")
+        elif self._messages.at_boundary:
+            self._next()
+
+    def _next(self) -> None:
+        """Ask for what the messages want, one after the other; then let them go on."""
+        parts, session = self._parts, self._call
+        assert session is not None
+        self._asking = True
+        if self._found:
+            call = asked_call(parts, session, asks(self._found.popleft()) or b"")
+            if isinstance(call, Refusal):
+                self._close(POLICY_VIOLATION, call.message)
+                return
+            self._release()
+            short = reserve(parts, call)
+            if short is None:
+                self._granted(call, None)
+            else:
+                reserve_lent(parts, call, short, lambda left: self._granted(call, left))
+            return
+        self._asking = False
+        raw, self._unread = bytes(self._unread), bytearray()
+        later, self._later = bytes(self._later), bytearray()
+        super().client_data(raw)
+        if later:
+            self.client_data(later)
+
+    def _granted(self, call: Admitted, short: Shortage | None) -> None:
+        """There is room for what a message asks for, or not."""
+        if self._over:
+            self._give_back(call)
+        elif short is not None:
+            self._close(POLICY_VIOLATION, refusal_of(short, self._parts.clock.now_ns()).message)
+        else:
+            try:
+                self._parts.ledger.open(call.entry, lambda error: self._entered(call, error))
+            except (LedgerFull, LedgerUnavailable) as error:
+                self._entered(call, error)
+
+    def _entered(self, call: Admitted, error: Exception | None) -> None:
+        """What a message asks for is durable, or can't be."""
+        if error is not None:
+            self._give_back(call)
+            self._close(TRY_AGAIN_LATER, str(error))
+            return
+        self._parts.observer.started(call.provider.name)
+        if self._over:
+            # it never went on
+            self._give_back(call)
+            self._write(
+                record_of(call, Reading(), self._ending(CLIENT_DISCONNECTED, call.entry.started_ns), None), call
+            )
+            return
+        self._asked.append(call)
+        self._next()
+
+    def _give_back(self, call: Admitted) -> None:
+        held, call.reservation = call.reservation, None
+        if held is not None:
+            self._parts.quotas.release(held, self._parts.clock.now_ns())
+
+    # the provider
+
+    def _response(self, ended: Ended) -> None:
+        self._holding += 1
+        self._parts.ledger.settle(self._booked(ended, COMPLETED), self._recorded)
+
+    def _booked(self, ended: Ended, outcome: str) -> Record:
+        parts, session = self._parts, self._call
+        assert session is not None
+        now_ns = parts.clock.now_ns()
+        if self._asked:
+            call, opened = self._asked.popleft(), True
+        else:
+            entry = replace(
+                session.entry, request_id=parts.new_id(), api=self._api, started_ns=ended.began_ns or now_ns
+            )
+            call, opened = replace(session, entry=entry, reservation=None), False
+            parts.observer.started(call.provider.name)
+        reading, ending = ended.reading, self._ending(outcome, call.entry.started_ns)
+        estimated = Usage() if outcome != COMPLETED else None
+        if reading.usage is None and reading.sample:
+            estimated = parts.estimator.estimate(call.facts, call.body, reading, call.provider.name, call.facts.model)
+        for record in beside_of(call, reading, ending, parts.new_id):
+            parts.quotas.book(
+                replace(call.subject, model=record.model), Amounts(*held_of(record)), record.started_ns
+            )  # fmt: skip
+            parts.observer.started(record.provider)
+            self._write(record, call)
+        record = record_of(call, reading, ending, estimated)
+        record.opened = opened
+        used = Amounts(*held_of(record))
+        held, call.reservation = call.reservation, None
+        if held is None:
+            parts.quotas.book(call.subject, used, record.started_ns)
+        elif parts.quotas.settle(held, used, now_ns):
+            parts.observer.exceeded(call.provider.kind, self._api)
+        parts.observer.settled(record, call.provider.kind)
+        return record
+
+    def _write(self, record: Record, call: Admitted) -> None:
+        self._parts.observer.settled(record, call.provider.kind)
+        self._parts.ledger.settle(record)
+
+    # the end
+
+    def _end(self, outcome: str) -> None:
+        if self._over:
+            return
+        broken = outcome
+        if outcome == COMPLETED:
+            broken = CLIENT_DISCONNECTED if self._messages.closed else UPSTREAM_ERROR
+        unfinished = self._talk.unfinished() if self._talk is not None else None
+        if unfinished is not None:
+            self._parts.ledger.settle(self._booked(unfinished, broken))
+        while self._asked:
+            # the provider may have begun what it has not told of
+            self._parts.ledger.settle(self._booked(Ended(Reading(), 0), broken))
+        super()._end(outcome)
+
+
+def asked_call(parts: Parts, session: Admitted, message: bytes) -> Admitted | Refusal:
+    """The call that one message of a session asks for, with its own bound."""
+    provider, principal = session.provider, session.caller.principal
+    facts = provider.dialect.read(b"POST", session.target, b"application/json", message)
+    if facts.malformed:
+        return Refusal(status=400, code="invalid_request", message=facts.malformed)
+    model = facts.model = facts.model or session.facts.model
+    facts.stream = True
+    now_ns = parts.clock.now_ns()
+    price = forbidden(provider, principal, model) or listed_price(parts, provider, model, now_ns)
+    if isinstance(price, Refusal):
+        return price
+    limit = bound(facts, limits_of(parts, provider, facts))
+    others = others_of(parts, provider, principal, facts, limit, now_ns) if facts.others else ALONE
+    if isinstance(others, Refusal):
+        return others
+    amounts = amounts_of(price, limit, facts, others)
+    entry = replace(
+        session.entry,
+        request_id=parts.new_id(),
+        started_ns=now_ns,
+        api=facts.api,
+        model_requested=model,
+        quotas=(),
+        reserved_nanousd=amounts.nanousd,
+        reserved_input_tokens=amounts.input_tokens,
+        reserved_output_tokens=amounts.output_tokens,
+        request_bytes=len(message),
+    )
+    call = replace(
+        session,
+        facts=facts,
+        body=message,
+        price=price,
+        subject=replace(session.subject, model=model),
+        bound=limit,
+        amounts=amounts,
+        entry=entry,
+        reservation=None,
+        entered=amounts,
+        others=others,
+    )
+    refused = bounded(parts, call) if facts.turns > 1 or facts.unbounded else None
+    if refused is None and call.limited:
+        return Refusal(status=429, code="quota_unbounded", message=f"A message must set {facts.bounded_by} here.")
+    return refused[0] if refused is not None else call
