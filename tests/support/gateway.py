@@ -32,18 +32,23 @@ def _own_ports() -> Iterator[int]:
 
 
 _PORTS = _own_ports()
+_HELD: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """A port that nothing listens on, and that no other test will be given before it is used."""
-    for port in _PORTS:
-        with socket.socket() as one:
-            try:
-                one.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError
+    """A port that nothing listens on, and that no other test is given, of this run or of one beside it: a socket that
+    never listens holds it until this process ends. Who allows its address to be reused may listen on it meanwhile."""
+    for port in itertools.islice(_PORTS, 20_000):
+        one = socket.socket()
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            one.close()
+            continue
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _HELD.append(one)
+        return port
+    raise AssertionError("every port is taken")
 
 
 @dataclass
