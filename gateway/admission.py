@@ -27,6 +27,8 @@ from pricing.book import Price, PriceBook
 NO_FACTS = Facts()
 NOTHING_BOUND = Bound(input_tokens=0, output_tokens=0, units={})
 ONE_REQUEST = Amounts(nanousd=0, input_tokens=0, output_tokens=0)
+A_FETCH = Amounts(nanousd=0, input_tokens=0, output_tokens=0, requests=2)
+"""Its own record, and one of what it tells of, where others began that."""
 
 
 class Others(msgspec.Struct, frozen=True):
@@ -128,7 +130,7 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
     now_ns = parts.clock.now_ns()
     price = None
     limit = NOTHING_BOUND
-    amounts, others = ONE_REQUEST, ALONE
+    amounts, others = A_FETCH if facts.fetches else ONE_REQUEST, ALONE
     # what was spent before needs no price to be fetched, and nothing can be held for it
     if facts.billable and not facts.fetches:
         found = listed_price(parts, provider, model, now_ns)

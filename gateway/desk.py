@@ -65,6 +65,7 @@ class QuotaDesk:
         finally:
             connection.close()
         self.recall(quotas)
+        self._ledger.reported = lambda: self.look_at_releases(self._quotas(), self._clock.now_ns())
         self.grants = self._grants.changed(now_ns) or []
         quotas.grant(raises_of(self.grants))
         self._clock.after(LOOK_SECONDS, self._look)

@@ -46,6 +46,18 @@ UNPREPARED = (OSError, sqlite3.Error, *UNFIT)
 _encode = msgspec.json.Encoder().encode
 
 
+def _both(reported: Callable[[], None], done: Done | None) -> Done:
+    """Tell of a report, then whoever waits for its record."""
+
+    def told(error: Exception | None) -> None:
+        if error is None:
+            reported()
+        if done is not None:
+            done(error)
+
+    return told
+
+
 class SqliteLedger:
     """Implements ``gateway.ledger.store.Store``. ``committed`` hears how long each commit took, in seconds. Where
     several processes write, ``turns`` says whose turn it is, and ``slot`` which open entries are this one's."""
@@ -53,7 +65,7 @@ class SqliteLedger:
     __slots__ = (
         "_bound", "_busy", "_claims", "_committed", "_due", "_gather_until", "_gathered", "_jobs", "_loop", "_queue",
         "_reason", "_stopping", "_thread", "_transactions", "_turn", "_turns", "open_count", "refusals_dropped",
-        "rows_unfit",
+        "reported", "rows_unfit",
     )  # fmt: skip
 
     def __init__(
@@ -93,6 +105,8 @@ class SqliteLedger:
         self.rows_unfit = 0
         """Rows that can't be written as they are. A call that was sent stays open: the next start recovers it."""
         self._claims = Claims(self.run)
+        self.reported: Callable[[], None] | None = None
+        """Hears when the report of what was to be reported later is durable."""
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
 
     # the event loop's side
@@ -122,6 +136,8 @@ class SqliteLedger:
             return
         if record.claim:
             self._claims.settled(record)
+            if self.reported is not None and record.usage_source == "response":
+                done = _both(self.reported, done)
         self._put((SETTLE, None, record, done))
 
     def claim(self, provider: str, claim: str, then: Callable[[bool, Owner | None], None]) -> None:
