@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     from gateway.assembly import AssemblyError, book_of, ledger_path, models_of, rules_of
     from gateway.config.certificates import certificate_remarks
     from gateway.config.check_priced import check_priced
-    from gateway.config.check_quotas import quota_remarks
+    from gateway.config.check_quotas import name_remarks, quota_remarks
     from gateway.config.load import load_all
     from gateway.config.problems import ConfigErrors
 
@@ -44,7 +44,12 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(f"{file}: {error}") from error
     for name, reason in loaded.inactive.items():
         print(f'provider "{name}" is left out: {reason}')
-    for remark in [*quota_remarks(config.quotas), *certificate_remarks(config.server, time.time())]:
+    remarks = [
+        *quota_remarks(config.quotas),
+        *name_remarks(config.quotas, config.keys),
+        *certificate_remarks(config.server, time.time()),
+    ]
+    for remark in remarks:
         print(f"{file}: remark: {remark}")
     print(f"{file}: fine: {_counts(config)}")
     models = sum(len(one.models) for one in catalogue.lists.values())

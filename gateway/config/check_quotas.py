@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from gateway.config.problems import near
 from gateway.config.quotas import UNITS, QuotaConfig
+from gateway.config.schema import KeyConfig
 from gateway.config.values import moment_ns
 
 Scope = tuple[object, ...]
@@ -50,6 +51,19 @@ def quota_remarks(quotas: Sequence[QuotaConfig]) -> Iterator[str]:
                     "that are no higher"
                 )
                 break
+
+
+def name_remarks(quotas: Sequence[QuotaConfig], keys: Sequence[KeyConfig]) -> Iterator[str]:
+    """Teams and keys of rules that no key is or has, but that one nearly has: such a rule holds nobody. Others may be
+    keys of the ledger."""
+    known = {"team": ("team", {key.team for key in keys}), "key": ("id", {key.id for key in keys})}
+    for index, quota in enumerate(quotas):
+        for dimension, (what, names) in known.items():
+            wanted = quota.match.get(dimension, ())
+            for glob in (wanted,) if isinstance(wanted, str) else wanted:
+                hint = "" if any(fnmatchcase(name, glob) for name in names) else near(glob, sorted(names))
+                if hint:
+                    yield f'quotas[{index}].match.{dimension}: no key of this file has the {what} "{glob}". {hint}'
 
 
 def _contradictions(path: tuple[str, int], quota: QuotaConfig) -> Iterator[Found]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -21,15 +22,12 @@ _PLAIN = {
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
     "bool_type": "must be true or false",
-    "tuple_type": 'must be a list, like ["a", "b"]',
-    "dict_type": "must be a table",
-    "model_type": "must be a table",
-    "model_attributes_type": "must be a table",
     "greater_than": "must be above zero",
     "greater_than_equal": "must not be below zero",
-    "string_too_short": "is too short",
     "too_short": "must not be empty",
 }
+
+_TABLE = ("dict_type", "model_type", "model_attributes_type")
 
 
 def mistakes(error: ValidationError, data: Mapping[str, Any]) -> list[Mistake]:
@@ -67,21 +65,48 @@ def _words(kind: str, message: str, context: Mapping[str, Any], path: Path, data
         return "unknown key", near(str(path[-1]), keys_at(path[:-1]))
     if kind == "literal_error":
         expected = str(context.get("expected", ""))
-        value: Any = data
-        for part in path:
-            value = _item(value, part)
+        value = _at(path, data)
         known = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
         return f"must be {expected}".replace("'", '"'), near(value, known) if isinstance(value, str) else ""
     if kind == "string_pattern_mismatch":
         return 'must be "sha256:" and 64 hexadecimal digits', "Keys are hashed with: printf %s SECRET | sha256sum"
-    if kind == "string_too_short":
+    if kind == "string_too_short" or (kind == "too_short" and context.get("min_length", 1) > 1):
         return f"must have at least {context.get('min_length')} characters", ""
     if kind == "less_than_equal":
         return f"must be at most {context.get('le')}", ""
+    if kind == "tuple_type":
+        return _no_list(_at(path, data), path)
+    if kind in _TABLE:
+        return _no_table(_at(path, data), path, named=kind == "dict_type")
     if kind in _PLAIN:
         return _PLAIN[kind], ""
     text, separator, hint = message.removeprefix("Value error, ").partition(_HINT)
     return text.rstrip(". "), (separator + hint).strip()
+
+
+def _at(path: Path, data: Mapping[str, Any]) -> Any:
+    value: Any = data
+    for part in path:
+        value = _item(value, part)
+    return value
+
+
+def _no_list(value: Any, path: Path) -> tuple[str, str]:
+    if keys_at(path):
+        return "must be a list of tables", f"Write [[{_header(path)}]] in two pairs of brackets, once for each."
+    example = f"[{value}]" if isinstance(value, int | float | Decimal) else '["a", "b"]'
+    return f"must be a list, like {example}", ""
+
+
+def _no_table(value: Any, path: Path, *, named: bool) -> tuple[str, str]:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, Mapping) for item in value):
+        return "must be a table", ""
+    return "must be a table", f"Write [{_header(path)}{'.NAME' if named else ''}] in one pair of brackets."
+
+
+def _header(path: Path) -> str:
+    """What stands between the brackets of a table."""
+    return ".".join(part for part in path if isinstance(part, str))
 
 
 def _explained(path: Path, found: Mapping[Path, Mistake]) -> bool:

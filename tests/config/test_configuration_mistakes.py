@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from told import PROVIDER, only, problems_of
 
-from gateway.config.check_quotas import quota_remarks
+from gateway.config.check_quotas import name_remarks, quota_remarks
 from gateway.config.load import load, load_all, parse
 from gateway.config.problems import ConfigErrors
 
@@ -102,7 +102,7 @@ def test_all_problems_come_at_once_in_the_order_of_the_file() -> None:
         ('[server]\nlisten = "127.0.0.1:99999"', "server.listen", 'must be "host:port", like "127.0.0.1:8080"'),
         ('[attribution]\nrequire_key = "yes"', "attribution.require_key", "must be true or false"),
         ("server = 1", "server", "must be a table"),
-        ("keys = 1", "keys", 'must be a list, like ["a", "b"]'),
+        ("keys = 1", "keys", "must be a list of tables"),
         ('[on_disconnect]\npolicy = "dran"', "on_disconnect.policy", 'must be "drain" or "cancel"'),
         (QUOTA + 'usd = "5"\nwindow="day"', "quotas[0].usd", "must be a number, like 2.5 (without quotes)"),
         (QUOTA + 'usd = -0.5\nwindow="day"', "quotas[0].usd", "must not be below zero"),
@@ -276,6 +276,61 @@ def test_a_quota_that_never_refuses_because_a_stricter_one_has_its_scope_is_rema
         remarks = list(quota_remarks(config.quotas))
         assert len(remarks) == 1
         assert remarks[0].startswith(f"{silent} never refuses a call")
+
+
+def test_a_rule_for_a_team_or_key_that_is_misspelt_is_remarked() -> None:
+    keys = "".join(KEY.format(id=name, secret=f'secret = "sk-{name}-1234"') for name in ("search-prod", "chat-prod"))
+    matches = (
+        'key = "serch-prod"',
+        'key = ["search-*", "chat-prd"]',
+        'key = "key_3f8a5c0d9e21"',
+        'team = "t*"',
+        'team = "tt"',
+    )
+    quotas = "".join(
+        f'[[quotas]]\nname = "q{number}"\nmatch = {{ {match} }}\nusd = 1.0\nwindow = "day"\n'
+        for number, match in enumerate(matches)
+    )
+    config = parse(keys + quotas, "c", {}, Path("."))
+    assert list(name_remarks(config.quotas, config.keys)) == [
+        'quotas[0].match.key: no key of this file has the id "serch-prod". Did you mean "search-prod"?',
+        'quotas[1].match.key: no key of this file has the id "chat-prd". Did you mean "chat-prod"?',
+        'quotas[4].match.team: no key of this file has the team "tt". Did you mean "t"?',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "told"),
+    [
+        (
+            '[keys]\nid = "a"\nteam = "t"\nworkflow = "w"\n',
+            "keys",
+            "must be a list of tables. Write [[keys]] in two pairs of brackets, once for each.",
+        ),
+        (
+            QUOTA + "usd = 1.0\nwindow = 'day'\n[quotas.overrides]\nusd = 1.0\n",
+            "quotas[0].overrides",
+            "must be a list of tables. Write [[quotas.overrides]] in two pairs of brackets, once for each.",
+        ),
+        ('[[server]]\nlisten = "127.0.0.1:1"\n', "server", "must be a table. Write [server] in one pair of brackets."),
+        (
+            '[[providers]]\nkind = "openai"\n',
+            "providers",
+            "must be a table. Write [providers.NAME] in one pair of brackets.",
+        ),
+        (
+            QUOTA + "usd = 1.0\nwindow = 'day'\nwarn_at = 0.8\n",
+            "quotas[0].warn_at",
+            "must be a list, like [0.8].",
+        ),
+        (QUOTA + "usd = 1.0\nwindow = 'day'\nper = 'team'\n", "quotas[0].per", 'must be a list, like ["a", "b"].'),
+        (KEY.format(id="a", secret='secret = "sk"'), "keys[0].secret", "must have at least 8 characters."),
+    ],
+)
+def test_brackets_lists_and_lengths_are_told_as_they_should_be(text: str, key: str, told: str) -> None:
+    problem = only(text)
+    assert problem.key == key
+    assert str(problem).endswith(f": {key}: {told}")
 
 
 def test_a_route_behind_a_wider_one_is_told() -> None:
