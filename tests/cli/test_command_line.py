@@ -311,6 +311,16 @@ def test_a_host_that_is_none_is_one_line_that_names_it(folder: Path) -> None:
     assert "can't listen on no-such-host.invalid:0: " in said(spendgate(folder, "serve"))
 
 
+def test_a_data_directory_that_is_a_file_is_told_as_what_it_is(folder: Path) -> None:
+    (folder / "file").write_text("")
+    (folder / "config.toml").write_text(
+        '[server]\nlisten = "127.0.0.1:0"\nadmin_listen = "127.0.0.1:0"\ndata_dir = "file"\n'
+    )
+    line = said(spendgate(folder, "serve"))
+    assert "can't start: the data directory " in line
+    assert line.endswith("file: is no directory")
+
+
 def test_a_data_directory_that_can_not_be_made_is_one_line(folder: Path) -> None:
     (folder / "file").write_text("")
     (folder / "config.toml").write_text(
