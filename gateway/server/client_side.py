@@ -21,7 +21,7 @@ from gateway.server.client_answers import Answers
 from gateway.server.heads import KnownHead
 from gateway.server.incoming import Incoming
 from gateway.server.shared import Shared
-from gateway.server.strict import BadRequest, body_framing, check_head, only_h2c
+from gateway.server.strict import BadRequest, body_framing, check_head, not_http1, only_h2c
 
 _VERSIONS = {"1.1": b"1.1", "1.0": b"1.0"}
 DISCARD_BYTES = 262_144
@@ -192,7 +192,7 @@ class ClientConnection(Answers):
         except httptools.HttpParserCallbackError as error:
             self._callback_failed(error.__context__)
         except httptools.HttpParserError as error:
-            self._malformed(BadRequest(505 if "version" in str(error).lower() else 400, f"malformed HTTP: {error}"))
+            self._malformed(not_http1(data, error))
         else:
             if self._incoming is not None:
                 self._unfinished(self._incoming, len(data))

@@ -138,6 +138,13 @@ def _origin_form(head: RequestHead) -> bytes:
     raise BadRequest(400, "the request target must be a path")
 
 
+def not_http1(data: bytes, error: Exception) -> BadRequest:
+    """What the parser could not read. A client of HTTP/2 alone, like the AWS SDK for JavaScript, is told so."""
+    if data.startswith(b"PRI * HTTP/2"):
+        return BadRequest(505, "this port speaks HTTP/1.1: the client must not begin with HTTP/2")
+    return BadRequest(505 if "version" in str(error).lower() else 400, f"malformed HTTP: {error}")
+
+
 def only_h2c(headers: list[Header]) -> bool:
     """True where an upgrade asks for cleartext HTTP/2 alone, which a server may ignore (RFC 9110 section 7.8): some
     clients offer it on every first request."""

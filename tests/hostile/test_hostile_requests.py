@@ -32,3 +32,9 @@ def test_an_attack_reaches_the_provider_as_what_it_is_or_not_at_all(
     normal = (b"GET", b"/normal", b"")
     assert provider.take() == [*attack.reaches, *([] if closes else [normal]), normal]
     assert provider.faults == []
+
+
+def test_a_client_of_http2_alone_is_told_what_the_port_speaks(gateway: Gateway) -> None:
+    raw = exchange(gateway.port, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+    assert raw.startswith(b"HTTP/1.1 505 ")
+    assert b'"message":"this port speaks HTTP/1.1: the client must not begin with HTTP/2"' in raw
