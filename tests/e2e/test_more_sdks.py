@@ -28,6 +28,7 @@ from support.replay import replay
 from support.upstream import Upstream
 
 KEY = "sk-test-more-sdks"
+MISTRAL_TYPES = {401: "invalid_request_error", 403: "invalid_request_error", 429: "rate_limited"}
 KINDS = ("mistral", "cohere", "bedrock", "groq", "ollama")
 AWS_KEY, AWS_SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 
@@ -226,6 +227,11 @@ def test_a_refusal_raises_the_sdks_own_exception(gateway: Gateway, kind: str, ke
         with pytest.raises(mistral_errors.SDKError) as mistral:
             call_mistral(case, url, key)
         assert mistral.value.status_code == status
+        # what other readers of Mistral's errors take for one, and show the text of
+        told = json.loads(mistral.value.body)
+        assert (told["object"], told["type"], told["param"]) == ("error", MISTRAL_TYPES[status], None)
+        assert isinstance(told["code"], str)
+        assert told["message"] == told.get("detail", told["message"])
     elif kind == "cohere":
         kinds = {401: cohere.UnauthorizedError, 403: cohere.ForbiddenError, 429: cohere.TooManyRequestsError}
         with pytest.raises(kinds[status]):

@@ -88,18 +88,17 @@ class Mistral(OpenAIShape):
         return seen
 
     def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
+        error: dict[str, Any] = {
+            "object": "error",
+            "message": refusal.message,
+            "type": "rate_limited" if refusal.status == 429 else "invalid_request_error",
+            "param": None,
+            "code": refusal.code,
+            "raw_status_code": refusal.status,
+        }
         if refusal.status == 401:
-            error: dict[str, Any] = {"detail": refusal.message, "message": refusal.message}
-        else:
-            kind = "rate_limited" if refusal.status == 429 else "invalid_request_error"
-            error = {
-                "object": "error",
-                "message": refusal.message,
-                "type": kind,
-                "param": None,
-                "code": refusal.code,
-                "raw_status_code": refusal.status,
-            }
+            # what Mistral's own answer holds, beside what readers of its errors look for
+            error["detail"] = refusal.message
         return Reply(refusal.status, retry_headers(refusal), msgspec.json.encode(error))
 
 
