@@ -54,7 +54,7 @@ class AskedSession(Session):
         self._unread = bytearray()
         """What the client has sent since the last end of a message."""
         self._found: deque[bytes] = deque()
-        """Messages in it that ask for a response and are not looked at yet."""
+        """What messages in it ask for, and nobody has looked at yet."""
         self._asking = False
         """One of them waits for room, or for the disk."""
         self._later = bytearray()
@@ -73,7 +73,7 @@ class AskedSession(Session):
                 self._close(POLICY_VIOLATION, "too much arrived while the quotas were asked")
             return
         self._unread += data
-        self._found.extend(message for message in self._messages.feed(data) if asks(message) is not None)
+        self._found.extend(body for message in self._messages.feed(data) if (body := asks(message)) is not None)
         if self._messages.broken or len(self._unread) > MAX_MESSAGE_BYTES + MAX_HELD_BYTES:
             self._close(POLICY_VIOLATION, "a message can't be read")
         elif self._messages.passed_over:
@@ -87,7 +87,7 @@ class AskedSession(Session):
         assert session is not None
         self._asking = True
         if self._found:
-            call = asked_call(parts, session, asks(self._found.popleft()) or b"")
+            call = asked_call(parts, session, self._found.popleft())
             if isinstance(call, Refusal):
                 self._close(POLICY_VIOLATION, call.message)
                 return
@@ -162,9 +162,8 @@ class AskedSession(Session):
         if reading.usage is None and reading.sample:
             estimated = parts.estimator.estimate(call.facts, call.body, reading, call.provider.name, call.facts.model)
         for record in beside_of(call, reading, ending, parts.new_id):
-            parts.quotas.book(
-                replace(call.subject, model=record.model), Amounts(*held_of(record)), record.started_ns
-            )  # fmt: skip
+            subject = replace(call.subject, model=record.model)
+            parts.quotas.book(subject, Amounts(*held_of(record)), record.started_ns)
             parts.observer.started(record.provider)
             self._write(record, call)
         record = record_of(call, reading, ending, estimated)

@@ -14,7 +14,7 @@ from gateway.wire.facts import Facts
 from gateway.wire.openai_answer import usual_answer
 from gateway.wire.usage import Reading, Usage
 
-SAID = {
+SAID: dict[str, Any] = {
     "id": "chatcmpl-1",
     "object": "chat.completion",
     "created": 1_700_000_000,
@@ -79,8 +79,8 @@ def test_a_usual_answer_is_read_in_one_pass() -> None:
         {"error": {"message": "no"}}, {"background": True}, {"type": "response.completed"}, {"duration": 3.5},
         {"response": {"usage": {"prompt_tokens": 1, "completion_tokens": 2}}}, {"model": None}, {"usage": None},
         {"usage": {"total_tokens": 7}}, {"usage": {"prompt_tokens": 5}}, {"usage": {"completion_tokens": "5"}},
-        {"usage": {**SAID["usage"], "cached_tokens": 4}}, {"usage": {**SAID["usage"], "seconds": 2}},  # type: ignore[dict-item]
-        {"usage": {**SAID["usage"], "input_tokens_details": {"cached_tokens": 2}}},  # type: ignore[dict-item]
+        {"usage": {**SAID["usage"], "cached_tokens": 4}}, {"usage": {**SAID["usage"], "seconds": 2}},
+        {"usage": {**SAID["usage"], "input_tokens_details": {"cached_tokens": 2}}},
         {"usage": {"prompt_tokens": -1, "completion_tokens": 2}},
         {"usage": {"prompt_tokens": 1e3, "completion_tokens": 2}},
         {"usage": {"prompt_tokens": 1 << 32, "completion_tokens": True}},
