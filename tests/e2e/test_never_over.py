@@ -123,10 +123,24 @@ async def call(session: aiohttp.ClientSession, gateway: Gateway, rng: random.Ran
 
 
 async def rush(
-    gateway: Gateway, calls: int, rng: random.Random, *, long: bool = False, at_once: int = 400
+    gateway: Gateway,
+    calls: int,
+    rng: random.Random,
+    *,
+    long: bool = False,
+    at_once: int = 400,
+    heard: list[int] | None = None,
 ) -> list[int]:
+    """All calls' statuses; ``heard`` gets each as it comes."""
+
+    async def one() -> int:
+        status = await call(session, gateway, rng, long=long)
+        if heard is not None:
+            heard.append(status)
+        return status
+
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=at_once)) as session:
-        return await asyncio.gather(*(call(session, gateway, rng, long=long) for _ in range(calls)))
+        return await asyncio.gather(*(one() for _ in range(calls)))
 
 
 def config(url: str, budget_nanousd: int, *, clamp: bool = False, extend: bool = False, drain: bool = False) -> str:
@@ -164,7 +178,8 @@ async def one_round(tmp_path: Path, seed: int, calls: int, *, clamp: bool, kill:
         # a call that is read to its end is exact; one that is not may have cost all that it held
         text = config(upstream.url, BUDGET_NANOUSD, clamp=clamp, drain=clamp)
         gateway = Gateway(tmp_path, text.replace("{extra}", "first").replace("{warn}", "0.9")).start()
-        rushing = asyncio.create_task(rush(gateway, calls, rng))
+        heard: list[int] = []
+        rushing = asyncio.create_task(rush(gateway, calls, rng, heard=heard))
         statuses: list[int] = []
         for number in range(3):
             # each time another rule is new, and the budget's own is changed
@@ -172,7 +187,7 @@ async def one_round(tmp_path: Path, seed: int, calls: int, *, clamp: bool, kill:
             gateway.write(text.replace("{extra}", f"other-{number}").replace("{warn}", f"0.{number + 3}"))
             gateway.reload()
         if kill:
-            while sum(seen.done for seen in upstream.seen) < calls // 20 and not rushing.done():
+            while heard.count(200) < calls // 20 and not rushing.done():
                 await asyncio.sleep(0.01)
             gateway.kill()
             statuses += await rushing
