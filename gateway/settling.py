@@ -99,11 +99,14 @@ class Settling(Delivery):
         """The answer tells of a use that has an id of its own: it is charged once, to whoever began it."""
 
         def told(first: bool, owner: Owner | None) -> None:
+            # what began a batch named no model
+            model = (owner.model_requested if owner is not None else "") or reading.model
             if first and owner is not None and not owns(owner, call):
-                self._book_owners(owned(call, owner, self._parts.new_id()), reading, ending)
+                began = replace(owner, model_requested=model)
+                self._book_owners(owned(call, began, self._parts.new_id()), reading, ending)
                 first = False
             if first:
-                self._call = self._named(charged(call), owner.model_requested if owner is not None else reading.model)
+                self._call = self._named(charged(call), model)
             else:
                 self._call = replace(call, facts=replace(call.facts, billable=False))
                 reading.claim = ""

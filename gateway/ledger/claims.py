@@ -1,8 +1,9 @@
 """What a provider reports more than once is charged once: answers in the background, results of a batch.
 
 Such a use has an id of the provider's own. The first record with its report takes the claim to it, in the transaction
-in which it is written; a later record of the same id costs nothing. Where the id was known before its report, a record
-holds an estimate, which the report replaces: an adjustment takes it back, and a release what quotas held for it.
+in which it is written; a later record of the same id costs nothing. Where the id was known before its report, the
+record of the call that began it tells whose it is. That may hold an estimate, which the report replaces: an adjustment
+takes it back, and a release what quotas held for it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ _ADJUST = (
     "cost_lines, team, workflow, key_id, provider, model, model_requested, tags) "
     "SELECT ?, r.request_id, ?, r.started_ns / ?, 'reported', ?, '', -r.cost_nanousd - coalesce((SELECT "
     "sum(delta_nanousd) FROM adjustments a WHERE a.request_id = r.request_id), 0), '', '[]', r.team, r.workflow, "
-    "r.key_id, r.provider, r.model, r.model_requested, r.tags FROM requests r WHERE r.request_id = ?"
+    "r.key_id, r.provider, r.model, r.model_requested, r.tags FROM requests r "
+    "WHERE r.request_id = ? AND r.usage_source = 'estimated'"
 )
 _HELD = ", ".join(
     f"{amount} - coalesce((SELECT sum({name}) FROM releases b WHERE b.request_id = requests.request_id), 0)"  # noqa: S608 - ours
@@ -43,7 +45,7 @@ _HELD = ", ".join(
 _RELEASE = (
     f"INSERT OR IGNORE INTO releases ({', '.join((*COLUMNS, *GROUP_COLUMNS))}) "  # noqa: S608 - our names
     f"SELECT ?, request_id, started_ns, ?, {_HELD}, '', ?, {', '.join(GROUP_COLUMNS)} "
-    "FROM requests WHERE request_id = ?"
+    "FROM requests WHERE request_id = ? AND usage_source = 'estimated'"
 )
 _OWNER = "SELECT team, workflow, key_id, tags, model_requested FROM requests WHERE request_id = ?"
 Task = Callable[[sqlite3.Connection], Any]
@@ -66,8 +68,7 @@ def claimed(connection: sqlite3.Connection, record: Record) -> Record:
     key = record.provider, record.claim
     if record.usage_source != "response":
         connection.execute("DELETE FROM claims WHERE at_ns < ?", (record.ended_ns - KEPT_NS,))
-        if record.usage_source == "estimated":
-            connection.execute(_EXPECT, (*key, record.request_id, record.ended_ns))
+        connection.execute(_EXPECT, (*key, record.request_id, record.ended_ns))
         return record
     before = connection.execute(_FIND, key).fetchone()
     if before is not None and before[1]:

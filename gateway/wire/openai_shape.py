@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypedDict
 import msgspec
 
 from gateway.wire import anthropic_shape
+from gateway.wire.batches import API, KEYS, BatchReader, batch
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.json_edit import insert_first, set_inner, set_value
@@ -100,7 +101,8 @@ class OpenAIShape:
     counts_searches: ClassVar[bool] = False
     """Its answers tell of web searches as OpenAI's do, see ``gateway.wire.openai_searches``."""
     keeps_answers: ClassVar[bool] = False
-    """Responses are made in the background and can be fetched, see ``gateway.wire.openai_later``."""
+    """Responses and batches are made in the background and can be fetched, see ``gateway.wire.openai_later`` and
+    ``gateway.wire.batches``."""
 
     # the request
 
@@ -119,9 +121,8 @@ class OpenAIShape:
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         api = self._operations.get((method, target)) or self._operation(method, target)
         if api == "other":
-            return (fetched(method, target) if self.keeps_answers else None) or Facts(
-                api=api, model=model_named(body) if method == b"POST" else ""
-            )
+            kept = (fetched(method, target) or batch(method, target)) if self.keeps_answers else None
+            return kept or Facts(api=api, model=model_named(body) if method == b"POST" else "")
         if content_type != b"application/json" and content_type[:19].lower() == b"multipart/form-data":
             return read_form(api, content_type, body, api not in self.free)
         if api == "messages":
@@ -272,6 +273,8 @@ class OpenAIShape:
     def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
         if facts.api == "messages":
             return anthropic_shape.meter(facts, headers, cost_of=self.cost_of)
+        if facts.api == API:
+            return JsonMeter(BatchReader(), headers, KEYS)
         reader = self.reader(facts, status, headers)
         form = form_of(headers, facts)
         if form == "sse":

@@ -46,6 +46,8 @@ class Provider:
         name = path.split("/")[3] if path.count("/") > 2 else ""
         if "/interactions" in path:
             yield answer(json.dumps(self.interaction(seen, path)).encode())
+        elif "/batches" in path and not path.endswith("/results"):
+            yield answer(json.dumps(self.batch(name if seen.method == "GET" else "")).encode())
         elif path.endswith("/results"):
             message = {"model": "claude-sonnet-4-5", "usage": {"input_tokens": 1000, "output_tokens": 100}}
             line = {"custom_id": "a", "result": {"type": "succeeded", "message": message}}
@@ -71,6 +73,17 @@ class Provider:
             done = self.looks[name] > 1 or path.endswith("/cancel")
             ended = "failed" if "fail" in seen.target else "completed"
             yield answer(json.dumps(response(name, ended if done else "in_progress")).encode())
+
+    def batch(self, name: str) -> dict[str, Any]:
+        """Done at the second look, and nothing is said of its use before."""
+        looks = self.looks[name] = self.looks.get(name, 0) + 1 if name else 0
+        details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+        usage = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0, **details}
+        if looks > 1:
+            usage |= {**USAGE, "total_tokens": 2400}
+        return {"id": name or "batch_1", "object": "batch", "endpoint": "/v1/chat/completions", "errors": None,
+                "input_file_id": "file-1", "completion_window": "24h", "created_at": 1, "model": "gpt-4o-2024-08-06",
+                "status": "completed" if looks > 1 else "in_progress", "usage": usage}  # fmt: skip
 
     def interaction(self, seen: Seen, path: str) -> dict[str, Any]:
         """Made in the background where that was asked for, and done at the second look."""
@@ -303,6 +316,36 @@ def test_the_results_of_a_batch_are_charged_when_they_are_first_read(gateway: Ga
         assert b"succeeded" in ask(gateway, "GET", "/anthropic/v1/messages/batches/msgbatch_1/results")
     assert sorted(record["cost_nanousd"] for record in gateway.records()) == [0, 0, 2_250_000]
     assert spent(gateway) == 2_250_000
+
+
+def test_a_batch_of_a_file_is_charged_to_those_who_began_it_once_it_has_ended(gateway: Gateway) -> None:
+    client = OpenAI(api_key=KEY, base_url=f"{gateway.url}/openai/v1", max_retries=0)
+    made = client.batches.create(input_file_id="file-1", endpoint="/v1/chat/completions", completion_window="24h")
+    assert (client.batches.retrieve(made.id).status, spent(gateway)) == ("in_progress", 0)
+    other = client.with_options(api_key=OTHER_KEY)
+    for asking in (other, client, other):
+        assert asking.batches.retrieve(made.id).status == "completed"
+    (charged,) = [one for one in gateway.records() if one["usage_source"] == "response"]
+    assert (charged["team"], charged["key_id"], charged["usage"]) == ("research", "once", EXACT)
+    assert (charged["api"], charged["service_tier"]) == ("batches", "batch")
+    assert (charged["model"], charged["model_requested"]) == ("gpt-4o-2024-08-06", "gpt-4o-2024-08-06")
+    # a batch costs half
+    assert charged["cost_nanousd"] == spent(gateway) == counted(gateway, "all") == COST // 2
+    assert " 0 differences" in gateway.cli("quotas", "verify").stdout
+    assert "agrees with itself" in gateway.cli("ledger", "verify").stdout
+
+
+@pytest.mark.parametrize("began_here", [True, False])
+def test_the_results_of_a_batch_are_charged_to_those_who_began_it(gateway: Gateway, began_here: bool) -> None:
+    if began_here:
+        ask(gateway, "POST", "/anthropic/v1/messages/batches", {"requests": []})
+    name = "batch_1" if began_here else "msgbatch_1"
+    for key in (OTHER_KEY, KEY):
+        ask(gateway, "GET", f"/anthropic/v1/messages/batches/{name}/results", key=key)
+    (charged,) = [one for one in gateway.records() if one["cost_nanousd"]]
+    assert charged["team"] == ("research" if began_here else "ops")
+    assert charged["model_requested"] == "claude-sonnet-4-5"
+    assert " 0 differences" in gateway.cli("quotas", "verify").stdout
 
 
 def test_a_claim_that_another_process_took_meanwhile_is_not_charged_twice(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from gateway.wire import batches
 from gateway.wire.anthropic_iterations import MAX_BESIDE
 from gateway.wire.anthropic_shape import (
     MessageReader,
@@ -24,7 +25,7 @@ from gateway.wire.facts import Facts, Other
 from gateway.wire.framing.ndjson import Lines
 from gateway.wire.json_edit import set_value
 from gateway.wire.json_read import parse, read_fields
-from gateway.wire.meter import FrameMeter
+from gateway.wire.meter import FrameMeter, JsonMeter
 from gateway.wire.numbers import table, text
 from gateway.wire.numbers import total as sum_of
 from gateway.wire.openai_shape import OpenAIShape
@@ -137,7 +138,7 @@ class Anthropic:
             if path.endswith("/messages/count_tokens"):
                 return read_message("count_tokens", "", body)
             if path.endswith("/messages/batches"):
-                return Facts(others=_in_batch(body))
+                return Facts(api=batches.API, others=_in_batch(body))
             if path.endswith("/complete"):
                 return read_message("complete", "", body)
         elif path.endswith("/results") and "/messages/batches/" in path:
@@ -161,6 +162,8 @@ class Anthropic:
     def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
         if facts.api == "chat":
             return OPENAI.meter(facts, status, headers)
+        if facts.api == batches.API:
+            return JsonMeter(batches.BatchReader(), headers, batches.KEYS)
         if facts.api == "batch_results" and status < 300:
             return FrameMeter(BatchReader(facts), headers, Lines(BATCH_KEYS), (b'"result"',))
         return meter(facts, headers, waives=True)

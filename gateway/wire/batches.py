@@ -1,0 +1,55 @@
+"""Batches of requests that lie in a file: their use is reported once they have ended.
+
+``POST /v1/batches`` begins one and answers its id. ``GET /v1/batches/ID`` answers how far it has come, again and again,
+with the model that all its requests name and, of one that has ended, the sum of what they used. Of one that expired or
+was cancelled the requests that had been answered are charged.
+
+Source: OpenAI, guide "Batch API", API reference (batches/create, batches/object: ``model``, ``usage``).
+"""
+
+from __future__ import annotations
+
+import re
+
+from gateway.wire.facts import Facts
+from gateway.wire.json_read import parse
+from gateway.wire.numbers import table, text
+from gateway.wire.openai_usage import read_usage
+from gateway.wire.paths import plain_path
+from gateway.wire.usage import Reading, Usage
+
+API = "batches"
+KEYS = ("id", "model", "status", "usage")
+"""Members of a batch that matter."""
+_BATCH = re.compile(r"/batches(?P<one>/[^/]+)?$").search
+_ENDED = frozenset(("completed", "expired", "cancelled"))
+"""Of one that ``failed`` no request was begun."""
+
+
+def batch(method: bytes, target: bytes) -> Facts | None:
+    """Facts of a call that begins a batch or looks at one; None for any other call."""
+    found = _BATCH(plain_path(target))
+    if found is None or method != (b"GET" if found["one"] else b"POST"):
+        return None
+    return Facts(api=API, fetches=bool(found["one"]))
+
+
+class BatchReader:
+    """Reads a batch: its id, by which it is charged once, and its use where it has ended and used anything."""
+
+    def __init__(self) -> None:
+        self.reading = Reading(service_tier="batch")
+        self.terminal = False
+
+    def frame(self, data: bytes) -> None:
+        document = table(parse(data))
+        reading = self.reading
+        reading.claim = text(document.get("id"))
+        reading.model = text(document.get("model"))
+        usage = Usage()
+        # before its end a batch reports zeros
+        if document.get("status") in _ENDED and read_usage(table(document.get("usage")), usage) and usage != Usage():
+            reading.usage, reading.source = usage, "response"
+
+    def done(self) -> None:
+        self.reading.complete = self.reading.usage is not None
