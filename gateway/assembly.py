@@ -45,11 +45,16 @@ class AssemblyError(Exception):
 
 
 def ledger_path(config: Config, base: Path) -> Path:
-    """The ledger's file; a relative path is taken from the configuration's directory."""
+    """The ledger's file; a relative path is taken from the configuration's directory. Raises ``AssemblyError``."""
     url = config.ledger.url
     if not url.startswith(SQLITE):
         raise AssemblyError(f'ledger.url must be {SQLITE}PATH, not "{url.split(":", 1)[0]}:…"')
-    return base / url.removeprefix(SQLITE)
+    path = base / url.removeprefix(SQLITE)
+    if path.is_dir():
+        raise AssemblyError(
+            f"ledger.url names {path}, which is a directory: name a file in it, like {SQLITE}{path}/ledger.db"
+        )
+    return path
 
 
 def vocabularies_of(config: Config) -> Vocabularies:

@@ -27,20 +27,23 @@ def run(options: argparse.Namespace) -> int:
     from gateway.config.check_quotas import name_remarks, quota_remarks
     from gateway.config.load import load_all
     from gateway.config.problems import ConfigErrors
+    from gateway.exports.target import TargetError, target_of
 
-    file = str(options.config)
+    file, base = str(options.config), options.config.resolve().parent
     try:
         loaded = load_all(options.config, os.environ)
         config = loaded.config
         catalogue = catalogue_of(config, options)
         book = book_of(config, catalogue)
         check_priced(config, book, file, time.time_ns())
-        ledger_path(config, options.config.resolve().parent)
+        ledger_path(config, base)
         models_of(config, catalogue)
         rules_of(config)
+        for export in config.exports:
+            target_of(export.to, base, export.options)
     except ConfigErrors as error:
         raise ConfigurationError(options.config, error.problems) from error
-    except (AssemblyError, ValueError) as error:
+    except (AssemblyError, TargetError, ValueError) as error:
         raise UserError(f"{file}: {error}") from error
     for name, reason in loaded.inactive.items():
         print(f'provider "{name}" is left out: {reason}')

@@ -35,7 +35,7 @@ WITH_OUTCOME = (
 
 
 class UnknownDimensionError(ValueError):
-    """A dimension that no report has."""
+    """A dimension that no report has, or one that is named twice."""
 
 
 class SpendRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +92,9 @@ def spend(
     row that are wanted, beside ``ALWAYS``; the others are 0, which is quicker. Default: all. Raises
     ``UnknownDimensionError``.
     """
+    twice = [name for at, name in enumerate(by) if name in by[:at]]
+    if twice:
+        raise UnknownDimensionError(f"{twice[0][:40]} is named twice")
     by_outcomes = OUTCOME in by or any(name == OUTCOME for name, _ in filters)
     if by_outcomes and not is_split(connection):
         from gateway.reports.outcomes import by_outcome

@@ -321,6 +321,13 @@ def test_a_data_directory_that_is_a_file_is_told_as_what_it_is(folder: Path) -> 
     assert line.endswith("file: is no directory")
 
 
+@pytest.mark.parametrize("words", [("check",), ("serve",), ("report",)])
+def test_a_ledger_that_is_a_directory_is_told_as_what_it_is(folder: Path, words: tuple[str, ...]) -> None:
+    (folder / "here").mkdir()
+    (folder / "config.toml").write_text('[ledger]\nurl = "sqlite:///here"\n')
+    assert "here, which is a directory: name a file in it, like sqlite:///" in said(spendgate(folder, *words))
+
+
 def test_a_data_directory_that_can_not_be_made_is_one_line(folder: Path) -> None:
     (folder / "file").write_text("")
     (folder / "config.toml").write_text(

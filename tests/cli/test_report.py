@@ -159,6 +159,7 @@ def on_a_terminal(gateway: Gateway, words: list[str], columns: int) -> list[str]
         (("--forecast", "--since", "2026-04-01"), "--forecast is about this month"),
         (("--by", "day", "--compare", "previous"), "--compare does not go with --by day"),
         (("--by", "team,week", "--trend"), "--trend does not go with --by week"),
+        (("--by", "team,day,team"), "team is named twice"),
     ],
 )
 def test_what_makes_no_sense_together_is_told_in_a_line(two_months: Gateway, words: tuple[str, ...], why: str) -> None:

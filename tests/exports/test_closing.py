@@ -293,6 +293,13 @@ def test_there_is_nothing_to_export_without_a_table_or_a_call(tmp_path: Path) ->
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="the filter is written for two machines")
+def test_check_tells_of_a_store_that_can_not_be_reached_from_here(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, CONFIG + EXPORT.replace('"out"', '"odd://bucket/folder"'))
+    done = gateway.cli("check", check=False)
+    assert done.returncode == 1
+    assert "odd://bucket/folder: Protocol not known: odd" in done.stderr
+
+
 def test_a_service_that_may_not_change_its_priority_exports_all_the_same(tmp_path: Path) -> None:
     """The systemd unit that is shipped is such a service."""
     gateway = office(tmp_path, 60, CONFIG + EXPORT + "after_hours = 0\n")
