@@ -16,7 +16,7 @@ from gateway.admin.query import BadQueryError, answer
 from gateway.admin.services import SERVICES
 from gateway.ledger.rows import rfc3339
 from gateway.reports.cells import cell
-from gateway.reports.spend import SpendRow, spend
+from gateway.reports.spend import SpendRow, by_of, spend
 from pricing.money import dollars
 
 MAX_BY = 8
@@ -45,9 +45,10 @@ async def page(request: web.Request) -> web.Response:
     """Groups of calls, the dearest first."""
     services = request.app[SERVICES]
     now_ns = services.now_ns()
-    by = [name.strip() for name in request.query.get("by", "").split(",") if name.strip()]
-    if len(by) > MAX_BY:
+    named = request.query.get("by", "")
+    if named.count(",") >= MAX_BY:
         raise BadQueryError(f"at most {MAX_BY} dimensions")
+    by = by_of(named)
     period = query.period(request, now_ns)
     filters = scoped(request)
     style = request.query.get("format", "json")

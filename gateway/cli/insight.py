@@ -94,14 +94,14 @@ def run_all(options: argparse.Namespace) -> int:
 def run_forecast(options: argparse.Namespace) -> int:
     from gateway.finops.series import month_forecast, month_forecasts
     from gateway.reports.compared import TIMES
-    from gateway.reports.spend import UnknownDimensionError
+    from gateway.reports.spend import UnknownDimensionError, by_of
 
-    by = [name.strip() for name in options.by.split(",") if name.strip()]
-    if any(name in TIMES for name in by):
-        raise UserError("a forecast is of groups that are no times, like team or model")
-    now, filters = time.time_ns(), _filters(options.where)
-    connection = _connection(options)
     try:
+        by = by_of(options.by)
+        if any(name in TIMES for name in by):
+            raise UserError("a forecast is of groups that are no times, like team or model")
+        now, filters = time.time_ns(), _filters(options.where)
+        connection = _connection(options)
         found = month_forecasts(connection, by, now, filters) if by else {}
         found[()] = month_forecast(connection, now, filters)
     except UnknownDimensionError as error:

@@ -47,17 +47,18 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from gateway.ledger.schema import connect_reader
-    from gateway.reports.spend import UnknownDimensionError
+    from gateway.reports.spend import UnknownDimensionError, by_of
 
-    by = [name.strip() for name in options.by.split(",") if name.strip()]
-    _check(options, by)
-    connection = connect_reader(ledger_file(options))
     try:
-        report = _read(connection, options, by)
+        by = by_of(options.by)
+        _check(options, by)
+        connection = connect_reader(ledger_file(options))
+        try:
+            report = _read(connection, options, by)
+        finally:
+            connection.close()
     except UnknownDimensionError as error:
         raise UserError(str(error)) from error
-    finally:
-        connection.close()
     if options.format == "json":
         json.dump(_records(report), sys.stdout, indent=1)
         print()

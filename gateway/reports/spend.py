@@ -35,7 +35,7 @@ WITH_OUTCOME = (
 
 
 class UnknownDimensionError(ValueError):
-    """A dimension that no report has, or one that is named twice."""
+    """A dimension that no report has."""
 
 
 class SpendRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,9 +92,6 @@ def spend(
     row that are wanted, beside ``ALWAYS``; the others are 0, which is quicker. Default: all. Raises
     ``UnknownDimensionError``.
     """
-    twice = [name for at, name in enumerate(by) if name in by[:at]]
-    if twice:
-        raise UnknownDimensionError(f"{twice[0][:40]} is named twice")
     by_outcomes = OUTCOME in by or any(name == OUTCOME for name, _ in filters)
     if by_outcomes and not is_split(connection):
         from gateway.reports.outcomes import by_outcome
@@ -175,6 +172,15 @@ def add_up(
             groups[key] = list(row[size:])
         else:
             groups[key] = [a + b for a, b in zip(known, row[size:], strict=True)]
+
+
+def by_of(text: str) -> list[str]:
+    """The dimensions that somebody names, with commas between. Raises ``UnknownDimensionError`` for one named twice."""
+    by = [name.strip() for name in text.split(",") if name.strip()]
+    twice = [name for at, name in enumerate(by) if name in by[:at]]
+    if twice:
+        raise UnknownDimensionError(f"{twice[0][:40]} is named twice")
+    return by
 
 
 def column_of(dimension: str) -> str:

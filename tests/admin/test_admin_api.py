@@ -113,6 +113,7 @@ def test_requests_can_be_filtered_by_everything_that_names_them(open_caller: Cal
         ("/api/spend?measures=money", 'no measure "money": measures are requests,'),
         ("/api/spend?format=xml", "format is json or csv"),
         ("/api/spend?by=" + ",".join(["team"] * 9), "at most 8 dimensions"),
+        ("/api/spend?by=team,model,team", "team is named twice"),
         ("/api/requests?limit=many", "limit is a whole number"),
         ("/api/requests?outcome=lost", "outcome is one of"),
         ("/api/requests?cursor=x", "this cursor was not given by this API"),
