@@ -29,6 +29,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: str = ""
     region: str = ""
     reported_cost_nanousd: int | None = None
+    model_requested: str = ""
+    """Priced by this name where the model's own has no price."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +96,8 @@ def compare(before: PriceBook, after: PriceBook, calls: Iterable[Call]) -> Compa
 
 def _bill(book: PriceBook, call: Call) -> tuple[int, str, bool]:
     price = book.find(call.provider, call.model, call.at_ns)
+    if price is None and call.model_requested:
+        price = book.find(call.provider, call.model_requested, call.at_ns)
     if price is None:
         return 0, "", False
     bill = price.bill(

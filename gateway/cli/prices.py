@@ -134,12 +134,14 @@ def _fetch(url: str) -> bytes:
 def _calls(options: argparse.Namespace, config: Config, since_ns: int, until_ns: int) -> Iterator[Call]:
     """Calls of the period as they would be priced."""
     from gateway.config.price_lists import price_lists
-    from gateway.ledger.reader import LedgerReader
+    from gateway.ledger.reprice import priced_again
+    from gateway.ledger.schema import connect_reader
     from pricing.diff import Call
 
     lists = price_lists(config)
-    for one in LedgerReader(ledger_file(options)).settled(since_ns, until_ns):
-        if one.usage_source != "none":
+    connection = connect_reader(ledger_file(options))
+    try:
+        for one in priced_again(connection, since_ns, until_ns):
             yield Call(
                 provider=lists.get(one.provider, one.provider),
                 model=one.model,
@@ -148,4 +150,7 @@ def _calls(options: argparse.Namespace, config: Config, since_ns: int, until_ns:
                 service_tier=one.service_tier,
                 region=one.region,
                 reported_cost_nanousd=one.reported_cost_nanousd,
+                model_requested=one.model_requested,
             )
+    finally:
+        connection.close()

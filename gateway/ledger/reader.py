@@ -11,8 +11,7 @@ from typing import Any
 from gateway.ledger.edges import id_bounds
 from gateway.ledger.ids import first_id_at, time_of_id
 from gateway.ledger.pages import Asked, newest, of_groups
-from gateway.ledger.record import Record
-from gateway.ledger.rows import REQUEST_COLUMNS, SELECT, contract_json, record_of_row
+from gateway.ledger.rows import REQUEST_COLUMNS, SELECT, contract_json
 from gateway.ledger.schema import connect_reader
 
 _NEVER_NS = 1 << 62
@@ -119,12 +118,6 @@ class LedgerReader:
         if after is None:
             rows.reverse()
         return [contract_json(dict(row)) for row in rows], last
-
-    def settled(self, since: int, until: int) -> Iterator[Record]:
-        """All records started in ``[since, until)``, in no order, in constant memory."""
-        where, values = _conditions(since, until)
-        for row in self.connection().execute(f"{SELECT} WHERE {' AND '.join(where)}", values):
-            yield record_of_row(dict(row))
 
     def all(self, since: int | None = None, until: int | None = None) -> Iterator[dict[str, Any]]:
         """All records in the order of their ids, in constant memory."""

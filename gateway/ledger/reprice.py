@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.ledger.ids import first_id_at
+from gateway.ledger.record import Record
 from gateway.ledger.rows import HOUR_NS, REQUEST_COLUMNS, record_of_row
 from gateway.wire.usage import WAIVED
 from pricing.book import PriceBook
@@ -17,6 +18,7 @@ from pricing.money import Line
 
 MARGIN_NS = HOUR_NS
 SLICE_ROWS = 1000
+_ENTRIES = "FROM adjustments a WHERE a.request_id = r.request_id"
 
 
 class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,10 +33,46 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
     price: str
     lines: tuple[Line, ...]
     row: dict[str, Any]
+    earlier: int = 0
+    """Entries that corrected this call before."""
 
     @property
     def delta_nanousd(self) -> int:
         return self.after_nanousd - self.before_nanousd
+
+
+class _Past(msgspec.Struct, frozen=True):
+    """A call that may be priced again."""
+
+    record: Record
+    row: dict[str, Any]
+    adjusted: int
+    """By earlier entries, in nanodollars…"""
+    earlier: int
+    """…and how many those are."""
+
+
+def _past(connection: sqlite3.Connection, since_ns: int, until_ns: int) -> Iterator[_Past]:
+    """Calls started in ``[since_ns, until_ns)`` whose price is their usage's: not those that were waived, and no
+    estimate that a report replaced, which has a record of its own."""
+    cursor = connection.execute(
+        f"SELECT {', '.join(REQUEST_COLUMNS)}, (SELECT coalesce(sum(delta_nanousd), 0) {_ENTRIES}) AS adjusted, "  # noqa: S608
+        f"(SELECT count(*) {_ENTRIES}) AS earlier FROM requests r WHERE r.request_id >= ? AND started_ns >= ? "
+        "AND started_ns < ? AND usage_source <> 'none' AND substr(price, 1, ?) <> ? "
+        f"AND NOT EXISTS (SELECT 1 {_ENTRIES} AND a.kind = 'reported') ORDER BY r.request_id",
+        (first_id_at(since_ns - MARGIN_NS), since_ns, until_ns, len(WAIVED), WAIVED),
+    )
+    names = [column[0] for column in cursor.description]
+    for row in cursor:
+        values = dict(zip(names, row, strict=True))
+        adjusted, earlier = values.pop("adjusted"), values.pop("earlier")
+        yield _Past(record_of_row(values), values, adjusted, earlier)
+
+
+def priced_again(connection: sqlite3.Connection, since_ns: int, until_ns: int) -> Iterator[Record]:
+    """Records of the calls started in ``[since_ns, until_ns)`` that ``adjustments`` looks at."""
+    for one in _past(connection, since_ns, until_ns):
+        yield one.record
 
 
 def adjustments(
@@ -48,18 +86,8 @@ def adjustments(
 
     ``price_list`` answers the price list of a provider's name. A call that has no price in the book stays as it is.
     """
-    cursor = connection.execute(
-        f"SELECT {', '.join(REQUEST_COLUMNS)}, coalesce((SELECT sum(delta_nanousd) FROM adjustments a "  # noqa: S608
-        "WHERE a.request_id = r.request_id), 0) AS adjusted FROM requests r WHERE r.request_id >= ? "
-        "AND started_ns >= ? AND started_ns < ? AND usage_source <> 'none' AND substr(price, 1, ?) <> ? "
-        "ORDER BY r.request_id",
-        (first_id_at(since_ns - MARGIN_NS), since_ns, until_ns, len(WAIVED), WAIVED),
-    )
-    names = [column[0] for column in cursor.description]
-    for row in cursor:
-        values = dict(zip(names, row, strict=True))
-        adjusted = values.pop("adjusted")
-        record = record_of_row(values)
+    for one in _past(connection, since_ns, until_ns):
+        record = one.record
         name = price_list(record.provider)
         price = book.find(name, record.model, record.started_ns)
         if price is None:
@@ -73,7 +101,7 @@ def adjustments(
             region=record.region,
             reported_cost_nanousd=record.reported_cost_nanousd,
         )
-        before = record.cost_nanousd + adjusted
+        before = record.cost_nanousd + one.adjusted
         if bill.nanousd != before:
             yield Adjustment(
                 request_id=record.request_id,
@@ -84,12 +112,13 @@ def adjustments(
                 after_nanousd=bill.nanousd,
                 price=bill.source,
                 lines=(*bill.lines, Line("replaces", 1, "request", -before)),
-                row=values,
+                row=one.row,
+                earlier=one.earlier,
             )
 
 
 def book_adjustments(connection: sqlite3.Connection, found: list[Adjustment], now_ns: int, who: str, why: str) -> None:
-    """Write adjusting entries, in slices. The same entry is never written twice."""
+    """Write adjusting entries, in slices. Of two that correct the same figure of a call only the first is written."""
     for start in range(0, len(found), SLICE_ROWS):
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -106,7 +135,8 @@ def book_adjustments(connection: sqlite3.Connection, found: list[Adjustment], no
 
 
 def _row(one: Adjustment, now_ns: int, who: str, why: str) -> tuple[Any, ...]:
-    mark = f"{one.request_id}|{one.before_nanousd}|{one.after_nanousd}|{one.price}"
+    # not by its amounts: a price may be taken back, and agreed again
+    mark = f"reprice|{one.request_id}|{one.earlier}"
     row = one.row
     return (
         "adj_" + hashlib.sha256(mark.encode()).hexdigest()[:26],

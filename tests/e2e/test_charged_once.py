@@ -184,6 +184,11 @@ def test_a_background_response_is_charged_when_its_usage_first_comes_and_never_a
     ]
     assert spent(gateway) == COST
     assert "agrees with itself" in gateway.cli("ledger", "verify").stdout
+    # what the report replaced is no call to be priced again
+    assert "0 calls changed by 0.000000 USD" in gateway.cli("ledger", "reprice", "--since", "2020-01-01").stdout
+    assert spent(gateway) == COST
+    compared = json.loads(gateway.cli("prices", "diff", "--format", "json").stdout)
+    assert compared["before_nanousd"] == compared["after_nanousd"] == COST
 
 
 BACKGROUND = {"model": "gpt-4o", "input": "What is 2 + 2?", "background": True}

@@ -167,6 +167,26 @@ def test_pricing_again_twice_is_pricing_again_once_and_records_stay(tmp_path: Pa
     assert verify(reader(path)) == []
 
 
+def test_a_price_that_is_taken_back_and_agreed_again_counts_each_time(tmp_path: Path) -> None:
+    path = book.ledger(tmp_path / "l.db", RECORDS)
+    tokens = sum(r.usage.input_tokens_total + r.usage.output_tokens_total for r in RECORDS)
+    for usd in (3, 5, 3, 5, 3):
+        reprice(path, prices(usd))
+        assert total(path) == tokens * usd * 1000
+    assert verify(reader(path)) == []
+
+
+def test_who_prices_again_at_the_same_time_as_another_books_nothing_twice(tmp_path: Path) -> None:
+    path = book.ledger(tmp_path / "l.db", RECORDS)
+    tokens = sum(r.usage.input_tokens_total + r.usage.output_tokens_total for r in RECORDS)
+    found = [list(adjustments(connect_reader(path), prices(usd), lambda name: name, 0, FOREVER)) for usd in (3, 3, 5)]
+    connection = connect(path)
+    for one in found:
+        book_adjustments(connection, one, book.START_NS, "tester", "test")
+    connection.close()
+    assert total(path) == tokens * 3000
+
+
 def test_a_call_that_the_provider_waived_stays_free_at_any_price(tmp_path: Path) -> None:
     waived = book.record(1, cost_nanousd=0, cost_lines=(), price="waived: refused before any output")
     path = book.ledger(tmp_path / "l.db", [waived, book.record(2)])

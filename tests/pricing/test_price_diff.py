@@ -54,6 +54,13 @@ def test_a_call_that_gains_or_loses_its_price_is_told() -> None:
     assert (lost.unpriced_before, lost.unpriced_after, lost.nanousd) == (0, 2, -2_000_000)
 
 
+def test_a_call_whose_answer_names_a_model_that_nobody_lists_is_priced_by_the_name_it_asked_for() -> None:
+    entry = PriceEntry(provider="own", model="prod-chat", input_per_mtok=Decimal(1))
+    calls = [Call(provider="own", model="build-7", model_requested="prod-chat", usage=USAGE, at_ns=NOW)]
+    result = compare(PriceBook([entry], CATALOGUE), PriceBook([entry], CATALOGUE), calls)
+    assert (result.before_nanousd, result.after_nanousd, result.changes) == (1_000_000, 1_000_000, ())
+
+
 def test_equal_books_change_nothing() -> None:
     calls = [Call(provider="openai", model="gpt-4o", usage=USAGE, at_ns=NOW)]
     assert compare(PriceBook((), CATALOGUE), PriceBook((), load()), calls).changes == ()
