@@ -112,6 +112,7 @@ def entries(
     they have none; usage that did not come through the gateway falls to ``NOBODY``.
     """
     groups = _groups(connection, cells, providers, dimension, project_of, models=models, projects=projects)
+    booked = _booked(connection, cells)
     found = []
     for cell in cells:
         own = groups.get((cell.day, model_key(cell.model), cell.project), {})
@@ -119,10 +120,24 @@ def entries(
             weights = {} if cause == "bypassed" else own
             parts = split(nanousd, weights) or {(*NOBODY, providers[0], cell.model, cell.model, "{}"): nanousd}
             for group, part in parts.items():
-                said = f"{cell.day}|{cell.stated}|{cell.ledger.nanousd}|{cause}|{part}|{'|'.join(group)}|{cell.project}"
+                # with how many came before: a statement may be revised to what it was once
+                mark = (booked.get(cell.day, 0), cell.day, cell.stated, cell.ledger.nanousd, cause, part, *group,
+                        cell.project)  # fmt: skip
                 if part:
-                    found.append(Entry(day=cell.day, group=group, nanousd=part, cause=cause, mark=said))
+                    found.append(
+                        Entry(day=cell.day, group=group, nanousd=part, cause=cause, mark="|".join(map(str, mark)))
+                    )
     return found
+
+
+def _booked(connection: sqlite3.Connection, cells: Sequence[Cell]) -> dict[date, int]:
+    """How many entries earlier statements made, by day."""
+    first, last = min(cell.day for cell in cells), max(cell.day for cell in cells)
+    rows = connection.execute(
+        "SELECT hour / 24, count(*) FROM adjustments WHERE kind = 'reconcile' AND hour >= ? AND hour < ? GROUP BY 1",
+        (day_start_ns(first) // HOUR_NS, day_start_ns(last) // HOUR_NS + 24),
+    )
+    return {_day(number): count for number, count in rows}
 
 
 def _groups(

@@ -239,6 +239,19 @@ def test_what_is_booked_makes_the_ledger_the_statement_once(month: Books, tmp_pa
     assert {"bypassed: invoice 0042", "unpriced: invoice 0042", "estimated: invoice 0042"} <= reasons
 
 
+def test_a_statement_that_is_revised_to_and_fro_is_booked_each_time(tmp_path: Path) -> None:
+    books = Books()
+    books.call(0, "gpt-4o", 10**9)
+    gateway, file = books.gateway(tmp_path), tmp_path / "bill.csv"
+    for usd in (1, 5, 1, 5, 1, 5):
+        file.write_text(f"day,usd,model\n{FIRST},{usd}.00,gpt-4o\n")
+        for _ in range(2):
+            gateway.cli("reconcile", str(file), "--provider", "openai", "--book")
+            (row,) = reconciled(gateway, str(file), "--provider", "openai")
+            assert (row["ledger_nanousd"], row["difference_nanousd"]) == (usd * 10**9, 0)
+    assert "agrees with itself" in gateway.cli("ledger", "verify").stdout
+
+
 def test_projects_are_the_teams_where_that_is_said(tmp_path: Path) -> None:
     books = Books()
     books.call(0, "gpt-4o", 10**9, team="search", tags={"cost_center": "4711"})
