@@ -90,21 +90,18 @@ class _Scope:
     def cells(self, connection: Any) -> list[Cell]:
         """Both sides, with the causes of their differences."""
         from gateway.finops.booking import ledger_side
-        from gateway.finops.reconcile import Side, cells, explain
+        from gateway.finops.reconcile import cells, explain
         from gateway.reports.spend import UnknownDimensionError
         from gateway.statements.charge import WEB_SEARCH
 
         apart = any(one.model == WEB_SEARCH for one in self.charges)
         try:
-            side = ledger_side(connection, self.providers, self.dimension, self.first, self.last, searches_apart=apart)
+            side = ledger_side(
+                connection, self.providers, self.dimension, self.first, self.last, self.project_of, searches_apart=apart
+            )
         except UnknownDimensionError as error:
             raise UserError(str(error)) from error
-        merged: dict[tuple[date, str, str], Side] = {}
-        for (day, model, value), one in side.items():
-            known = merged.setdefault((day, model, self.project_of(value)), Side())
-            for name in Side.__struct_fields__:
-                setattr(known, name, getattr(known, name) + getattr(one, name))
-        found = cells(self.charges, merged, models=self.models, projects=self.projects)
+        found = cells(self.charges, side, models=self.models, projects=self.projects)
         if self.costs:
             explain(found)
         return found

@@ -15,13 +15,15 @@ from gateway.finops.series import DAY_NS, day_start_ns
 from gateway.ledger import releases
 from gateway.ledger.edges import id_bounds
 from gateway.ledger.releases import Release
-from gateway.ledger.rows import HOUR_NS, OWNER_COLUMNS
+from gateway.ledger.rows import HOUR_NS, OWNER_COLUMNS, tags_json
 from gateway.reports.spend import column_of, spend
 from gateway.statements.charge import WEB_SEARCH, model_key
 from pricing.units import SEEN
 
 NOBODY = ("unattributed", "bypassed", "")
 """Team, workflow and key of usage that did not come through the gateway."""
+PROJECT = "project"
+"""The tag that tells which project of the statement such usage was charged to."""
 _ORDINAL = date(1970, 1, 1).toordinal()
 Ledger = dict[tuple[date, str, str], Side]
 
@@ -44,21 +46,29 @@ def ledger_side(
     dimension: str,
     first: date,
     last: date,
+    project_of: Callable[[str], str],
     *,
     searches_apart: bool = False,
 ) -> Ledger:
-    """What the ledger holds of these providers from ``first`` to ``last``, by day, model and a dimension.
+    """What the ledger holds of these providers from ``first`` to ``last``, by day, model and project.
 
+    ``project_of`` answers the project for a value of the dimension.
     ``searches_apart``: web searches are taken out of their models, as statements that charge for them apart do.
     """
     since, until = day_start_ns(first), day_start_ns(last) + DAY_NS
     found: Ledger = {}
     filters = [("provider", name) for name in providers]
+
+    def side(day: date, model: str, value: str) -> Side:
+        return found.setdefault((day, model, project_of(value)), Side())
+
     for row in spend(connection, ["day", "model", dimension], since, until, filters):
-        day, model, value = row.group
-        found[date.fromisoformat(day), model, value] = Side(
-            row.cost_nanousd, row.requests, row.input_tokens, row.output_tokens, row.unpriced
-        )
+        one = side(date.fromisoformat(row.group[0]), *row.group[1:])
+        one.nanousd += row.cost_nanousd
+        one.calls += row.requests
+        one.input_tokens += row.input_tokens
+        one.output_tokens += row.output_tokens
+        one.unpriced += row.unpriced
     marks = ", ".join("?" * len(providers))
     unsure = "(usage_source = 'estimated' OR outcome = 'recovered')"
     where = f"provider IN ({marks}) AND request_id >= ? AND request_id < ? AND started_ns >= ? AND started_ns < ?"
@@ -71,15 +81,22 @@ def ledger_side(
         values,
     )
     for number, model, value, estimated, most, over in rows:
-        side = found.setdefault((_day(number), model, value), Side())
-        side.estimated_nanousd, side.estimated_most_nanousd, side.over_midnight_nanousd = estimated, most, over
+        one = side(_day(number), model, value)
+        one.estimated_nanousd += estimated
+        one.estimated_most_nanousd += most
+        one.over_midnight_nanousd += over
     if searches_apart:
-        _searches(connection, found, dimension, where, values)
+        _searches(connection, side, dimension, where, values)
+    _bypassed(connection, found, side, providers, dimension, since, until)
     return found
 
 
 def _searches(
-    connection: sqlite3.Connection, found: Ledger, dimension: str, where: str, values: tuple[object, ...]
+    connection: sqlite3.Connection,
+    side: Callable[[date, str, str], Side],
+    dimension: str,
+    where: str,
+    values: tuple[object, ...],
 ) -> None:
     rows = connection.execute(
         f"SELECT started_ns / {DAY_NS}, model, {column_of(dimension)}, sum(json_extract(line.value, '$[3]')) "  # noqa: S608
@@ -88,8 +105,35 @@ def _searches(
         values,
     ).fetchall()
     for number, model, value, nanousd in rows:
-        found[_day(number), model, value].nanousd -= nanousd
-        found.setdefault((_day(number), WEB_SEARCH, value), Side()).nanousd += nanousd
+        side(_day(number), model, value).nanousd -= nanousd
+        side(_day(number), WEB_SEARCH, value).nanousd += nanousd
+
+
+def _bypassed(
+    connection: sqlite3.Connection,
+    found: Ledger,
+    side: Callable[[date, str, str], Side],
+    providers: Sequence[str],
+    dimension: str,
+    since: int,
+    until: int,
+) -> None:
+    """What earlier statements booked as usage that did not come through the gateway counts in the project that they
+    charged it to, whatever its team and provider."""
+    marks = ", ".join("?" * len(providers))
+    rows = connection.execute(
+        f"SELECT hour / 24, model, {column_of(dimension)}, json_extract(tags, '$.{PROJECT}'), sum(delta_nanousd) "  # noqa: S608
+        "FROM adjustments WHERE kind = 'reconcile' AND team = ? AND workflow = ? AND hour >= ? AND hour < ? "
+        f"AND provider IN ({marks}) GROUP BY 1, 2, 3, 4",
+        (*NOBODY[:2], since // HOUR_NS, until // HOUR_NS, *providers),
+    ).fetchall()
+    for number, model, value, project, nanousd in rows:
+        one = side(_day(number), model, value)
+        if project is not None:
+            one.nanousd -= nanousd
+            one = found.setdefault((_day(number), model, project), Side())
+            one.nanousd += nanousd
+        one.bypassed_nanousd += nanousd
 
 
 def _day(number: int) -> date:
@@ -109,7 +153,7 @@ def entries(
     """The adjustments that make the ledger's days what the statement says, cause by cause.
 
     A difference falls to the groups whose calls it concerns, in proportion to their cost, or to their tokens where
-    they have none; usage that did not come through the gateway falls to ``NOBODY``.
+    they have none; usage that did not come through the gateway falls to ``NOBODY``, with its project as a tag.
     """
     groups = _groups(connection, cells, providers, dimension, project_of, models=models, projects=projects)
     booked = _booked(connection, cells)
@@ -118,7 +162,7 @@ def entries(
         own = groups.get((cell.day, model_key(cell.model), cell.project), {})
         for cause, nanousd in cell.causes.items():
             weights = {} if cause == "bypassed" else own
-            parts = split(nanousd, weights) or {(*NOBODY, providers[0], cell.model, cell.model, "{}"): nanousd}
+            parts = split(nanousd, weights) or {_nobody(cell, providers, dimension, project_of): nanousd}
             for group, part in parts.items():
                 # with how many came before: a statement may be revised to what it was once
                 mark = (booked.get(cell.day, 0), cell.day, cell.stated, cell.ledger.nanousd, cause, part, *group,
@@ -128,6 +172,13 @@ def entries(
                         Entry(day=cell.day, group=group, nanousd=part, cause=cause, mark="|".join(map(str, mark)))
                     )
     return found
+
+
+def _nobody(cell: Cell, providers: Sequence[str], dimension: str, project_of: Callable[[str], str]) -> tuple[str, ...]:
+    """Who bears what no call in the ledger explains."""
+    own = (name for name in providers if dimension == "provider" and cell.project and project_of(name) == cell.project)
+    tags = tags_json({PROJECT: cell.project} if cell.project else {})
+    return (*NOBODY, next(own, providers[0]), cell.model, cell.model, tags)
 
 
 def _booked(connection: sqlite3.Connection, cells: Sequence[Cell]) -> dict[date, int]:

@@ -44,6 +44,8 @@ class Side(msgspec.Struct):
     """…and what those can have cost at most."""
     over_midnight_nanousd: int = 0
     """Of it: of calls that ended on a later day."""
+    bypassed_nanousd: int = 0
+    """Of it: booked by earlier statements as usage that did not come through the gateway."""
 
 
 class Cell(msgspec.Struct, kw_only=True):
@@ -118,6 +120,9 @@ def explain(rows: Sequence[Cell]) -> None:
             one.blame("rounding", one.difference)
             continue
         _usage(one)
+        if one.rest < 0:
+            # a statement that was revised: what it charges less is first what nobody's calls explained
+            one.blame("bypassed", max(one.rest, min(0, -one.ledger.bypassed_nanousd)))
         if one.rest > 0 and one.ledger.unpriced:
             one.blame("unpriced", one.rest)
         side = one.ledger

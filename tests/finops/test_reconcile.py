@@ -249,7 +249,37 @@ def test_a_statement_that_is_revised_to_and_fro_is_booked_each_time(tmp_path: Pa
             gateway.cli("reconcile", str(file), "--provider", "openai", "--book")
             (row,) = reconciled(gateway, str(file), "--provider", "openai")
             assert (row["ledger_nanousd"], row["difference_nanousd"]) == (usd * 10**9, 0)
+        report = gateway.cli("report", "--by", "workflow", "--since", FIRST.isoformat(), "--format", "json").stdout
+        borne = {one["workflow"]: one["cost_nanousd"] for one in json.loads(report)}
+        assert borne.pop("bypassed", 0) == (usd - 1) * 10**9
+        assert list(borne.values()) == [10**9]
     assert "agrees with itself" in gateway.cli("ledger", "verify").stdout
+
+
+@pytest.mark.parametrize("named", [(), ("--projects", "team")])
+def test_what_bypassed_the_gateway_is_booked_once_in_the_project_that_was_charged(
+    tmp_path: Path, named: tuple[str, ...]
+) -> None:
+    books = Books()
+    books.call(0, "gpt-4o", 10**9, team="proj_search")
+    books.call(0, "gpt-4o", 10**9, team="proj_support", provider="openai-support")
+    books.charge(0, "gpt-4o", 7 * 10**9, "openai-support")
+    books.charge(0, "gpt-4o", 3 * 10**9, "openai-nowhere")
+    gateway, file = books.gateway(tmp_path), books.openai_costs(tmp_path / "costs.json")
+    words = (str(file), "--provider", "openai", "--by", "project", *named)
+    gateway.cli("reconcile", *words, "--book")
+    for _ in range(2):
+        found = {row["project"]: row for row in reconciled(gateway, *words)}
+        assert {name: row["ledger_nanousd"] for name, row in found.items() if row["statement_nanousd"]} == {
+            "proj_search": 10**9, "proj_support": 8 * 10**9, "proj_nowhere": 3 * 10**9,
+        }  # fmt: skip
+        assert not any(row["difference_nanousd"] for row in found.values())
+        assert "booked 0 adjustments" in gateway.cli("reconcile", *words, "--book").stdout
+    report = gateway.cli("report", "--by", "team,provider", "--since", FIRST.isoformat(), "--format", "json").stdout
+    teams: dict[str, int] = {}
+    for row in json.loads(report):
+        teams[row["team"]] = teams.get(row["team"], 0) + row["cost_nanousd"]
+    assert teams == {"unattributed": 10**10, "proj_search": 10**9, "proj_support": 10**9}
 
 
 def test_projects_are_the_teams_where_that_is_said(tmp_path: Path) -> None:
