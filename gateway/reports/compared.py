@@ -87,6 +87,9 @@ def courses(
 def _names(step: str, length: int, since_ns: int, until_ns: int) -> list[str]:
     names: list[str] = []
     at = max(since_ns, until_ns - MAX_POINTS * length)
+    if step != "week":
+        # the hour or day that has begun: the last one counts, however late the first began
+        at -= at % length
     while at < until_ns:
         moment = datetime.fromtimestamp(at // 10**9, UTC)
         if step == "hour":

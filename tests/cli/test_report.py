@@ -81,6 +81,24 @@ def test_the_course_of_a_group_is_a_bar_a_day(two_months: Gateway) -> None:
     assert sorted(bars) == list(bars)
 
 
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [
+        ("2026-04-01T18:00", "2026-04-06T06:00"),
+        ("2026-04-03T23:30", "2026-04-05T00:15"),
+        ("2026-03-31T12:00", "2026-05-01T11:59"),
+        ("2026-03-05T12:00", "2026-04-29T01:00"),
+    ],
+)
+def test_the_course_of_a_group_sums_to_its_cost_wherever_the_period_begins(
+    two_months: Gateway, since: str, until: str
+) -> None:
+    words = ("report", "--by", "team", "--since", since, "--until", until, "--trend", "--format", "json")
+    for row in json.loads(two_months.cli(*words).stdout):
+        (course,) = (value for name, value in row.items() if name.startswith("by_"))
+        assert sum(course) == row["cost_nanousd"]
+
+
 def test_json_and_csv_carry_the_same_numbers_as_the_table(two_months: Gateway) -> None:
     words = ("report", "--by", "team", *APRIL, "--compare", "previous", "--trend")
     records = json.loads(two_months.cli(*words, "--format", "json").stdout)
