@@ -1,6 +1,6 @@
 """Spend and tokens by any dimension, from rollups; the hours at the edges of a period from records.
 
-Adjustments count in the hour of the call that they correct.
+Adjustments count when the call that they correct began.
 """
 
 from __future__ import annotations
@@ -331,8 +331,15 @@ def adjustments(
     filters: Sequence[tuple[str, str]],
     source: str = "adjustments",
 ) -> sqlite3.Cursor:
-    """What was booked later, by the hours of the calls."""
+    """What was booked later for calls of the period. What corrects no call that is kept counts where its hour
+    begins."""
     select = [expression(dimension, "hour") for dimension in by]
-    where = "hour >= ? AND hour < ?"
-    bounds = (since_ns // HOUR_NS, -(-until_ns // HOUR_NS))
-    return grouped(connection, select, ["coalesce(sum(delta_nanousd), 0)"], source, bounds, filters, "hour", where)
+    of_call = "SELECT started_ns FROM records r WHERE r.request_id = booked.request_id"
+    began = f"coalesce(({of_call}), hour * {HOUR_NS})"
+    first, last = since_ns // HOUR_NS, -(-until_ns // HOUR_NS)
+    # the two hours at the edges alone: to look a call up takes time
+    edges = [hour for hour, at in ((first, since_ns), (last - 1, until_ns)) if at % HOUR_NS]
+    where = "hour >= ? AND hour < ?" + f" AND (hour <> ? OR ({began} >= ? AND {began} < ?))" * len(edges)
+    values = [first, last, *(value for hour in edges for value in (hour, since_ns, until_ns))]
+    sums = ["coalesce(sum(delta_nanousd), 0)"]
+    return grouped(connection, select, sums, f"{source} AS booked", values, filters, "hour", where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import book
@@ -165,6 +166,32 @@ def test_pricing_again_twice_is_pricing_again_once_and_records_stay(tmp_path: Pa
     assert total(path) == expected // 3 * 5
     assert reader(path).execute("SELECT * FROM requests").fetchall() == records
     assert verify(reader(path)) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(cuts=st.lists(st.integers(0, 400), max_size=4, unique=True))
+def test_parts_of_a_period_hold_each_correction_once(corrected: Path, cuts: list[int]) -> None:
+    moments = [0, *(book.START_NS + cut * 60_000_000_000 + 1 for cut in sorted(cuts)), FOREVER]
+    connection = reader(corrected)
+    for by in (["team"], ["outcome"]):
+        parts = [spend(connection, by, since, until) for since, until in pairwise(moments)]
+        assert sum(row.cost_nanousd for rows in parts for row in rows) == total(corrected)
+    since = moments[1] if cuts else 0
+    own = sum(
+        (one.usage.input_tokens_total + one.usage.output_tokens_total) * 3000
+        for one in RECORDS
+        if one.started_ns >= since
+    )
+    assert sum(row.cost_nanousd for row in spend(connection, ["team"], since, FOREVER)) == own
+    connection.close()
+
+
+@pytest.fixture(scope="module")
+def corrected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ledger whose calls were all priced again."""
+    path = book.ledger(tmp_path_factory.mktemp("corrected") / "l.db", RECORDS)
+    reprice(path, prices(3))
+    return path
 
 
 def test_a_price_that_is_taken_back_and_agreed_again_counts_each_time(tmp_path: Path) -> None:
