@@ -70,10 +70,13 @@ def _month(text: str | None) -> date:
 
 
 def _records(shares: list[Share], by: list[str], month: str, names: list[str], style: str) -> None:
+    from gateway.reports.cells import cell
+
+    shown = cell if style == "csv" else str
     records = [
         {
             "month": month,
-            **dict(zip(by, share.group, strict=True)),
+            **dict(zip(by, map(shown, share.group), strict=True)),
             "direct_nanousd": share.direct,
             **({"shared_nanousd": share.shared} if style == "json" else {}),
             **({f"shared.{name}": share.shared.get(name, 0) for name in names} if style == "csv" else {}),

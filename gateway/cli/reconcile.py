@@ -208,11 +208,14 @@ def _show(cells: list[Cell], by: list[str], style: str, scope: _Scope) -> None:
         print(json.dumps(rows, indent=1))
         return
     if style == "csv":
+        from gateway.reports.cells import cell
+
         names = [*by, *(name for name in rows[0] if name not in (*by, "causes"))] if rows else by
         writer = csv.DictWriter(sys.stdout, [*names, "causes"])
         writer.writeheader()
         for row in rows:
-            writer.writerow({**row, "causes": " ".join(f"{name}={value}" for name, value in row["causes"].items())})
+            causes = " ".join(f"{name}={value}" for name, value in row["causes"].items())
+            writer.writerow({**row, **{name: cell(row[name]) for name in by}, "causes": causes})
         return
     days = f"{scope.first} to {scope.last}, {', '.join(scope.providers)}"
     print(days)

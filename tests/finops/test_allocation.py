@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import book
@@ -18,6 +19,7 @@ from gateway.config.shared import SharedCostConfig
 from gateway.finops.allocation import allocate, amount_of
 from gateway.reports.compared import nothing
 from gateway.reports.spend import SpendRow
+from gateway.wire.usage import Usage
 
 TEAMS = ("search", "support", "legal", "growth")
 
@@ -135,6 +137,21 @@ def test_the_command_the_api_and_the_report_agree_in_every_format(office: Gatewa
     with office:
         asked = office.get("/api/allocation?month=2026-09&by=team,workflow")
     assert [one["total_nanousd"] for one in asked["rows"]] == [one["total_nanousd"] for one in found]
+
+
+def test_who_was_refused_each_time_bears_no_share_and_names_are_no_formulas(tmp_path: Path) -> None:
+    shared = '[[shared_costs]]\nname = "fee"\nusd = 1\nby = "even"\n'
+    gateway = Gateway(tmp_path, f'[providers.openai]\nkind = "openai"\n{shared}')
+    (tmp_path / "data").mkdir()
+    records = [
+        book.record(0, team="=cmd|' /C calc'!A0", workflow="-1+1"),
+        book.record(1, team="strangers", outcome="rejected", cost_nanousd=0, cost_lines=(), usage=Usage()),
+    ]
+    book.ledger(tmp_path / "data" / "ledger.db", records)
+    said = gateway.cli("allocate", "--month", "2026-09", "--by", "team,workflow", "--format", "csv").stdout
+    (row,) = csv.DictReader(io.StringIO(said))
+    assert (row["team"], row["workflow"]) == ("'=cmd|' /C calc'!A0", "'-1+1")
+    assert (int(row["direct_nanousd"]), int(row["shared.fee"])) == (records[0].cost_nanousd, 10**9)
 
 
 def test_the_table_ends_with_the_invoice(office: Gateway) -> None:

@@ -282,6 +282,15 @@ def test_what_bypassed_the_gateway_is_booked_once_in_the_project_that_was_charge
     assert teams == {"unattributed": 10**10, "proj_search": 10**9, "proj_support": 10**9}
 
 
+def test_names_in_a_table_for_a_spreadsheet_are_no_formulas(tmp_path: Path) -> None:
+    books = Books()
+    books.call(0, "=cmd()", 10**9)
+    gateway, file = books.gateway(tmp_path), books.openai_costs(tmp_path / "costs.json")
+    words = ("reconcile", str(file), "--provider", "openai", "--by", "day,model", "--format", "csv")
+    (row,) = csv.DictReader(io.StringIO(gateway.cli(*words).stdout))
+    assert (row["day"], row["model"], row["difference_nanousd"]) == (FIRST.isoformat(), "'=cmd()", "0")
+
+
 def test_projects_are_the_teams_where_that_is_said(tmp_path: Path) -> None:
     books = Books()
     books.call(0, "gpt-4o", 10**9, team="search", tags={"cost_center": "4711"})
