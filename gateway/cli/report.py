@@ -84,7 +84,7 @@ def _read(connection: Any, options: argparse.Namespace, by: list[str]) -> Report
     from gateway.cli.reported import Report
     from gateway.config.values import month_start_ns
     from gateway.finops.series import month_forecast, month_forecasts
-    from gateway.reports.compared import compare, courses, previous
+    from gateway.reports.compared import TIMES, compare, courses, previous
     from gateway.reports.spend import spend
 
     filters = []
@@ -98,6 +98,9 @@ def _read(connection: Any, options: argparse.Namespace, by: list[str]) -> Report
     until = options.until if options.until is not None else now
     forward(options, since, until)
     report = Report(by=by, since_ns=since, until_ns=until, rows=spend(connection, by, since, until, filters))
+    if by and by[0] in TIMES:
+        # as a calendar has them, the dearest of each first
+        report.rows.sort(key=lambda row: row.group[0])
     if options.compare:
         report.before_ns = previous(since, until)
         report.changes = compare(report.rows, spend(connection, by, *report.before_ns, filters))
@@ -115,17 +118,18 @@ def _shown(report: Report, style: str) -> None:
     from gateway.cli.tables import html_page, markdown, terminal_width, text_table
 
     headers, rows, total, right, spare = shown(report)
+    told = notes(report)
     if style == "html":
-        print(html_page(caption(report), headers, [*rows, *total], right, notes(report)))
+        print(html_page(caption(report), headers, [*rows, *total], right, told))
         return
     if not rows:
         print("No calls in this period. Make one (see README), or look further back with --since.")
+        print("".join(f"{note}\n" for note in told), end="")
         return
     if style == "markdown":
         print(markdown(headers, [*rows, *total], right))
     else:
         print(text_table(headers, [*rows, *total], right, limit=terminal_width(), spare=spare))
-    told = notes(report)
     if told:
         print("\n".join(told) if style == "table" else "\n" + "\n".join(told))
 

@@ -81,6 +81,22 @@ def test_the_course_of_a_group_is_a_bar_a_day(two_months: Gateway) -> None:
     assert sorted(bars) == list(bars)
 
 
+def test_days_come_in_their_order_and_the_dearest_of_each_first(two_months: Gateway) -> None:
+    found = json.loads(two_months.cli("report", "--by", "day,team", *APRIL, "--format", "json").stdout)
+    assert [row["day"] for row in found] == sorted(row["day"] for row in found)
+    assert [row["team"] for row in found if row["day"] == "2026-04-02"] == ["search", "a-team-with-a-rather-long-name"]
+
+
+def test_a_period_in_which_all_were_refused_says_so(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, '[providers.openai]\nkind = "openai"\n')
+    (tmp_path / "data").mkdir()
+    refused = book.record(1, outcome="rejected", usage_source="none", cost_nanousd=0, cost_lines=())
+    book.ledger(tmp_path / "data" / "ledger.db", [refused])
+    said = gateway.cli("report", "--since", "2026-09-01", "--until", "2026-10-01").stdout
+    assert said.splitlines()[0].startswith("No calls in this period.")
+    assert said.splitlines()[1:] == ["1 calls were refused"]
+
+
 @pytest.mark.parametrize(
     ("since", "until"),
     [
