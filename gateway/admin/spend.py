@@ -14,6 +14,7 @@ from gateway.admin import query
 from gateway.admin.access import team_of
 from gateway.admin.query import BadQueryError, answer
 from gateway.admin.services import SERVICES
+from gateway.ledger.edges import in_whole_hours
 from gateway.ledger.rows import rfc3339
 from gateway.reports.cells import cell
 from gateway.reports.spend import SpendRow, by_of, spend
@@ -58,8 +59,11 @@ async def page(request: web.Request) -> web.Response:
     offset = query.offset_of(request.query.get("cursor"))
     asked = wanted(request)
     fields = [field for name in asked for field in NEEDS.get(name, (name,))]
-    found = await services.read(
-        lambda connection: spend(connection, by, period.since_ns, period.until_ns, filters, fields)
+    found, counted = await services.read(
+        lambda connection: (
+            spend(connection, by, period.since_ns, period.until_ns, filters, fields),
+            in_whole_hours(connection, period.since_ns, period.until_ns),
+        )
     )
     rows = [row for row in found if row.requests or row.rejected or row.cost_nanousd]
     if style == "csv":
@@ -67,8 +71,8 @@ async def page(request: web.Request) -> web.Response:
     shown, cursor = query.paged(rows, offset, limit)
     return answer(
         {
-            "since": rfc3339(period.since_ns),
-            "until": rfc3339(period.until_ns),
+            "since": rfc3339(counted[0]),
+            "until": rfc3339(counted[1]),
             "by": by,
             "rows": [{"group": dict(zip(by, row.group, strict=True)), **measures(row, asked)} for row in shown],
             "groups": len(rows),

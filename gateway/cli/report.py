@@ -84,6 +84,7 @@ def _read(connection: Any, options: argparse.Namespace, by: list[str]) -> Report
     from gateway.cli.reported import Report
     from gateway.config.values import month_start_ns
     from gateway.finops.series import month_forecast, month_forecasts
+    from gateway.ledger.edges import in_whole_hours
     from gateway.reports.compared import TIMES, compare, courses, previous
     from gateway.reports.spend import spend
 
@@ -98,6 +99,8 @@ def _read(connection: Any, options: argparse.Namespace, by: list[str]) -> Report
     until = options.until if options.until is not None else now
     forward(options, since, until)
     report = Report(by=by, since_ns=since, until_ns=until, rows=spend(connection, by, since, until, filters))
+    counted = in_whole_hours(connection, since, until)
+    report.counted_ns = counted if counted != (since, until) else None
     if by and by[0] in TIMES:
         # as a calendar has them, the dearest of each first
         report.rows.sort(key=lambda row: row.group[0])

@@ -38,6 +38,8 @@ class Report(msgspec.Struct, kw_only=True):
     step: str = ""
     """Hour, day or week, where courses were asked for."""
     courses: dict[tuple[str, ...], list[int]] = {}
+    counted_ns: tuple[int, int] | None = None
+    """The period in whole hours, where records at its edges are no longer kept."""
 
 
 class _Column(msgspec.Struct):
@@ -145,6 +147,8 @@ def caption(report: Report) -> str:
 def notes(report: Report) -> list[str]:
     """What is to be known beside the numbers."""
     found: list[Any] = []
+    if report.counted_ns is not None:
+        found.append(f"counted: {_span(*report.counted_ns)}; of older records only whole hours are kept")
     if report.before_ns is not None:
         found.append(f"before: {_span(*report.before_ns)}")
     if report.forecast is not None:

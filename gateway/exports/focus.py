@@ -20,8 +20,7 @@ from gateway.exports.columns import PLACES, Row, moment, scaled, usd, whole
 from gateway.exports.names import meter_of
 from gateway.exports.rates import FREE, Rate, Rates
 from gateway.exports.scope import GRAINS, Scope, billing, shared
-from gateway.ledger.edges import id_bounds
-from gateway.ledger.keeping import horizon_ns
+from gateway.ledger.edges import horizon_ns, id_bounds
 from gateway.ledger.rows import rfc3339
 from pricing.book import PriceBook
 from pricing.money import half_even

@@ -1,4 +1,4 @@
-"""Which ids the records of a part of an hour have, so that few records are read for it."""
+"""Parts of hours, which no sums hold: which ids their records have, so that few are read, and whether they are kept."""
 
 from __future__ import annotations
 
@@ -26,3 +26,19 @@ def id_bounds(connection: sqlite3.Connection, since_ns: int, until_ns: int) -> t
         (low, high, first * HOUR_NS, last * HOUR_NS, first << GROUP_BITS, last << GROUP_BITS),
     )
     return low, high if near == whole else LAST_ID
+
+
+def horizon_ns(connection: sqlite3.Connection) -> int:
+    """Records of calls started before this were deleted; 0: all are kept."""
+    row = connection.execute("SELECT value FROM facts WHERE name = 'records_since_ns'").fetchone()
+    return int(row[0]) if row is not None else 0
+
+
+def in_whole_hours(connection: sqlite3.Connection, since_ns: int, until_ns: int) -> tuple[int, int]:
+    """The period as it can be told: an hour whose records were deleted is there as a whole alone, and belongs to what
+    follows, so that parts of a period sum to it."""
+    if since_ns % HOUR_NS == 0 == until_ns % HOUR_NS:
+        return since_ns, until_ns
+    kept = horizon_ns(connection)
+    since_ns, until_ns = (at - at % HOUR_NS if at < kept else at for at in (since_ns, until_ns))
+    return since_ns, until_ns

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gateway.ledger.days import DAY_NS, add_up_day, closed_until
+from gateway.ledger.edges import horizon_ns
 from gateway.ledger.ids import first_id_at
 from gateway.ledger.rows import DIMENSIONS, GROUP_BITS, HOUR_NS, REQUEST_COLUMNS, SELECT, SUMS, record_of_row
 from gateway.ledger.schema import connect
@@ -23,12 +24,6 @@ _RESTORED = "INSERT INTO facts (name, value) VALUES ('restored', 1) ON CONFLICT 
 _GRANT = ("quota", "unit", "amount", "from_ns", "who", "why", "created_ns")
 """What a grant is known by: its number is another one in another ledger, and its end may have been moved."""
 Counted = frozenset[int]
-
-
-def horizon_ns(connection: sqlite3.Connection) -> int:
-    """Records of calls started before this were deleted; 0: all are kept."""
-    row = connection.execute("SELECT value FROM facts WHERE name = 'records_since_ns'").fetchone()
-    return int(row[0]) if row is not None else 0
 
 
 def restored(connection: sqlite3.Connection) -> int:

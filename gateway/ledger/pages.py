@@ -8,8 +8,8 @@ from itertools import groupby
 
 import msgspec
 
+from gateway.ledger.edges import horizon_ns
 from gateway.ledger.ids import first_id_at, time_of_id
-from gateway.ledger.keeping import horizon_ns
 from gateway.ledger.record import (
     CLIENT_DISCONNECTED,
     COMPLETED,

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from gateway.ledger.days import closed_until
+from gateway.ledger.edges import horizon_ns
 from gateway.ledger.ids import first_id_at
-from gateway.ledger.keeping import horizon_ns
 from gateway.ledger.rows import (
     GROUP_BITS,
     GROUP_COLUMNS,

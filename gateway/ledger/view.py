@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gateway.ledger.edges import id_bounds
+from gateway.ledger.edges import id_bounds, in_whole_hours
 from gateway.ledger.rows import BROKEN, GROUP_BITS, GROUP_MASK, HOUR_NS
 from gateway.ledger.schema import connect_reader
 
@@ -67,6 +67,7 @@ class ConnectionView:
 
     def spent(self, since_ns: int, until_ns: int) -> Iterator[Spent]:
         yield from self._released(since_ns, until_ns)
+        since_ns, until_ns = in_whole_hours(self._connection, since_ns, until_ns)
         first_hour = -(-since_ns // HOUR_NS)
         last_hour = until_ns // HOUR_NS
         if first_hour >= last_hour:

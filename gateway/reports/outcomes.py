@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 
+from gateway.ledger.edges import in_whole_hours
 from gateway.ledger.ids import first_id_at
 from gateway.ledger.record import COMPLETED
 from gateway.ledger.rows import HOUR_NS, OWNER_COLUMNS
@@ -44,6 +45,7 @@ def by_outcome(
     measures: Sequence[str],
 ) -> list[SpendRow]:
     """As ``spend``, where ``outcome`` is among the dimensions or the filters."""
+    since_ns, until_ns = in_whole_hours(connection, since_ns, until_ns)
     wanted = {value for name, value in filters if name == OUTCOME}
     others = [one for one in filters if one[0] != OUTCOME]
     plain, names = [name for name in by if name != OUTCOME], names_of(measures)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from gateway.ledger.days import closed_until
-from gateway.ledger.edges import id_bounds
+from gateway.ledger.edges import id_bounds, in_whole_hours
 from gateway.ledger.ids import first_id_at
 from gateway.ledger.rows import GROUP_BITS, GROUP_MASK, HOUR_NS, TIMES, USAGE_FIELDS
 from gateway.ledger.splitting import is_split
@@ -86,7 +86,7 @@ def spend(
     filters: Sequence[tuple[str, str]] = (),
     measures: Sequence[str] = (),
 ) -> list[SpendRow]:
-    """Groups of calls started in ``[since_ns, until_ns)``, the dearest first.
+    """Groups of calls started in ``[since_ns, until_ns)``, as ``in_whole_hours`` has it, the dearest first.
 
     ``filters``: dimension and value; several values of one dimension are alternatives. ``measures``: the fields of a
     row that are wanted, beside ``ALWAYS``; the others are 0, which is quicker. Default: all. Raises
@@ -100,6 +100,7 @@ def spend(
     names = names_of(measures)
     shown = [FORMATS.get(dimension, str) for dimension in by]
     groups: dict[tuple[str, ...], list[int]] = {}
+    since_ns, until_ns = in_whole_hours(connection, since_ns, until_ns)
     first, last = -(-since_ns // HOUR_NS), until_ns // HOUR_NS
     if until_ns % HOUR_NS and _nothing_since(connection, until_ns):
         # the last hour is whole: what began in it began before the period's end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -11,9 +12,11 @@ import book
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.gateway import Gateway
 
 from gateway.ledger.keeping import DAY_NS, backup, forget, restore
 from gateway.ledger.reprice import adjustments, book_adjustments
+from gateway.ledger.rows import rfc3339
 from gateway.ledger.schema import connect, connect_reader, migrate
 from gateway.ledger.verify import verify
 from gateway.ledger.view import SqliteView
@@ -133,6 +136,50 @@ def test_old_records_go_in_slices_and_their_sums_stay(tmp_path: Path) -> None:
     whole = book.START_NS // hour * hour
     assert sum(row.cost_nanousd for row in spend(reader(path), [], whole, FOREVER)) == before
     assert verify(reader(path)) == []
+
+
+@pytest.fixture(scope="module")
+def forgotten(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ledger of which only the last two hours' records are left."""
+    path = book.ledger(tmp_path_factory.mktemp("forgotten") / "l.db", RECORDS)
+    connection = connect(path)
+    forget(connection, 1, RECORDS[-1].started_ns + DAY_NS - 2 * book.HOUR_NS)
+    connection.close()
+    assert 0 < reader(path).execute("SELECT count(*) FROM records").fetchone()[0] < 200
+    return path
+
+
+@settings(max_examples=40, deadline=None)
+@given(cuts=st.lists(st.integers(0, 500), min_size=1, max_size=4, unique=True))
+def test_parts_of_a_period_lose_nothing_of_hours_whose_records_are_gone(forgotten: Path, cuts: list[int]) -> None:
+    moments = [0, *(book.START_NS + cut * 60_000_000_000 + 1 for cut in sorted(cuts)), FOREVER]
+    connection = reader(forgotten)
+    for by in (["team"], ["outcome"]):
+        parts = [spend(connection, by, since, until) for since, until in pairwise(moments)]
+        assert sum(row.cost_nanousd for rows in parts for row in rows) == sum(one.cost_nanousd for one in RECORDS)
+    connection.close()
+    # what a quota counts is never less than what was spent in its window
+    view = SqliteView(forgotten)
+    spent = [sum(one.requests for one in view.spent(since, until)) for since, until in pairwise(moments)]
+    assert sum(spent) == len(RECORDS)
+    assert spent[-1] >= sum(one.started_ns >= moments[-2] for one in RECORDS)
+
+
+def test_a_report_says_that_it_counts_whole_hours_where_records_are_gone(forgotten: Path) -> None:
+    gateway = Gateway(forgotten.parent, '[providers.openai]\nkind = "openai"\n[ledger]\n')
+    gateway.path.write_text(gateway.path.read_text().replace("data/ledger.db", "l.db"))
+    since = rfc3339(book.START_NS + 90 * 60 * 10**9)
+    said = gateway.cli("report", "--by", "", "--since", since, "--until", "2026-11-01").stdout
+    assert f"counted: {since[:14]}00Z to 2026-11-01; of older records only whole hours are kept" in said
+    with gateway:
+        asked = gateway.get(f"/api/spend?since={since}&until=2026-11-01")
+    assert asked["since"] == f"{since[:14]}00:00.000000Z"
+    assert asked["total"]["requests"] == sum(one.started_ns >= at_hour(since) for one in RECORDS)
+
+
+def at_hour(text: str) -> int:
+    """When the hour of a time began."""
+    return int(datetime.fromisoformat(text).replace(minute=0, second=0, microsecond=0).timestamp()) * 10**9
 
 
 def prices(usd: int) -> PriceBook:
