@@ -116,7 +116,9 @@ def run_restore(options: argparse.Namespace) -> int:
 def run_reprice(options: argparse.Namespace) -> int:
     from gateway.assembly import book_of
     from gateway.config.price_lists import price_lists
+    from gateway.ledger.edges import horizon_ns
     from gateway.ledger.reprice import adjustments, book_adjustments
+    from gateway.ledger.rows import rfc3339
     from gateway.ledger.schema import connect, connect_reader
 
     config = configuration(options.config)
@@ -134,7 +136,10 @@ def run_reprice(options: argparse.Namespace) -> int:
             until,
         )
     )
+    kept = horizon_ns(reader)
     reader.close()
+    if options.since < kept:
+        print(f"Calls from before {rfc3339(kept)} stay as they are: their records are no longer kept.")
     rows: dict[tuple[str, str, str], list[int]] = {}
     for one in found:
         sums = rows.setdefault((one.provider, one.model, one.price), [0, 0, 0])
