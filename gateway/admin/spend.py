@@ -123,11 +123,11 @@ def measures(row: SpendRow, asked: Sequence[str] = ()) -> dict[str, Any]:
 
 def _csv(by: list[str], rows: list[SpendRow], asked: Sequence[str]) -> web.Response:
     out = io.StringIO()
-    names = [name for name in (*MEASURES, "cost_usd") if not asked or name in asked]
+    names = list(asked or (*MEASURES, "cost_usd"))
     writer = csv.writer(out)
     writer.writerow([*by, *names])
     for row in rows:
-        values = {**msgspec.structs.asdict(row), "cost_usd": dollars(row.cost_nanousd)}
+        values = {**msgspec.structs.asdict(row), **measures(row)}
         writer.writerow([*[cell(text) for text in row.group], *[values[name] for name in names]])
     headers = {"Content-Disposition": 'attachment; filename="spend.csv"'}
     return web.Response(text=out.getvalue(), content_type="text/csv", headers=headers)
