@@ -40,7 +40,7 @@ def charges(content: Content) -> Iterator[Charge]:
 def _charge(start: Any, result: dict[str, Any]) -> Charge:
     day, project = day_of(start), result.get("workspace_id") or ""
     if "amount" in result:
-        nanousd, quantum = amount(result["amount"], CENT)
+        nanousd, quantum = amount(result["amount"], CENT, result.get("currency"))
         model = result.get("model") or _other(result.get("cost_type"), result.get("description"))
         return Charge(day=day, model=model, project=project, nanousd=nanousd, quantum=quantum)
     if "uncached_input_tokens" not in result:

@@ -10,6 +10,7 @@ import msgspec
 
 CENT = 10**7
 _DATE = re.compile(r"[-@]?(?:20\d{6}|20\d\d-\d\d-\d\d)$")
+_GROUPED = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d*)?")
 _WORDS = re.compile(r"[a-z]+|\d+")
 WEB_SEARCH = "web searches"
 """Stands for a model where searches are charged apart from tokens."""
@@ -34,10 +35,13 @@ class Charge(msgspec.Struct, kw_only=True):
     output_tokens: int | None = None
 
 
-def amount(text: object, unit: int = 10**9) -> tuple[int, int]:
-    """An amount in units of so many nanodollars: nanodollars, and its quantum. Raises ``StatementError``."""
+def amount(text: object, unit: int = 10**9, currency: object = None) -> tuple[int, int]:
+    """An amount in units of so many nanodollars: nanodollars, and its quantum. Raises ``StatementError``, also for a
+    ``currency`` that is told and is another one."""
+    if currency and str(currency).strip().upper() != "USD":
+        raise StatementError(f'amounts are in "{str(currency)[:10]}": the ledger counts US dollars')
     try:
-        value = Decimal(str(text).replace("$", "").replace(",", "").strip() or "0")
+        value = _decimal(str(text).replace("$", "")) if text not in (None, "") else Decimal()
         if not value.is_finite() or abs(value) > 10**12:
             raise InvalidOperation
     except InvalidOperation as error:
@@ -48,10 +52,19 @@ def amount(text: object, unit: int = 10**9) -> tuple[int, int]:
     return int((value * unit).to_integral_value()), quantum
 
 
+def _decimal(text: str) -> Decimal:
+    """A number whose commas, if it has any, stand between thousands: ``1,50`` would be a hundred times too much. Raises
+    ``InvalidOperation``."""
+    text = text.strip() or "0"
+    if "," in text and not _GROUPED.fullmatch(text):
+        raise InvalidOperation
+    return Decimal(text.replace(",", ""))
+
+
 def whole(text: object) -> int:
     """A count; what is empty is 0. Raises ``StatementError``."""
     try:
-        return int(Decimal(str(text or 0).replace(",", "")))
+        return int(_decimal(str(text or 0)))
     except (InvalidOperation, ValueError, OverflowError) as error:
         raise StatementError(f'"{str(text)[:40]}" is no count') from error
 

@@ -30,7 +30,8 @@ def charges(content: Content) -> Iterator[Charge]:
     for row in content.rows:
         # a day without any use is a line of times alone
         if row.get("amount_value") or row.get("input_tokens") or row.get("num_model_requests"):
-            row["amount"] = {"value": row["amount_value"]} if row.get("amount_value") else None  # type: ignore[assignment]
+            told = {"value": row.get("amount_value"), "currency": row.get("amount_currency")}
+            row["amount"] = told if told["value"] else None  # type: ignore[assignment]
             yield _charge(row["start_time"], row)
 
 
@@ -38,7 +39,7 @@ def _charge(start: Any, result: dict[str, Any]) -> Charge:
     day, project = day_of(start), result.get("project_id") or ""
     stated = result.get("amount")
     if stated:
-        nanousd, quantum = amount(stated.get("value"))
+        nanousd, quantum = amount(stated.get("value"), currency=stated.get("currency"))
         return Charge(day=day, model=_model(result.get("line_item")), project=project, nanousd=nanousd, quantum=quantum)
     if "input_tokens" not in result and "num_model_requests" not in result:
         raise StatementError(f"a result is neither a cost nor a usage: {HINT}")

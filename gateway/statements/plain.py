@@ -17,7 +17,7 @@ def charges(content: Content) -> Iterator[Charge]:
     columns = set(content.columns)
     if columns >= _FOCUS:
         for row in content.rows:
-            nanousd, quantum = amount(row["BilledCost"])
+            nanousd, quantum = amount(row["BilledCost"], currency=row.get("BillingCurrency"))
             model = row.get("x_Model") or row.get("SkuId") or row.get("ChargeDescription", "")
             yield Charge(
                 day=day_of(row["ChargePeriodStart"]),

@@ -381,8 +381,9 @@ def test_openrouters_activity_and_plain_csv_are_read_too(tmp_path: Path) -> None
         "gen-1,2026-09-01T10:00:00Z,0.25,deepseek/deepseek-v4\ngen-2,2026-09-01 11:00:00,0.5,deepseek/deepseek-v4\n"
     )
     assert reconciled(gateway, str(file), "--provider", "router")[0]["statement_nanousd"] == 750_000_000
-    file.write_text("day,model,usd\n2026-09-01,own-model,1.5\n")
-    assert reconciled(gateway, str(file), "--provider", "own")[0]["statement_nanousd"] == 1_500_000_000
+    for text, nanousd in (("1.5", 1_500_000_000), ('"$1,234,567.5"', 1_234_567_500_000_000), ('"-1,000"', -(10**12))):
+        file.write_text(f"day,model,usd\n2026-09-01,own-model,{text}\n")
+        assert reconciled(gateway, str(file), "--provider", "own")[0]["statement_nanousd"] == nanousd
 
 
 @pytest.mark.parametrize(
@@ -395,6 +396,11 @@ def test_openrouters_activity_and_plain_csv_are_read_too(tmp_path: Path) -> None
         ("a,b\n1,2\n", (), "is no export of OpenAI"),
         ("start_time,amount_value\n1788220800,lots\n", (), '"lots" is no amount'),
         ("start_time,amount_value\nsoon,1\n", (), '"soon" is no day'),
+        ('day,usd\n2026-09-01,"1,50"\n', (), '"1,50" is no amount'),
+        ('day,usd\n2026-09-01,"1.234,50"\n', (), '"1.234,50" is no amount'),
+        ('day,usd,input_tokens\n2026-09-01,1,"1,5"\n', (), '"1,5" is no count'),
+        ("start_time,amount_value,amount_currency\n1788220800,1,eur\n", (), 'amounts are in "eur"'),
+        ("ChargePeriodStart,BilledCost,BillingCurrency\n2026-09-01,1,EUR\n", (), 'amounts are in "EUR"'),
         ("start_time,amount_value\n4102444800,1\n", (), "no day of the statement is over"),
         ("day,usd\n2026-09-01,1\n", ("--provider", "opnai"), 'no provider is called "opnai"'),
         ("day,usd\n2026-09-01,1\n", ("--by", "week"), "use day, model and project"),
