@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pricing.book import Price, PriceBook
+from pricing.book import REPORTED, Price, PriceBook
 from pricing.money import half_even
 from pricing.sheet import Sheet
 from pricing.units import PARTS
@@ -38,8 +38,8 @@ class Rates:
 
     def public(self, sheet: Sheet | None, item: str, input_tokens: int) -> Rate | None:
         """What the public list says for a unit; a part without a price of its own is billed in its whole. None where
-        the list does not know the model."""
-        if sheet is None:
+        the list does not know the model, or can't say: of a call at the cost that its provider reported."""
+        if sheet is None or item == REPORTED:
             return None
         rate = sheet.card.get(item) or sheet.card.get(_WHOLE.get(item, ""))
         return rate.at(input_tokens).as_integer_ratio() if rate is not None else FREE

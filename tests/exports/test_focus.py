@@ -195,3 +195,16 @@ def test_no_name_in_a_csv_is_a_formula_to_a_spreadsheet(tmp_path: Path) -> None:
     assert gateway.cli(*words).stdout.splitlines()[1].startswith("'=cmd(),")
     (row,) = csv.DictReader(gateway.cli("ledger", "export", "--format", "csv").stdout.splitlines())
     assert (row["workflow"], row["model"]) == ("'=cmd()", "'@SUM(A1)")
+
+
+def test_a_call_at_its_providers_figure_is_listed_at_that_figure(tmp_path: Path) -> None:
+    import book
+
+    gateway = Gateway(tmp_path, '[providers.router]\nkind = "openrouter"\nprice_as = "reported"\n')
+    (tmp_path / "data").mkdir()
+    said = {"cost_nanousd": 7, "cost_lines": (book.Line("reported", 1, "request", 7),), "reported_cost_nanousd": 7}
+    known = book.record(1, provider="router", model="openai/gpt-4o", model_requested="openai/gpt-4o", **said)
+    book.ledger(tmp_path / "data" / "ledger.db", [known])
+    (row,) = read(gateway.cli("export", "focus", "--since", "2026-09-01").stdout)
+    assert {row[f"{name}Cost"] for name in ("Billed", "Effective", "Contracted", "List")} == {"0.000000007"}
+    assert row["ContractedUnitPrice"] == row["ListUnitPrice"] == "0.000000007"
