@@ -10,11 +10,12 @@ import msgspec
 from pricing.moments import ALWAYS
 from pricing.money import NANO, Bill, dollars
 from pricing.price import Price
-from pricing.units import PARTS, TOKENS_PER_RATE, UNITS, WHOLES, Rate, UsageLike
+from pricing.units import PARTS, SEEN, TOKENS_PER_RATE, UNITS, WHOLES, Rate, UsageLike
 
 _PER: dict[str, tuple[int, str]] = {
     **{part.item: (TOKENS_PER_RATE, "million tokens") for part in (*WHOLES, *PARTS)},
     "web_search": (1000, "thousand searches"),
+    SEEN: (1000, "thousand searches that only the answer shows"),
     "search_unit": (1000, "thousand search units"),
     "character": (1_000_000, "million characters"),
     "audio_time": (60_000, "minute"),

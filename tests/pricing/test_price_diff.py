@@ -127,3 +127,13 @@ def test_rates_are_written_exactly(value: Fraction) -> None:
 )
 def test_a_rate_is_a_decimal_where_it_has_one(value: str, written: str) -> None:
     assert exact(Fraction(value)) == written
+
+
+def test_every_rate_that_a_configuration_may_name_is_explained() -> None:
+    names = [name for name in PriceEntry.__struct_fields__ if "per_" in name and name != "per_1k_characters"]
+    entry = PriceEntry(provider="own", model="m", **dict.fromkeys(names, Decimal(3)))  # type: ignore[arg-type]
+    price = PriceBook([entry], CATALOGUE).find("own", "m", NOW)
+    assert price is not None
+    found = explain(price, USAGE, at_ns=NOW)
+    assert len(found.rates) == len(names)
+    assert {rate.usd for rate in found.rates} == {"3"}
