@@ -33,7 +33,7 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
     price: str
     lines: tuple[Line, ...]
     row: dict[str, Any]
-    earlier: int = 0
+    earlier: int
     """Entries that corrected this call before."""
 
     @property

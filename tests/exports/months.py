@@ -77,12 +77,12 @@ def adjust(gateway: Gateway, since: str, until: str, booked: str, change: int, w
     """Make some calls of ``[since, until)`` cost ``change`` more, booked on a later day; answers the sum."""
     connection = connect(gateway.directory / "data" / "ledger.db")
     rows = connection.execute(
-        f"SELECT {', '.join(REQUEST_COLUMNS)} FROM requests WHERE started_ns >= ? AND started_ns < ? "
-        "AND cost_nanousd > 0 ORDER BY request_id LIMIT ?",
+        f"SELECT {', '.join(REQUEST_COLUMNS)}, (SELECT count(*) FROM adjustments a WHERE a.request_id = r.request_id) "
+        "FROM requests r WHERE started_ns >= ? AND started_ns < ? AND cost_nanousd > 0 ORDER BY request_id LIMIT ?",
         (ns(since), ns(until), limit),
     ).fetchall()
     found = []
-    for values in rows:
+    for *values, earlier in rows:
         row = dict(zip(REQUEST_COLUMNS, values, strict=True))
         before = row["cost_nanousd"]
         lines = (Line("reported", 1, "request", before + change), Line("replaces", 1, "request", -before))
@@ -90,7 +90,7 @@ def adjust(gateway: Gateway, since: str, until: str, booked: str, change: int, w
             Adjustment(
                 request_id=row["request_id"], started_ns=row["started_ns"], provider=row["provider"],
                 model=row["model"], before_nanousd=before, after_nanousd=before + change, price=why, lines=lines,
-                row=row,
+                row=row, earlier=earlier,
             )
         )  # fmt: skip
     book_adjustments(connection, found, ns(booked), "test", why)
