@@ -44,11 +44,22 @@ def rows(
 ) -> Iterator[Row]:
     """All rows of a file, in constant memory: one day (or hour) is added up at a time.
 
-    Raises ``RecordsGoneError`` where the records of the period were deleted.
+    Raises ``RecordsGoneError`` where records of the period were deleted: before the first row, or after the last one
+    where that happened meanwhile.
     """
+    _still_kept(connection, scope)
+    return _rows(connection, book, price_list, scope)
+
+
+def _still_kept(connection: sqlite3.Connection, scope: Scope) -> None:
     kept = horizon_ns(connection)
     if scope.since_ns < kept:
         raise RecordsGoneError(f"records from before {rfc3339(kept)} are no longer kept (ledger.keep_days)")
+
+
+def _rows(
+    connection: sqlite3.Connection, book: PriceBook, price_list: Callable[[str], str], scope: Scope
+) -> Iterator[Row]:
     rates = Rates(book, price_list)
     billing = scope.since_ns
     if scope.first_ns is not None:
@@ -63,6 +74,8 @@ def rows(
         yield from _period(found, (begin - begin % step, begin - begin % step + step), begin, price_list)
         begin = end
     yield from adjustment_rows(connection, scope, price_list)
+    # a gateway deletes meanwhile
+    _still_kept(connection, scope)
 
 
 _COLUMNS = (

@@ -13,8 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from months import FIRST, LAST, adjust, billed, ns, office, read
+from months import CONTRACT, FIRST, LAST, adjust, billed, ns, office, read
 from support.gateway import Gateway
+
+from gateway.exports import focus
+from gateway.exports.scope import Scope
+from gateway.ledger.keeping import forget
+from gateway.ledger.schema import connect
+from pricing.book import PriceBook
+from pricing.catalogue import load
 
 ROOT = Path(__file__).parents[2]
 VALIDATOR = Path(os.environ.get("FOCUS_VALIDATOR", ROOT / ".venv-focus" / "bin" / "focus-validator"))
@@ -158,6 +165,21 @@ def test_an_export_that_can_not_be_whole_is_refused_in_one_line(tmp_path: Path) 
         "spendgate: records from before 2026-09-01T00:00:00.000000Z are no longer kept (ledger.keep_days)\n"
     )
     assert not list(tmp_path.glob("x*"))
+    # nor does a line of names alone look like a month without calls
+    done = gateway.cli("export", "focus", "--since", FIRST, "--until", LAST, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_records_that_go_while_they_are_exported_are_told(tmp_path: Path) -> None:
+    office(tmp_path, 60)
+    connection = connect(tmp_path / "data" / "ledger.db")
+    scope = Scope(since_ns=ns(FIRST), until_ns=ns(LAST), adjusted_since_ns=ns(FIRST))
+    found = focus.rows(connection, PriceBook(CONTRACT, load()), str, scope)
+    assert next(found)["ChargeCategory"] == "Usage"
+    forget(connection, 1, ns("2026-09-15"))
+    with pytest.raises(focus.RecordsGoneError):
+        list(found)
+    connection.close()
 
 
 @pytest.mark.skipif(not VALIDATOR.exists(), reason="focus-validator is in no environment: make focus, with Python 3.12")
