@@ -15,6 +15,8 @@ import pytest
 from support.browser import VIEWS, Visitor, dollars
 from support.gateway import Gateway
 
+from gateway.ledger.schema import connect
+
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 Visit = Callable[..., Visitor]
@@ -215,6 +217,23 @@ def test_a_live_call_shows_up_in_the_list_and_its_record_explains_itself(visit: 
     assert sum(told) == record["cost_nanousd"] > 0
     assert record["price"] in main.inner_text()
     assert "search-month" in main.locator(".facts.wide").inner_text()
+
+
+def test_a_record_that_was_corrected_shows_one_cost_in_dollars_and_nanodollars(visit: Visit, busy: Gateway) -> None:
+    (record,) = busy.get("/api/requests?outcome=completed&limit=1")["requests"]
+    connection = connect(busy.directory / "data" / "ledger.db")
+    connection.execute(
+        "INSERT INTO adjustments (id, request_id, at_ns, hour, kind, reason, who, delta_nanousd, price, cost_lines, "
+        "team, workflow, key_id, provider, model, model_requested, tags) SELECT 'adj_page', request_id, started_ns, "
+        "started_ns / 3600000000000, 'reconcile', 'bill', '', 5000000000, '', '[]', team, workflow, key_id, provider, "
+        "model, model_requested, tags FROM requests WHERE request_id = ?",
+        (record["request_id"],),
+    )
+    connection.close()
+    main = visit(busy).open(f"requests/{record['request_id']}")
+    cost = record["cost_nanousd"] + 5 * 10**9
+    assert dollars(card(main, "Cost")) == pytest.approx(cost / 1e9, abs=0.006)
+    assert f"{cost:,} nanodollars, with adjustments" in main.locator(".cards").inner_text()
 
 
 def test_requests_are_filtered_and_paged(visit: Visit, busy: Gateway) -> None:

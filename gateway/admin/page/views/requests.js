@@ -89,7 +89,7 @@ async function one({ main, rest, signal }) {
     h("div", { class: "head" }, h("h1", { tabindex: "-1" }, "Request"), h("button", { type: "button", onclick: () => copy(row.request_id, "The id was copied.") }, "Copy id")),
     h("p", { class: "mono" }, row.request_id),
     h("div", { class: "cards" },
-      h("div", { class: "card" }, h("p", { class: "muted" }, "Cost"), h("p", { class: "value" }, row.priced ? usd(row.cost_nanousd + adjusted) : "no price"), h("p", { class: "muted" }, count(row.cost_nanousd) + " nanodollars")),
+      h("div", { class: "card" }, h("p", { class: "muted" }, "Cost"), h("p", { class: "value" }, row.priced || adjusted ? usd(row.cost_nanousd + adjusted) : "no price"), h("p", { class: "muted" }, count(row.cost_nanousd + adjusted) + " nanodollars" + (adjusted ? ", with adjustments" : ""))),
       h("div", { class: "card" }, h("p", { class: "muted" }, "Outcome"), h("p", { class: "value" }, row.outcome.replace("_", " ")), h("p", { class: "muted" }, "HTTP " + row.status + (row.refused_by ? ", refused by " + row.refused_by : ""))),
       h("div", { class: "card" }, h("p", { class: "muted" }, "Usage"), h("p", { class: "value" }, short(row.usage.input_tokens_total || 0) + " → " + short(row.usage.output_tokens_total || 0)), h("p", { class: "muted" }, "tokens, source: " + row.usage_source))),
     h("section", { class: "panel", "aria-labelledby": "times" }, h("h2", { id: "times" }, "Where the time went"), waterfall(row)),
