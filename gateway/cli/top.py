@@ -52,9 +52,9 @@ def _drawn(gateway: Any, by: list[str], window: int) -> str:
     today = {_key(row, by): row for row in _spend(gateway, by, now - now % DAY)["rows"]}
     open_now = int(gateway.gauge("spendgate_ledger_open_requests"))
     # what spends now comes first, then what did today
-    rows = [_line(row, today.pop(_key(row, by), row), by, window) for row in recent["rows"]]
-    rows += [_line(None, row, by, window) for row in today.values()]
-    whole = _line(recent["total"], _total(gateway, now), [], window)
+    rows = [_line(_key(row, by), row, today.pop(_key(row, by), None), window) for row in recent["rows"]]
+    rows += [_line(_key(row, by), None, row, window) for row in today.values()]
+    whole = _line((), recent["total"], _total(gateway, now), window)
     headers = [*by, "calls/min", "tokens/s", "USD", "USD/hour", "ttft s", "errors", "refused", "USD today"]
     right = set(range(len(by), len(headers)))
     lines = [*rows, [*(["total", *[""] * (len(by) - 1)] if by else []), *whole]]
@@ -77,10 +77,11 @@ def _key(row: dict[str, Any], by: list[str]) -> tuple[str, ...]:
     return tuple(row["group"][name] for name in by)
 
 
-def _line(row: dict[str, Any] | None, today: dict[str, Any], by: list[str], window: int) -> list[str]:
-    names = [str(today["group"][name]) for name in by]
+def _line(names: tuple[str, ...], row: dict[str, Any] | None, today: dict[str, Any] | None, window: int) -> list[str]:
+    """What a group did in the window and today; None: nothing, as after midnight."""
+    spent = dollars(today["cost_nanousd"] if today is not None else 0)
     if row is None:
-        return [*names, "0.0", "0", dollars(0), dollars(0, 2), "", "0", "0", dollars(today["cost_nanousd"])]
+        return [*names, "0.0", "0", dollars(0), dollars(0, 2), "", "0", "0", spent]
     tokens = row["input_tokens"] + row["output_tokens"]
     ttft = row["ttft_ms"]
     return [
@@ -92,5 +93,5 @@ def _line(row: dict[str, Any] | None, today: dict[str, Any], by: list[str], wind
         f"{ttft / 1000:.2f}" if ttft is not None else "",
         f"{row['errors']:,}",
         f"{row['rejected']:,}",
-        dollars(today["cost_nanousd"]),
+        spent,
     ]

@@ -20,6 +20,8 @@ import pytest
 from support.admin import ADMIN, CONFIG, READ, TEAM, TOKENS, Caller
 from support.gateway import Gateway
 
+from gateway.ledger.ids import first_id_at
+
 SIMULATED = """
 [providers.simulated]
 kind = "simulated"
@@ -184,6 +186,20 @@ def test_top_says_who_spends_now_and_the_same_as_the_report(gateway: Gateway) ->
     (whole,) = json.loads(gateway.cli("report", "--by", "", "--format", "json").stdout)
     assert last[0] == "total"
     assert last[-1] == f"{whole['cost_nanousd'] / 1e9:.6f}"
+
+
+def test_top_counts_nothing_of_yesterday_as_today(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, SIMULATED)
+    (tmp_path / "data").mkdir()
+    last = int(time.time()) // 86_400 * 86_400 * 10**9 - 10**9
+    late = book.record(
+        1, request_id=first_id_at(last) + "1" * 16, started_ns=last, ended_ns=last, cost_nanousd=5 * 10**9
+    )
+    book.ledger(tmp_path / "data" / "ledger.db", [late])
+    with gateway:
+        said = gateway.cli("top", "--count", "1", "--window", "86400").stdout.splitlines()
+    (row,) = (line.split() for line in said if line.startswith(late.team))
+    assert (row[3], row[-1], said[-1].split()[-1]) == ("5.000000", "0.000000", "0.000000")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
