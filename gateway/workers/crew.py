@@ -106,10 +106,10 @@ class Crew:
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def _said(self, hand: Hand, message: FromWorker) -> None:
-        if isinstance(message, Reply) and message.number:
+        # an answer's news too is taken as it comes, not when all have answered: it would undo what was told since
+        self._heard(hand, message)
+        if isinstance(message, Reply):
             hand.replied(message)
-        else:
-            self._heard(hand, message)
 
     def say(self, slot: int, message: ToWorker) -> None:
         """To one of them; nothing happens where it has ended."""

@@ -174,9 +174,9 @@ class Supervisor:
             case Health(reason=reason):
                 hand.reason = reason
             case Reply(stands=stands, metrics=metrics):
-                # its last words
                 self.bank.stand(hand, stands)
-                self.merged.heard(hand.slot, metrics)
+                if metrics:
+                    self.merged.heard(hand.slot, metrics)
             case _:
                 self.bank.heard(hand, message)
 
@@ -225,11 +225,7 @@ class Supervisor:
         self.clock.after(PATIENCE_SECONDS, self._wait_no_longer)
 
     async def _refresh(self, *, metrics: bool) -> None:
-        for hand, reply in await self.crew.ask("metrics" if metrics else "stands", SCRAPE_SECONDS):
-            if reply is not None:
-                self.bank.stand(hand, reply.stands)
-                if metrics:
-                    self.merged.heard(hand.slot, reply.metrics)
+        await self.crew.ask("metrics" if metrics else "stands", SCRAPE_SECONDS)
         self.bank.show()
 
     @web.middleware

@@ -11,9 +11,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +23,7 @@ import pytest
 from storm import CONFIG as STORM
 from storm import Storm, compare, play
 from support.gateway import Gateway
-from support.upstream import Upstream
+from support.upstream import Seen, Step, Upstream, answer
 from test_never_over import BUDGET_NANOUSD, Provider, config, gauge, rush, show
 
 from gateway.config.load import load
@@ -268,3 +270,35 @@ def test_what_workers_can_not_share_exactly_is_refused(tmp_path: Path) -> None:
         (problem,) = refused.value.problems
         assert problem.key == f"quotas[0].{key}"
         assert "server.workers" in problem.message
+
+
+def test_what_is_told_late_undoes_nothing_that_was_told_since(tmp_path: Path) -> None:
+    go_on = threading.Event()
+
+    def hold(_: Seen) -> Iterable[Step]:
+        while not go_on.is_set():
+            yield 0.02
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        yield answer(json.dumps({"model": "m", "choices": [], "usage": usage}).encode())
+
+    with Upstream(hold) as upstream, ThreadPoolExecutor(20) as callers:
+        text = ECHO.replace("{key}", "one").replace("{first}", "0")
+        text = text.replace('kind = "simulated"', f'kind = "openai"\nbase_url = "{upstream.url}"')
+        text = text.replace("first_token_seconds = 0\ntoken_seconds = 0.0\n", "")
+        gateway = Gateway(tmp_path, shared(text + '[[quotas]]\nname = "budget"\ntokens = 6000\nwindow = "total"\n', 2))
+        gateway.start()
+        calls = [callers.submit(call, gateway, "one") for _ in range(16)]
+        until("all fly", lambda: len(upstream.seen) == 16)
+        # this one does not answer, while the other one does and its calls end
+        late = workers_of(gateway)[0]
+        os.kill(late, signal.SIGSTOP)
+        scrape = callers.submit(gateway.metrics)
+        time.sleep(1.5)
+        go_on.set()
+        until("calls of the other one have ended", lambda: any(one.done() for one in calls))
+        time.sleep(0.5)
+        os.kill(late, signal.SIGCONT)
+        scrape.result()
+        assert {one.result() for one in calls} == {200}
+        until("nothing is held", lambda: value(gateway, "spendgate_quota_reserved") == 0, seconds=15)
+        assert gateway.stop() == 0
