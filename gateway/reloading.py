@@ -14,7 +14,7 @@ from gateway.admin.access import Access
 from gateway.assembly import AssemblyError, catalogue_of, limits_of
 from gateway.audit import Audit, changes, needs_restart
 from gateway.config.catalogue import CatalogueUnusable
-from gateway.config.load import load
+from gateway.config.load import load_all, parse_all
 from gateway.config.problems import ConfigErrors
 from gateway.config.schema import Config
 from gateway.doors import Doors, Renewal
@@ -34,14 +34,17 @@ class Fresh:
     """A configuration that can be used, as far as reading it tells."""
 
     config: Config
+    text: str
     catalogue: Catalogue
     renewal: Renewal
 
 
-def read(path: Path, doors: Doors) -> Fresh:
-    """Raises one of ``WRONG``; changes nothing. Reads files: nothing for the event loop's thread."""
-    config = load(path, os.environ)
-    return Fresh(config, catalogue_of(config, path), doors.prepare(config.server))
+def read(path: Path, doors: Doors, text: str | None = None) -> Fresh:
+    """What the file says, or ``text`` that another process read there. Raises one of ``WRONG``; changes nothing. Reads
+    files: nothing for the event loop's thread."""
+    loaded = load_all(path, os.environ) if text is None else parse_all(text, str(path), os.environ, path.parent)
+    config = loaded.config
+    return Fresh(config, loaded.text, catalogue_of(config, path), doors.prepare(config.server))
 
 
 class Reloadable(Protocol[T]):

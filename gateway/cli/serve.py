@@ -28,20 +28,20 @@ def run(options: argparse.Namespace) -> int:
     from gateway import app
     from gateway.assembly import AssemblyError
     from gateway.config.catalogue import CatalogueUnusable
-    from gateway.config.load import load
+    from gateway.config.load import load_all
     from gateway.config.problems import ConfigErrors
     from gateway.ledger.schema import LedgerCorrupt
     from gateway.ledger.single import AlreadyRunning
     from gateway.workers.crew import CannotStart
 
     try:
-        config = load(options.config, os.environ)
-        if config.server.workers == 1:
-            app.run(options.config, config, _ready)
+        loaded = load_all(options.config, os.environ)
+        if loaded.config.server.workers == 1:
+            app.run(options.config, loaded.config, _ready)
         else:
             from gateway.workers import supervisor
 
-            supervisor.run(options.config, config, _ready)
+            supervisor.run(options.config, loaded, _ready)
     except ConfigErrors as error:
         raise ConfigurationError(options.config, error.problems) from error
     except (AssemblyError, CatalogueUnusable, LedgerCorrupt, AlreadyRunning, CannotStart) as error:

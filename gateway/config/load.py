@@ -31,6 +31,8 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     config: Config
     inactive: dict[str, str]
     """Name of an optional provider that is left out → what it lacks."""
+    text: str
+    """What the file said."""
 
 
 def load(path: str | Path, environ: Mapping[str, str], *, need_secrets: bool = True) -> Config:
@@ -88,7 +90,7 @@ def parse_all(text: str, file: str, environ: Mapping[str, str], base: Path, *, n
         found += _checked(salvaged, data)
     if found or salvaged is None:
         raise ConfigErrors(_problems(found, text, file))
-    return Loaded(config=_active(salvaged.config, sources.inactive), inactive=sources.inactive)
+    return Loaded(config=_active(salvaged.config, sources.inactive), inactive=sources.inactive, text=text)
 
 
 def _files(data: Mapping[str, Any], base: Path, sources: Sources) -> Iterator[Mistake]:

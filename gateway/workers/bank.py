@@ -142,16 +142,18 @@ class Bank:
             }
             return compared(known, true, self.quotas.rules)
 
-    async def change(self, rules: Sequence[Rule], max_counters: int, desk: QuotaDesk) -> None:
-        """Let other rules hold in all workers. A worker that can't take them is replaced by one that does."""
+    async def change(self, rules: Sequence[Rule], max_counters: int, desk: QuotaDesk, text: str) -> None:
+        """Let another configuration, with other rules, hold in all workers. One that can't take it is replaced by one
+        that does."""
         async with self._settling:
             events = list(changed_rules(self.quotas.rules, rules, self._now_ns()))
             old = {identity(rule): rule for rule in self.quotas.rules}
             self.lender.use({**old, **{identity(rule): rule for rule in rules}})
+            self._crew.text = text
             for hand in [hand for hand in self._crew.hands.values() if not hand.ready]:
-                # it may have read the old ones
+                # it may have been told the old one
                 hand.kill()
-            for hand, reply in await self._crew.ask("reload", PHOTO_SECONDS):
+            for hand, reply in await self._crew.ask("reload", PHOTO_SECONDS, text):
                 if reply is None or reply.wrong:
                     hand.kill()
             self.use(rules, max_counters)

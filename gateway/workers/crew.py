@@ -14,7 +14,7 @@ from gateway.config.schema import ServerConfig
 from gateway.config.values import split_address
 from gateway.server.listener import bound
 from gateway.workers.hand import Hand
-from gateway.workers.words import Drain, FromWorker, Reply, ToWorker
+from gateway.workers.words import Configured, Drain, FromWorker, Reply, ToWorker
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 5.0
 STEADY_SECONDS = 10.0
@@ -35,12 +35,15 @@ class Crew:
     def __init__(
         self,
         config_path: Path,
+        text: str,
         lock_fds: Sequence[int],
         log: logging.Logger,
         heard: Callable[[Hand, FromWorker], None],
         ended: Callable[[Hand], Awaitable[None]],
     ) -> None:
         self._config_path = config_path
+        self.text = text
+        """What the configuration says that holds."""
         self._lock_fds = lock_fds
         self._log = log
         self._heard = heard
@@ -83,6 +86,10 @@ class Crew:
             hand.when_ready = (lambda: started.put_nowait(True)) if first else None
             try:
                 await hand.start(self._config_path, self._sockets[place], self._lock_fds)
+                hand.say(Configured(self.text))
+                if self._stopping.is_set():
+                    # said while there was no way to it yet
+                    hand.kill()
                 code = await hand.ended()
             finally:
                 was_ready = hand.was_ready
@@ -122,10 +129,10 @@ class Crew:
         for hand in self.ready:
             hand.say(message)
 
-    async def ask(self, what: str, seconds: float) -> list[tuple[Hand, Reply | None]]:
+    async def ask(self, what: str, seconds: float, text: str = "") -> list[tuple[Hand, Reply | None]]:
         """Of all that take calls."""
         hands = self.ready
-        return list(zip(hands, await asyncio.gather(*(hand.ask(what, seconds) for hand in hands)), strict=True))
+        return list(zip(hands, await asyncio.gather(*(hand.ask(what, seconds, text) for hand in hands)), strict=True))
 
     async def drain(self, seconds: float) -> None:
         """Let calls finish; after the drain time workers are killed."""

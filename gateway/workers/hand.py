@@ -56,14 +56,14 @@ class Hand:
     def say(self, message: ToWorker) -> None:
         self._way.say(message)
 
-    async def ask(self, what: str, seconds: float = ANSWER_SECONDS) -> Reply | None:
+    async def ask(self, what: str, seconds: float = ANSWER_SECONDS, text: str = "") -> Reply | None:
         """Its answer; None where it has ended, or does not answer in time."""
         if self._lost.is_set():
             return None
         self._number += 1
         number = self._number
         future = self._asked[number] = asyncio.get_running_loop().create_future()
-        self.say(Question(number, what))
+        self.say(Question(number, what, text))
         try:
             return await asyncio.wait_for(future, seconds)
         except TimeoutError:

@@ -24,7 +24,7 @@ from gateway.admin.access import Access
 from gateway.admin.services import Services
 from gateway.app import measure_lag, quota_samples, vitals, where
 from gateway.audit import Audit
-from gateway.config.schema import Config
+from gateway.config.load import Loaded
 from gateway.desk import QuotaDesk
 from gateway.doors import Doors
 from gateway.exporting import Exports
@@ -67,10 +67,11 @@ SCRAPE_SECONDS = 8.0
 class Supervisor:
     """One gateway of several processes, seen from the one that takes no calls."""
 
-    def __init__(self, config_path: Path, config: Config) -> None:
+    def __init__(self, config_path: Path, loaded: Loaded) -> None:
         self.config_path = config_path
         self.base = config_path.resolve().parent
-        self.config = config
+        config = self.config = loaded.config
+        self._text = loaded.text
         self.logs = set_up(config.logging.format, config.logging.level, secrets_of(config))
         self.log = self.logs.logger
         self.catalogue = assembly.catalogue_of(config, config_path)
@@ -100,7 +101,7 @@ class Supervisor:
         self._found(recover(path, self.clock.now_ns()))
         turns = SharedTurns(path)
         self.ledger = SqliteLedger(path, loop, queue_rows=config.ledger.queue_rows, turns=turns)
-        self.crew = Crew(self.config_path, lock.fds, self.log, self._heard, self._ended)
+        self.crew = Crew(self.config_path, self._text, lock.fds, self.log, self._heard, self._ended)
         self.desk = SharedDesk(self.ledger, self.clock, self.log, lambda: self.bank.quotas)
         self.bank = Bank(path, self.crew, self.clock.now_ns, self.desk.note)
         self.desk.check = self.bank.verify
@@ -260,9 +261,9 @@ class Supervisor:
         return assembly.book_of(fresh.config, fresh.catalogue)
 
     async def swap(self, fresh: Fresh, prepared: PriceBook) -> None:
-        """The workers read the configuration too."""
+        """The workers are told what it says: they read the file no second time."""
         self.config, self.catalogue, self.book = fresh.config, fresh.catalogue, prepared
-        await self.bank.change(assembly.rules_of(fresh.config), fresh.config.max_quota_counters, self.desk)
+        await self.bank.change(assembly.rules_of(fresh.config), fresh.config.max_quota_counters, self.desk, fresh.text)
         self._tell_raises(self.bank.quotas)
 
     # measuring
@@ -329,10 +330,10 @@ class SharedDesk(QuotaDesk):
         return await self.check()
 
 
-def run(config_path: Path, config: Config, ready: Callable[[str], None]) -> None:
+def run(config_path: Path, loaded: Loaded, ready: Callable[[str], None]) -> None:
     """Serve in the foreground until SIGTERM. Raises ``OSError``, ``AlreadyRunning``, ``CannotStart``…"""
 
     async def main() -> None:
-        await Supervisor(config_path, config).run(ready)
+        await Supervisor(config_path, loaded).run(ready)
 
     uvloop.run(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -67,10 +68,11 @@ class Reply(msgspec.Struct, frozen=True, tag=True):
 
 
 class Question(msgspec.Struct, frozen=True, tag=True):
-    """``stands``, ``metrics``, ``photo`` or ``reload``."""
+    """``stands``, ``metrics``, ``photo`` or ``reload``, with what the configuration says then."""
 
     number: int
     what: str
+    text: str = ""
 
 
 class Raised(msgspec.Struct, frozen=True, tag=True):
@@ -79,12 +81,18 @@ class Raised(msgspec.Struct, frozen=True, tag=True):
     raises: dict[str, list[Raise]]
 
 
+class Configured(msgspec.Struct, frozen=True, tag=True):
+    """What the configuration says that holds: the first that a worker hears. Its file may say something else by now."""
+
+    text: str
+
+
 class Drain(msgspec.Struct, frozen=True, tag=True):
     """Stop accepting, let calls finish, settle, end."""
 
 
 FromWorker = Ready | Claim | Gives | Gave | Refused | Health | Reply
-ToWorker = Answer | Recall | Freed | Question | Raised | Drain
+ToWorker = Answer | Recall | Freed | Question | Raised | Configured | Drain
 T = TypeVar("T")
 HEAD = 4
 _encode = msgspec.msgpack.encode
@@ -129,3 +137,10 @@ class Way(asyncio.Protocol, Generic[T]):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+
+def first_of(way: socket.socket) -> ToWorker | None:
+    """What a worker is told first, waited for, before a ``Way`` takes the socket; None: the other end is gone."""
+    head = way.recv(HEAD, socket.MSG_WAITALL)
+    said = way.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL) if len(head) == HEAD else b""
+    return msgspec.msgpack.decode(said, type=ToWorker) if said else None

@@ -19,7 +19,7 @@ import uvloop
 from gateway import assembly
 from gateway.app import GC_THRESHOLDS, SETTLE_SECONDS, measure_lag, serving, vitals
 from gateway.config.catalogue import load_catalogue
-from gateway.config.load import load
+from gateway.config.load import parse
 from gateway.credentials.keeper import Keeper
 from gateway.doors import Doors
 from gateway.exchange import Exchange
@@ -53,6 +53,7 @@ from gateway.tracing import Beginner
 from gateway.watch import Watch
 from gateway.workers.words import (
     Claim,
+    Configured,
     Drain,
     Gave,
     Gives,
@@ -64,6 +65,7 @@ from gateway.workers.words import (
     Reply,
     ToWorker,
     Way,
+    first_of,
 )
 
 HEALTH_SECONDS = 0.25
@@ -98,11 +100,13 @@ class Lend:
 class Worker:
     """``slot`` tells its open calls from those of other processes; ``way`` leads to the supervisor."""
 
-    def __init__(self, config_path: Path, slot: int, sockets: list[socket.socket], way: socket.socket) -> None:
+    def __init__(
+        self, config_path: Path, text: str, slot: int, sockets: list[socket.socket], way: socket.socket
+    ) -> None:
         self.config_path = config_path
         self.base = config_path.resolve().parent
         self.slot = slot
-        self.config = load(config_path, os.environ)
+        self.config = parse(text, str(config_path), os.environ, config_path.parent)
         self.logs = set_up(self.config.logging.format, self.config.logging.level, secrets_of(self.config))
         self.log = self.logs.logger
         self.vocabularies = assembly.vocabularies_of(self.config)
@@ -253,7 +257,7 @@ class Worker:
             case "photo":
                 reply = Reply(number, photo=await self._photo())
             case _:
-                reply = Reply(number, wrong=await self._reload())
+                reply = Reply(number, wrong=await self._reload(question.text))
         self.way.say(reply)
 
     async def _metrics(self) -> list[Told]:
@@ -278,10 +282,10 @@ class Worker:
             return None
         return Photo(self.ids.node, mark, stands)
 
-    async def _reload(self) -> list[str]:
-        """Read the configuration again, which the supervisor found in order; answers what is wrong all the same."""
+    async def _reload(self, text: str) -> list[str]:
+        """Take another configuration, which the supervisor found in order; answers what is wrong all the same."""
         try:
-            fresh = await asyncio.to_thread(read, self.config_path, self.doors)
+            fresh = await asyncio.to_thread(read, self.config_path, self.doors, text)
             config = fresh.config
             parts = self.making.renewed(self.parts, config, fresh.catalogue)
         except WRONG as error:
@@ -322,11 +326,16 @@ def main() -> None:
     options = parser.parse_args()
     way = socket.socket(fileno=options.way)
     sockets = [socket.socket(fileno=int(fd)) for fd in options.sockets.split(",")]
+    told = first_of(way)
+    if not isinstance(told, Configured):
+        # the gateway stops
+        return
+    text = told.text
     for one in (way, *sockets):
         one.setblocking(False)
         one.set_inheritable(False)
 
     async def run() -> None:
-        await Worker(options.config, options.slot, sockets, way).run()
+        await Worker(options.config, text, options.slot, sockets, way).run()
 
     uvloop.run(run())
