@@ -125,6 +125,8 @@ class SharedQuotas(Quotas):
         self._backs: dict[tuple[str, str, int, int], int] = {}
         self._touched: set[Span] = set()
         self._names = {id(rule): identity(rule) for rule in rules}
+        self._raises: dict[str, list[Raise]] = {}
+        """Granted at run time."""
         super().__init__(rules, max_counters=max_counters)
 
     def _counter(self, rule: Rule, bucket: str, now_ns: int) -> Counter:
@@ -344,9 +346,11 @@ class SharedQuotas(Quotas):
                     for position, unit in enumerate(counter.rule.units):
                         if unit != CONCURRENT:
                             self._give(counter, span.start_ns, position, -held.vector[unit])
+        self.grant(self._raises)
 
     def raised(self, raises: dict[str, list[Raise]]) -> None:
         """Raises that were granted at run time; what is lent of them the lender says."""
+        self._raises = raises
         self.grant(raises)
 
     def give_all(self) -> None:

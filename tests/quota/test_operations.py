@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import time
 import urllib.error
 from collections.abc import Callable, Iterator
@@ -238,6 +239,18 @@ def test_a_raise_holds_at_once_and_ends_and_is_kept_with_who_and_why(tmp_path: P
                     gateway.post("/api/quotas/month/grants", wrong)
                 assert refused.value.code == 400
                 assert json.load(refused.value)["detail"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_refusal_after_a_reload_tells_the_limit_with_what_was_granted(tmp_path: Path, workers: int) -> None:
+    with Upstream(World().script) as upstream:
+        text = CONFIG.format(url=upstream.url, usd=0.002) + f"\n[server]\nworkers = {workers}\n"
+        with Gateway(tmp_path, text) as gateway:
+            gateway.post("/api/quotas/month/grants", {"usd": 0.002, "until": "2999-01-01"})
+            gateway.write(text.replace("0.5, 0.8", "0.6"))
+            assert gateway.post("/api/reload")["changed"]
+            with pytest.raises(openai.RateLimitError, match=re.escape("limit $0.004000, used ")):
+                call(gateway, 5)
 
 
 def test_a_decision_is_explained_rule_by_rule(tmp_path: Path) -> None:
