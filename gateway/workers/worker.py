@@ -27,6 +27,7 @@ from gateway.identity.guard import Guard
 from gateway.identity.store import SqliteKeyStore
 from gateway.ledger.ids import Ids
 from gateway.ledger.sqlite import SqliteLedger
+from gateway.ledger.store import LedgerUnavailable
 from gateway.ledger.turns import SharedTurns
 from gateway.ledger.view import ConnectionView
 from gateway.log import set_up
@@ -277,8 +278,8 @@ class Worker:
 
         try:
             mark: int = await self.ledger.execute(newest)
-        except Exception:
-            self.log.exception("the counters could not be compared with the ledger")
+        except (LedgerUnavailable, sqlite3.Error) as error:
+            self.log.error("the counters can't be compared with the ledger", extra={"fields": {"error": str(error)}})
             return None
         return Photo(self.ids.node, mark, stands)
 

@@ -11,11 +11,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,7 +21,7 @@ import pytest
 from storm import CONFIG as STORM
 from storm import Storm, compare, play
 from support.gateway import Gateway
-from support.upstream import Seen, Step, Upstream, answer
+from support.upstream import Upstream
 from test_never_over import BUDGET_NANOUSD, Provider, config, gauge, rush, show
 
 from gateway.config.load import load
@@ -206,9 +204,9 @@ workflow = "w"
 """
 
 
-def call(gateway: Gateway, key: str) -> int:
+def call(gateway: Gateway, key: str, said: str = "hi") -> int:
     """One call on a connection of its own."""
-    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}
+    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": said}], "max_tokens": 5}
     request = urllib.request.Request(
         gateway.url + "/sim/v1/chat/completions",
         json.dumps(body).encode(),
@@ -270,107 +268,3 @@ def test_what_workers_can_not_share_exactly_is_refused(tmp_path: Path) -> None:
         (problem,) = refused.value.problems
         assert problem.key == f"quotas[0].{key}"
         assert "server.workers" in problem.message
-
-
-ECHO_TO = """
-[providers.sim]
-kind = "openai"
-base_url = "{url}"
-
-[[keys]]
-id = "one"
-secret = "sk-test-one-0123456789"
-team = "t"
-workflow = "w"
-"""
-BUDGET = '[[quotas]]\nname = "budget"\nrequests = 10\nwindow = "total"\nwarn_at = [{warn}]\n'
-
-
-def held_upstream(go_on: threading.Event) -> Upstream:
-    """Answers nobody before it is told to."""
-
-    def hold(_: Seen) -> Iterable[Step]:
-        while not go_on.is_set():
-            yield 0.02
-        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-        yield answer(json.dumps({"model": "m", "choices": [], "usage": usage}).encode())
-
-    return Upstream(hold)
-
-
-def test_what_is_told_late_undoes_nothing_that_was_told_since(tmp_path: Path) -> None:
-    go_on = threading.Event()
-
-    with held_upstream(go_on) as upstream, ThreadPoolExecutor(20) as callers:
-        quota = '[[quotas]]\nname = "budget"\ntokens = 6000\nwindow = "total"\n'
-        gateway = Gateway(tmp_path, shared(ECHO_TO.replace("{url}", upstream.url) + quota, 2))
-        gateway.start()
-        calls = [callers.submit(call, gateway, "one") for _ in range(16)]
-        until("all fly", lambda: len(upstream.seen) == 16)
-        # this one does not answer, while the other one does and its calls end
-        late = workers_of(gateway)[0]
-        os.kill(late, signal.SIGSTOP)
-        scrape = callers.submit(gateway.metrics)
-        time.sleep(1.5)
-        go_on.set()
-        until("calls of the other one have ended", lambda: any(one.done() for one in calls))
-        time.sleep(0.5)
-        os.kill(late, signal.SIGCONT)
-        scrape.result()
-        assert {one.result() for one in calls} == {200}
-        until("nothing is held", lambda: value(gateway, "spendgate_quota_reserved") == 0, seconds=15)
-        assert gateway.stop() == 0
-
-
-def test_a_configuration_that_changes_while_it_is_read_again_is_the_same_in_all_processes(tmp_path: Path) -> None:
-    go_on = threading.Event()
-    with held_upstream(go_on) as upstream, ThreadPoolExecutor(20) as callers:
-
-        def text(warn: float) -> str:
-            return shared(ECHO_TO.replace("{url}", upstream.url) + BUDGET.replace("{warn}", str(warn)), 2)
-
-        def reread() -> None:
-            until("the rules are read", lambda: value(gateway, "spendgate_config_reload_timestamp_seconds") != before)
-
-        gateway = Gateway(tmp_path, text(0.5))
-        gateway.start()
-        calls = [callers.submit(call, gateway, "one") for _ in range(6)]
-        until("all fly", lambda: len(upstream.seen) == 6)
-        before = value(gateway, "spendgate_config_reload_timestamp_seconds")
-        stopped = workers_of(gateway)
-        for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
-        gateway.write(text(0.6))
-        gateway.reload()
-        time.sleep(1)
-        gateway.write(text(0.7))
-        for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
-        reread()
-        before = value(gateway, "spendgate_config_reload_timestamp_seconds")
-        gateway.reload()
-        reread()
-        calls += [callers.submit(call, gateway, "one") for _ in range(10)]
-        until("each is sent or refused", lambda: len(upstream.seen) + sum(one.done() for one in calls) == 16)
-        assert len(upstream.seen) == 10
-        go_on.set()
-        assert sorted(one.result() for one in calls) == [200] * 10 + [429] * 6
-        assert gateway.post("/api/quotas/verify")["differences"] == []
-        assert gateway.stop() == 0
-
-
-@pytest.mark.parametrize("edited", ["[server", "[[quotas]]\nname = 'budget'\nrequests = 0\nwindow = 'total'\n"])
-def test_a_worker_that_is_replaced_goes_on_with_the_configuration_that_holds(tmp_path: Path, edited: str) -> None:
-    quota = '[[quotas]]\nname = "budget"\nrequests = 1000\nwindow = "total"\n'
-    text = shared(ECHO.replace("{key}", "one").replace("{first}", "0"), 2)
-    gateway = Gateway(tmp_path, text + quota)
-    gateway.start()
-    # nobody has said that it is to hold
-    gateway.path.write_text(gateway.path.read_text().replace(quota, edited))
-    for pid in workers_of(gateway):
-        os.kill(pid, signal.SIGKILL)
-    until("they are replaced", lambda: value(gateway, "spendgate_workers_replaced_total") == 2)
-    until("they are back", lambda: value(gateway, "spendgate_workers") == 2)
-    with ThreadPoolExecutor(20) as callers:
-        assert set(callers.map(call, [gateway] * 20, ["one"] * 20)) == {200}
-    assert gateway.stop() == 0
