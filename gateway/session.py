@@ -179,27 +179,23 @@ class Session:
             return
         assert self._talk is not None
         ended = self._talk.feed(data, self._parts.clock.now_ns())
-        self._forward(data, self._talk.at_boundary)
+        self._forward(data, bool(ended))
         for one in ended:
             self._response(one)
 
-    def _forward(self, data: bytes, at_boundary: bool) -> None:
-        assert self._talk is not None
-        ends = self._talk.ends(data)
+    def _forward(self, data: bytes, ends: bool) -> None:
+        """Pass on what the provider said; where it ``ends`` something that is to be written down, only after that."""
         if self._holding or ends:
             self._held.append(data)
             self._held_bytes += len(data)
             if self._held_bytes > MAX_HELD_BYTES:
                 self._close(POLICY_VIOLATION, "too much arrived while the ledger was busy")
-            elif not self._holding and not at_boundary:
-                # the event that ends a response is not whole yet: nothing to wait for
-                self._flush()
         elif not self._gone:
             self._client.write(data)
 
     def _flush(self) -> None:
         held, self._held, self._held_bytes = self._held, [], 0
-        if held and not self._gone and not self._over:
+        if held and not self._gone:
             self._client.write(b"".join(held))
 
     def _response(self, ended: Ended) -> None:
@@ -290,6 +286,7 @@ class Session:
         """Close both sides with a reason."""
         if self._over:
             return
+        self._held, self._held_bytes = [], 0
         if not self._gone:
             self._client.write(close_frame(code, why))
         upstream, self._upstream = self._upstream, None
@@ -299,7 +296,6 @@ class Session:
 
     def upstream_end(self, trailers: list[Header]) -> None:
         self._upstream = None
-        self._flush()
         self._end(COMPLETED)
 
     def upstream_failed(self, failure: Failure, detail: str) -> None:
@@ -308,7 +304,6 @@ class Session:
         assert call is not None
         self._parts.observer.failed(call.entry.request_id, call.provider.name, failure, detail)
         self._failure, self._cut = failure, True
-        self._flush()
         self._end(COMPLETED if self._switched else UPSTREAM_ERROR)
 
     def client_data(self, data: bytes) -> None:
@@ -426,6 +421,8 @@ class Session:
         parts.ledger.settle(record, lambda _: self._ended())
 
     def _ended(self) -> None:
+        """All is durable: what was held may go, and the session end."""
+        self._flush()
         if self._gone:
             return
         if self._switched:

@@ -73,9 +73,6 @@ class LiveTalk:
     def at_boundary(self) -> bool:
         return self._messages.at_boundary
 
-    def ends(self, data: bytes) -> bool:
-        return REPORT in data
-
     def feed(self, data: bytes, now_ns: int) -> list[Ended]:
         return [ended for message in self._messages.feed(data) if (ended := self._message(message, now_ns))]
 

@@ -82,10 +82,6 @@ class Talk:
         """True where no message is begun."""
         return self._messages.at_boundary
 
-    def ends(self, data: bytes) -> bool:
-        """True where these bytes may hold the end of something that is to be written down."""
-        return HEARD in data or any(mark in data for mark in ENDS)
-
     def feed(self, data: bytes, now_ns: int) -> list[Ended]:
         """What these bytes end."""
         return [ended for message in self._messages.feed(data) if (ended := self._message(message, now_ns))]

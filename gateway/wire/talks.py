@@ -26,10 +26,6 @@ class Listener(Protocol):
         """True where no message is begun."""
         ...
 
-    def ends(self, data: bytes) -> bool:
-        """True where these bytes may hold the end of something that is to be written down."""
-        ...
-
     def feed(self, data: bytes, now_ns: int) -> list[Ended]:
         """What these bytes end."""
         ...
