@@ -8,6 +8,7 @@ mode" of the Responses API.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import unquote_plus
 
 from gateway.wire.dialect import Dialect, Header
@@ -27,13 +28,15 @@ from gateway.wire.usage import Reading
 LIVE = "live"
 RESPONSES = "responses"
 GOOGLES = ("gemini", "vertex")
-STARTS = (b'"response.created"',)
-ENDS = (b'"response.done"', b'"response.completed"', b'"response.incomplete"', b'"response.failed"')
-HEARD = b'"conversation.item.input_audio_transcription.completed"'
+START = "response.created"
+ENDS = frozenset(("response.done", "response.completed", "response.incomplete", "response.failed"))
+HEARD = "conversation.item.input_audio_transcription.completed"
 """What the client said has been written down, by a model of its own that is billed apart from the responses."""
-SESSIONS = (b'"session.created"', b'"session.updated"', b'"transcription_session.created"',
-            b'"transcription_session.updated"')  # fmt: skip
-ERROR = b'"error"'
+SESSIONS = frozenset(("session.created", "session.updated", "transcription_session.created",
+                      "transcription_session.updated"))  # fmt: skip
+ERROR = "error"
+_MARKS = tuple(f'"{name}"'.encode() for name in (START, *ENDS, HEARD, *SESSIONS, ERROR))
+"""A message that holds none of them is no event that matters; one that does may also have them among its words."""
 _KEPT = frozenset((b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-protocol"))
 
 
@@ -92,9 +95,11 @@ class Talk:
         return None if sample is None else Ended(unreported(sample), self._began_ns)
 
     def _message(self, message: bytes, now_ns: int) -> Ended | None:
-        if any(mark in message for mark in STARTS):
+        event = table(parse(message)) if any(mark in message for mark in _MARKS) else {}
+        kind = text(event.get("type"))
+        if kind == START:
             self._sample, self._began_ns = [], now_ns
-        elif any(mark in message for mark in ENDS):
+        elif kind in ENDS:
             reading = self._read(message)
             reading.model = reading.model or self._model
             sample, self._sample = self._sample, None
@@ -102,14 +107,14 @@ class Talk:
                 told = unreported(sample)
                 reading.sample, reading.decoded_bytes = told.sample, told.decoded_bytes
             return Ended(reading, self._began_ns)
-        elif HEARD in message:
+        elif kind == HEARD:
             reading = self._read(message)
             reading.model = self._heard_by
             return Ended(reading, now_ns) if reading.usage is not None else None
-        elif any(mark in message for mark in SESSIONS):
-            model, heard_by = session_models(message)
+        elif kind in SESSIONS:
+            model, heard_by = session_models(event)
             self._model, self._heard_by = model or self._model, heard_by or self._heard_by
-        elif self._facts.api == RESPONSES and self._sample is None and ERROR in message:
+        elif kind == ERROR and self._facts.api == RESPONSES and self._sample is None:
             # in place of the response that was asked for
             reading = self._read(message)
             return Ended(reading, now_ns) if reading.failed else None
@@ -128,9 +133,8 @@ def talk_of(api: str, facts: Facts, dialect: Dialect) -> Listener:
     return LiveTalk(facts) if api == LIVE else Talk(facts, dialect)
 
 
-def session_models(message: bytes) -> tuple[str, str]:
+def session_models(event: dict[str, Any]) -> tuple[str, str]:
     """The models that a session's event names: who answers, and who writes down what is said. Empty where none is."""
-    event = table(parse(message))
     session = table(event.get("session"))
     heard = table(table(table(session.get("audio")).get("input")).get("transcription"))
     heard = heard or table(session.get("input_audio_transcription"))

@@ -107,3 +107,14 @@ def test_words_that_look_like_events_are_words() -> None:
     said = {"type": "response.output_text.delta", "delta": json.dumps({"type": "response.done", "usage": USAGE})}
     ended, _ = talk("openai", CREATED, said)
     assert ended == []
+
+
+@pytest.mark.parametrize("word", ["response.done", "response.created", HEARD, "session.updated", "response.failed"])
+def test_words_that_are_an_events_name_are_words_too(word: str) -> None:
+    said = {"type": "conversation.item.added", "item": {"content": [{"type": "text", "text": word}], "model": "no"}}
+    session = {"type": "session.created", "session": {"model": "voice-1"}}
+    ended, rest = talk("openai", session, CREATED, DELTA, said, {"type": "response.output_text.done", "text": word})
+    assert ended == []
+    unfinished = rest.unfinished()
+    assert unfinished is not None
+    assert b"so it goes" in unfinished.reading.sample
