@@ -139,7 +139,7 @@ class Session:
         parts.offload(lambda: parts.counter.prepare(call.facts.model), None, lambda _: None)
         provider = call.provider
         try:
-            head = handshake(call, self._head.headers)
+            head = handshake(call)
         except CredentialUnavailable as reason:
             self.upstream_failed("connect", str(reason))
             return

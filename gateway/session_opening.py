@@ -64,8 +64,8 @@ def session_call(parts: Parts, caller: Caller, api: str, *, named_later: bool) -
     )
 
 
-def handshake(call: Admitted, asked: Sequence[Header]) -> bytes:
-    """The head that asks the provider for the upgrade that the client has ``asked`` for. Raises
+def handshake(call: Admitted) -> bytes:
+    """The head that asks the provider for the upgrade that the client has asked for. Raises
     ``CredentialUnavailable``."""
     provider, caller = call.provider, call.caller
     target, host = provider.base_path + caller.target, provider.endpoint.host_header
@@ -74,4 +74,4 @@ def handshake(call: Admitted, asked: Sequence[Header]) -> bytes:
         headers = [*caller.headers, *provider.credential.headers(b"GET", host, target, headers, b"")]
     kept = [header for header in headers if not header[0].lower().startswith(b"sec-websocket-")]
     plain = request_head_bytes(b"GET", target, kept, host, 0)
-    return plain[:-2] + b"".join(b"%b: %b\r\n" % header for header in handshake_headers(asked)) + b"\r\n"
+    return plain[:-2] + b"".join(b"%b: %b\r\n" % header for header in handshake_headers(headers)) + b"\r\n"

@@ -1,8 +1,10 @@
 """The virtual key in a request's head, wherever the provider's SDK puts its key, and the attribution beside it.
 
 Places: ``x-spendgate-key`` before all others, then ``Authorization: Bearer``, ``x-api-key`` (Anthropic), ``api-key``
-(Azure), ``x-goog-api-key`` and ``?key=`` (Google). A head signed for AWS (``Authorization: AWS4-HMAC-SHA256``) has no
-place for it: there the key comes as ``x-spendgate-key``, or as the bearer token of ``AWS_BEARER_TOKEN_BEDROCK``.
+(Azure), ``x-goog-api-key`` and ``?key=`` (Google). A browser's WebSocket has no fields of its own: there the key comes
+among the subprotocols (OpenAI) or as ``?api-key=`` (Azure). A head signed for AWS (``Authorization:
+AWS4-HMAC-SHA256``) has no place for it: there the key comes as ``x-spendgate-key``, or as the bearer token of
+``AWS_BEARER_TOKEN_BEDROCK``.
 """
 
 from __future__ import annotations
@@ -24,9 +26,12 @@ MAX_ATTRIBUTION = 32
 """So many attribution fields are read of a head; there are fewer tags than that."""
 _OWN_SECRET = b"sk-sg-"
 
-_HARMLESS, _BEARER, _PLAIN, _OURS = range(4)
+_HARMLESS, _BEARER, _PLAIN, _OURS, _OFFERS = range(5)
 _BEARERS = (b"authorization",)
 _PLAINS = (b"x-api-key", b"api-key", b"x-goog-api-key")
+_SUBPROTOCOLS = b"sec-websocket-protocol"
+_OFFERED_KEY = b"openai-insecure-api-key."
+_KEY_PAIRS = (b"key=", b"api-key=")
 _USUAL = (
     "host accept accept-encoding accept-language connection content-type content-length user-agent transfer-encoding "
     "traceparent tracestate baggage origin referer cookie x-request-id x-forwarded-for x-forwarded-proto "
@@ -43,6 +48,8 @@ def _kind_of(lower: bytes) -> int:
         return _BEARER
     if lower in _PLAINS:
         return _PLAIN
+    if lower == _SUBPROTOCOLS:
+        return _OFFERS
     return _OURS if lower.startswith(PREFIX) else _HARMLESS
 
 
@@ -64,7 +71,7 @@ class FoundKey(msgspec.Struct, kw_only=True):
     secret: str | None
     headers: list[Header]
     target: bytes
-    """Without ``?key=``."""
+    """Without ``?key=`` and ``?api-key=``."""
     credential: list[Header]
     """The credential fields that may be the provider's own, as they came."""
     own_target: bytes
@@ -89,6 +96,12 @@ def find_key(headers: Sequence[Header], target: bytes) -> FoundKey:
             kind = _kind_of(name.lower())
         if not kind:
             kept.append(header)
+        elif kind == _OFFERS:
+            others, offered = _without_offered(header)
+            kept.extend(others)
+            credential.extend(offered)
+            if secret is None and offered:
+                secret = _value(offered[0])
         elif kind != _OURS:
             credential.append(header)
             if secret is None:
@@ -144,7 +157,20 @@ def _own(credential: list[Header], named: bytes | None, target: bytes, path: byt
     return own, target
 
 
+def _without_offered(header: Header) -> tuple[list[Header], list[Header]]:
+    """Subprotocols that a client offers, but its key; and its key."""
+    name, value = header
+    if _OFFERED_KEY not in value:
+        return [header], []
+    offers = [offer.strip(b" \t") for offer in value.split(b",")]
+    others = [offer for offer in offers if not offer.startswith(_OFFERED_KEY)]
+    keys = [(name, offer) for offer in offers if offer.startswith(_OFFERED_KEY)]
+    return [(name, b", ".join(others))] if others else [], keys
+
+
 def _value(header: Header) -> bytes | None:
+    if len(header[0]) == len(_SUBPROTOCOLS):
+        return header[1].removeprefix(_OFFERED_KEY)
     bearer = _bearer(header[1]) if len(header[0]) == len(_BEARERS[0]) else None
     return bearer if bearer is not None else header[1]
 
@@ -154,11 +180,11 @@ def _is_virtual(value: bytes | None, named: bytes | None) -> bool:
 
 
 def _without_key(target: bytes) -> tuple[bytes, bytes | None]:
-    """The target without its ``key`` parameter, every other byte as it came."""
+    """The target without its parameter ``key`` or ``api-key``, every other byte as it came."""
     path, _, query = target.partition(b"?")
     pairs = query.split(b"&")
-    kept = [pair for pair in pairs if not pair.startswith(b"key=")]
+    kept = [pair for pair in pairs if not pair.startswith(_KEY_PAIRS)]
     if len(kept) == len(pairs):
         return target, None
-    key = unquote_to_bytes(next(pair[4:] for pair in pairs if pair.startswith(b"key=")))
+    key = unquote_to_bytes(next(pair for pair in pairs if pair.startswith(_KEY_PAIRS)).partition(b"=")[2])
     return (path + b"?" + b"&".join(kept) if kept else path), key

@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from support.gateway import Gateway
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import Server, ServerConnection, serve
+from websockets.typing import Subprotocol
 
 KEY = "sk-test-sockets"
 CONFIG = """
@@ -104,9 +105,13 @@ def converse(connection: ServerConnection) -> None:
             connection.send(json.dumps({"type": "response.done", "response": done}))
 
 
+def choose(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    return offered[0] if offered else None
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with serve(converse, "127.0.0.1", 0) as running:
+    with serve(converse, "127.0.0.1", 0, select_subprotocol=choose) as running:
         thread = threading.Thread(target=running.serve_forever, daemon=True)
         thread.start()
         yield running
@@ -169,6 +174,23 @@ def test_each_response_of_a_realtime_session_is_a_record(gateway: Gateway) -> No
     assert sum(line["nanousd"] for line in found[0]["cost_lines"]) == found[0]["cost_nanousd"]
     sessions = records(gateway, "t", "realtime_session", 1)
     assert sessions[0]["cost_nanousd"] == 0
+
+
+@pytest.mark.parametrize("key", [KEY, "sk-wrong"])
+def test_a_browser_sends_its_key_among_the_subprotocols_and_the_provider_never_hears_of_it(
+    gateway: Gateway, key: str
+) -> None:
+    offers = [Subprotocol("realtime"), Subprotocol(f"openai-insecure-api-key.{key}")]
+    if key != KEY:
+        with pytest.raises(InvalidStatus) as refused:
+            connect(url(gateway), subprotocols=offers)
+        assert refused.value.response.status_code == 401
+        return
+    with connect(url(gateway), subprotocols=offers) as connection:
+        assert json.loads(connection.recv())["type"] == "session.created"
+        assert connection.subprotocol == "realtime"
+    assert seen[-1]["sec-websocket-protocol"] == "realtime"
+    assert seen[-1]["authorization"] == "Bearer sk-real-openai"
 
 
 def test_messages_pass_unchanged_in_both_directions(gateway: Gateway) -> None:

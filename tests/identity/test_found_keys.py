@@ -42,11 +42,35 @@ def test_the_key_is_found_in_every_place_and_spelling_and_taken_out(header: tupl
         (b"/gemini/v1beta/m:gen?key=" + SECRET.encode(), b"/gemini/v1beta/m:gen"),
         (b"/g/m?alt=sse&key=" + SECRET.encode() + b"&x=%20", b"/g/m?alt=sse&x=%20"),
         (b"/g/m?key=" + SECRET.encode() + b"&key=other", b"/g/m"),
+        (b"/a/realtime?api-version=1&api-key=" + SECRET.encode(), b"/a/realtime?api-version=1"),
     ],
 )
 def test_the_key_in_a_query_is_found_and_every_other_byte_stays(target: bytes, below: bytes) -> None:
     found = find_key([], target)
     assert (found.secret, found.target, found.own_target) == (SECRET, below, below)
+
+
+OFFERED = b"openai-insecure-api-key."
+
+
+@pytest.mark.parametrize(
+    ("offers", "kept"),
+    [
+        ((b"a, " + OFFERED + SECRET.encode() + b", b.realtime-v1",), (b"a, b.realtime-v1",)),
+        ((b"realtime,\t" + OFFERED + SECRET.encode(),), (b"realtime",)),
+        ((b"realtime", OFFERED + SECRET.encode()), (b"realtime",)),
+    ],
+)  # fmt: skip
+def test_the_key_among_the_subprotocols_of_a_browsers_websocket_is_found_and_taken_out(
+    offers: tuple[bytes, ...], kept: tuple[bytes, ...]
+) -> None:
+    found = find_key([(b"Sec-WebSocket-Protocol", offer) for offer in offers], PATH)
+    assert (found.secret, found.credential) == (SECRET, [])
+    assert found.headers == [(b"Sec-WebSocket-Protocol", one) for one in kept]
+    own = [(b"sec-websocket-protocol", b"a, " + OFFERED + b"sk-live"), (b"x-spendgate-key", SECRET.encode())]
+    found = find_key(own, PATH)
+    assert (found.secret, found.headers) == (SECRET, [(b"sec-websocket-protocol", b"a")])
+    assert found.credential == [(b"sec-websocket-protocol", OFFERED + b"sk-live")]
 
 
 def test_a_key_with_reserved_characters_is_decoded_in_a_query() -> None:
