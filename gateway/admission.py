@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from gateway.caller import Caller, usual_of
+from gateway.coded import undone, unreadable
 from gateway.identity.principal import Principal
 from gateway.ledger.record import OpenEntry
 from gateway.parts import Parts
@@ -70,6 +71,8 @@ class Admitted(msgspec.Struct):
     entered: Amounts | None = None
     """What the entry says is reserved, where it says so already."""
     others: Others = ALONE
+    undone: bool = False
+    """The body's content coding was undone."""
     limited: bytes = b""
     """The limit on tools that was put into the request, as ``name=number``."""
 
@@ -85,9 +88,11 @@ def upstream_head(call: Admitted, own: Sequence[Header]) -> bytes:
     """The head to send for a call. ``own``: the gateway's own credential; empty where the caller's passes through."""
     caller, provider = call.caller, call.provider
     plain = not call.facts.asks_usage or call.extends > 0
-    key = (provider.name, call.target, plain, own)
+    key = (provider.name, call.target, plain, own, call.undone)
     if caller.sent_as != key:
         headers: Sequence[Header] = caller.headers
+        if call.undone:
+            headers = [header for header in headers if header[0].lower() != b"content-encoding"]
         if provider.credential is not None:
             replaced = provider.credential.replaces
             if replaced:
@@ -103,6 +108,10 @@ def upstream_head(call: Admitted, own: Sequence[Header]) -> bytes:
 
 def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Refusal:
     """Read the body's facts, apply policy, bound the cost. Reserves nothing yet."""
+    coded, unread = body, False
+    if caller.coding:
+        read = undone(caller.coding, body, parts.max_body_bytes)
+        body, unread = (body, True) if read is None else (read, False)
     provider, target, received = caller.provider, caller.target, body
     if provider is None:
         routed = _route_by_model(parts, caller, body)
@@ -113,6 +122,8 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
     facts = dialect.read(caller.method, target, caller.content_type, body)
     model = facts.model
     principal = caller.principal
+    if unread and (facts.malformed or facts.billable or principal.models or provider.models):
+        return unreadable(caller.coding, parts.max_body_bytes)
     if facts.malformed:
         return Refusal(status=400, code="invalid_request", message=facts.malformed)
     # of what was made before only its answer tells the model
@@ -148,6 +159,8 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
             facts.asks_usage = True
         elif not facts.asks_usage:
             body = dialect.prepare(facts, target, body)
+    elif body is received:
+        body = coded
     # by position, here and below: names cost several times as much
     entry = OpenEntry(
         parts.new_id(),
@@ -185,6 +198,7 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
         entry,
         entered=amounts,
         others=others,
+        undone=body is not coded and bool(caller.coding),
     )
 
 

@@ -48,6 +48,8 @@ class Caller(msgspec.Struct, kw_only=True):
     passthrough: list[Header]
     """The caller's own provider credential, for a provider that has none of the gateway's."""
     content_type: bytes
+    coding: bytes
+    """The body's content coding; empty: none."""
     principal: Principal
     workflow: str
     tags: tuple[tuple[str, str], ...]
@@ -66,14 +68,15 @@ def identify(parts: Parts, head: RequestHead) -> Caller:
     """Route and caller of a request. ``rejected`` is set where it may go no further."""
     found = find_key(head.headers, head.target)
     provider, target = parts.router.split(found.target)
-    content_type = b""
-    traceparent = b""
+    content_type = coding = traceparent = b""
     for name, value in head.headers:
         size = len(name)
         if size == 12 and name.lower() == b"content-type":
             content_type = value
         elif size == 11 and name.lower() == b"traceparent":
             traceparent = value
+        elif size == 16 and name.lower() == b"content-encoding":
+            coding = b"%b,%b" % (coding, value) if coding else value
     principal = parts.keys.identify(found.secret) if found.secret is not None else None
     rejected = None
     passthrough: list[Header] = []
@@ -106,6 +109,7 @@ def identify(parts: Parts, head: RequestHead) -> Caller:
         headers=headers,
         passthrough=passthrough,
         content_type=content_type,
+        coding=coding,
         principal=principal,
         workflow=workflow,
         tags=tags,

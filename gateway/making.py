@@ -36,6 +36,7 @@ class Making:
             "book": assembly.book_of(config, catalogue),
             "models": assembly.models_of(config, catalogue),
             "on_disconnect": config.on_disconnect,
+            "max_body_bytes": config.server.max_body_bytes,
         }
 
     def renewed(self, parts: Parts, config: Config, catalogue: Catalogue) -> Parts:
