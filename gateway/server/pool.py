@@ -168,6 +168,8 @@ class EndpointPool:
                 connection = cast(UpstreamConnection, await self._connector.connect(endpoint, self._protocol))
         except TimeoutError:
             failure, detail = "connect_timeout", f"no connection within {endpoint.connect_seconds:g} s"
+        except ssl.SSLCertVerificationError as error:
+            detail = f"the certificate is not trusted: {error.verify_message or error.reason}"
         except ssl.SSLError as error:
             detail = f"TLS failed: {error.reason or error}"
         except OSError as error:

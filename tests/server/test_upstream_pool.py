@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -171,19 +172,30 @@ async def test_a_provider_with_the_right_certificate_is_reached(authority: tuple
         assert play.provider.connections == 1
 
 
-@pytest.mark.parametrize("fault", ["name", "authority"])
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ("name", "certificate is not valid for 'localhost'"),
+        ("authority", "unable to get local issuer certificate"),
+        ("end", "certificate has expired"),
+    ],
+)
 @both_loops
-async def test_a_provider_with_a_wrong_certificate_gets_no_request(
-    authority: tuple[trustme.CA, Path], fault: str
+async def test_a_provider_with_a_wrong_certificate_gets_no_request_and_the_log_says_what_is_wrong(
+    authority: tuple[trustme.CA, Path], fault: str, why: str
 ) -> None:
     ca, directory = authority
-    served = provider_context(ca if fault == "name" else trustme.CA(), "other.test" if fault == "name" else "localhost")
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issuer = trustme.CA() if fault == "authority" else ca
+    ended = datetime(2020, 1, 1, tzinfo=UTC) if fault == "end" else None
+    issuer.issue_cert("other.test" if fault == "name" else "localhost", not_after=ended).configure_cert(served)
     trusted = tls.upstream_context(directory / "ca.pem")
     async with Play(OK, provider_tls=served, host="localhost", trusted=trusted) as play:
         client = await play.connect()
         client.send(post())
         assert (await client.answer()).body == b"connect"
         assert play.provider.requests == []
+        assert why in play.calls[0].detail
 
 
 class Proxy:

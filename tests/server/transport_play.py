@@ -55,6 +55,7 @@ class PassThrough:
         self.upstream: UpstreamPort | None = None
         self.started = False
         self.gone = False
+        self.detail = ""
         self.over = asyncio.Event()
         play.calls.append(self)
 
@@ -141,6 +142,7 @@ class PassThrough:
 
     def upstream_failed(self, failure: Failure, detail: str) -> None:
         self.note(f"failed:{failure}")
+        self.detail = detail
         self.upstream = None
         if self.started:
             self.client.abort()
