@@ -25,7 +25,6 @@ from gateway.wire.facts import Facts
 from gateway.wire.http_heads import body_length, request_fields
 from pricing.book import Price, PriceBook
 
-NO_FACTS = Facts()
 NOTHING_BOUND = Bound(input_tokens=0, output_tokens=0, units={})
 ONE_REQUEST = Amounts(nanousd=0, input_tokens=0, output_tokens=0)
 A_FETCH = Amounts(nanousd=0, input_tokens=0, output_tokens=0, requests=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.admission import NO_FACTS, Admitted
+from gateway.admission import Admitted
 from gateway.caller import Caller
 from gateway.ledger.record import REJECTED, Record
 from gateway.parts import Parts
@@ -57,10 +57,14 @@ def upstream_failure(provider: str, kind: str, request_id: str) -> Reply:
 
 
 def refusal(caller: Caller, call: Admitted | None, why: Refusal, request_id: str) -> Reply:
-    """The refusal in the shape of the provider that was called."""
+    """The refusal in the shape of the provider that was called, and of those of its APIs that the path names."""
     provider = call.provider if call is not None else caller.provider
     dialect = provider.dialect if provider is not None else dialects.get("openai")
-    facts = call.facts if call is not None else NO_FACTS
+    if call is not None:
+        facts = call.facts
+    else:
+        # nobody has read the body, and what it says does not matter
+        facts = dialect.read(caller.method, caller.target, caller.content_type, b"")
     reply = dialect.refuse(why, facts)
     return Reply(reply.status, [*reply.headers, (b"x-spendgate-request-id", request_id.encode())], reply.body)
 

@@ -52,7 +52,7 @@ class Simulated:
     def _by_api(self, facts: Facts) -> Dialect:
         if facts.api in ("generate_content", "gemini_embed", "predict"):
             return GEMINI
-        if facts.api in ("messages", "complete"):
+        if facts.api in ("messages", "complete", "count_tokens"):
             return ANTHROPIC
         return OPENAI
 

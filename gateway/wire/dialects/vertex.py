@@ -102,7 +102,7 @@ class Vertex:
         return gemini_shape.meter(facts, headers)
 
     def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
-        if facts.api == "messages":
+        if facts.api in ("messages", "count_tokens"):
             return anthropic_shape.refuse(refusal)
         if facts.api in OPENAI_APIS:
             return OPENAI.refuse(refusal, facts)
