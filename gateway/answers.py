@@ -21,7 +21,8 @@ JSON = (b"content-type", b"application/json")
 UPGRADE_REFUSED = Refusal(
     status=501,
     code="upgrade_not_supported",
-    message="This gateway does not switch protocols: send this call over plain HTTP.",
+    message="This gateway can't meter a connection of this kind, so it opens none. Of WebSockets it knows OpenAI's "
+    "/realtime and /responses, and the BidiGenerateContent of Gemini.",
 )
 TOO_LARGE = Refusal(
     status=413,

@@ -286,10 +286,14 @@ def test_a_session_ends_when_the_quota_has_no_room_for_another_response(gateway:
     assert refused.value.response.status_code == 429
 
 
-def test_other_upgrades_are_refused_with_501(gateway: Gateway) -> None:
+@pytest.mark.parametrize("path", ["other", "realtime/translations?model=gpt-realtime", "live/sessions"])
+def test_other_upgrades_are_refused_with_501_and_told_which_are_not(gateway: Gateway, path: str) -> None:
     with pytest.raises(InvalidStatus) as refused:
-        connect(f"ws://127.0.0.1:{gateway.port}/openai/v1/other", additional_headers={"Authorization": f"Bearer {KEY}"})
+        connect(
+            f"ws://127.0.0.1:{gateway.port}/openai/v1/{path}", additional_headers={"Authorization": f"Bearer {KEY}"}
+        )
     assert refused.value.response.status_code == 501
+    assert "it knows OpenAI's /realtime and /responses" in refused.value.response.body.decode()
 
 
 def test_an_unknown_key_is_refused_before_the_upgrade(gateway: Gateway) -> None:
