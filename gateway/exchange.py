@@ -29,6 +29,7 @@ from gateway.parts import Parts
 from gateway.ports import CredentialUnavailable, Failure, Header, RequestHead, UpstreamPort
 from gateway.session import Session
 from gateway.session_asks import AskedSession
+from gateway.session_opening import route
 from gateway.settling import CHECKPOINT_SECONDS, Settling
 from gateway.wire.dialect import Meter, Refusal
 from gateway.wire.http_heads import fields_of
@@ -79,6 +80,8 @@ class Exchange(Settling):
             return
         caller = self._caller = identify(self._parts, head)
         if head.upgrade and caller.rejected is None:
+            if caller.provider is None:
+                route(self._parts, caller)
             api = socket_api(caller.provider.dialect, caller.target, head.headers) if caller.provider else ""
             if api:
                 kind = AskedSession if api == RESPONSES else Session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from gateway.admission import Admitted, amounts_of, forbidden, listed_price
 from gateway.caller import Caller, recorded_path
@@ -14,8 +15,21 @@ from gateway.tokens.bounds import Bound
 from gateway.wire.dialect import Refusal
 from gateway.wire.facts import Facts
 from gateway.wire.http_heads import request_head_bytes
+from gateway.wire.paths import with_query_value
 from gateway.wire.sockets import handshake_headers, socket_model
 from pricing.book import Price
+
+
+def route(parts: Parts, caller: Caller) -> None:
+    """Give a session on ``/v1/…`` its provider: that of the model which its query names, else the first of OpenAI's
+    kind, as the models of its messages come too late."""
+    model = socket_model(caller.target)
+    if not model:
+        caller.provider = parts.router.default
+        return
+    caller.provider, name = parts.router.by_model(model)
+    if name != model:
+        caller.target = with_query_value(caller.target, b"model", quote(name, safe="").encode())
 
 
 def session_call(parts: Parts, caller: Caller, api: str, *, named_later: bool) -> Admitted | Refusal:

@@ -27,3 +27,10 @@ def query_value(target: bytes, name: bytes) -> bytes:
         if key == name:
             return value
     return b""
+
+
+def with_query_value(target: bytes, name: bytes, value: bytes) -> bytes:
+    """The target with another value of a query parameter that it has, every other byte as it came."""
+    path, _, query = target.partition(b"?")
+    pairs = [b"%b=%b" % (name, value) if pair.partition(b"=")[0] == name else pair for pair in query.split(b"&")]
+    return path + b"?" + b"&".join(pairs)

@@ -31,6 +31,24 @@ base_url = "http://127.0.0.1:{port}"
 api_key = "sk-real-openai"
 unpriced_models = "block"
 
+[[routes]]
+model = "voice"
+provider = "openai"
+rename = "gpt-realtime"
+
+[[routes]]
+model = "never"
+provider = "elsewhere"
+
+[[routes]]
+model = "*"
+provider = "strict"
+
+[providers.elsewhere]
+kind = "cohere"
+base_url = "http://127.0.0.1:9"
+api_key = "sk-real"
+
 [[models]]
 provider = "openai"
 model = "gpt-realtime*"
@@ -75,10 +93,12 @@ HEARD_USAGE = {"type": "tokens", "total_tokens": 35, "input_tokens": 26, "output
 TEXT_USAGE = {"input_tokens": 36, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 87,
               "output_tokens_details": {"reasoning_tokens": 9}, "total_tokens": 123}  # fmt: skip
 seen: list[dict[str, str]] = []
+asked: list[str] = []
 
 
 def converse(connection: ServerConnection) -> None:
     assert connection.request is not None
+    asked.append(connection.request.path)
     seen.append({name.lower(): value for name, value in connection.request.headers.raw_items()})
     heard_by = {"audio": {"input": {"transcription": {"model": "gpt-4o-mini-transcribe"}}}}
     connection.send(json.dumps({"type": "session.created", "session": {"model": "gpt-realtime", **heard_by}}))
@@ -284,6 +304,38 @@ def test_a_session_ends_when_the_quota_has_no_room_for_another_response(gateway:
     with pytest.raises(InvalidStatus) as refused:
         connect(url(gateway), additional_headers=headers)
     assert refused.value.response.status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("path", "provider", "sent"),
+    [
+        ("realtime?model=voice&x=%20", "openai", "/v1/realtime?model=gpt-realtime&x=%20"),
+        ("realtime?model=gpt-realtime", "strict", "/v1/realtime?model=gpt-realtime"),
+        ("responses", "openai", "/v1/responses"),
+    ],
+)
+def test_the_api_that_is_routed_by_model_has_its_sessions_too(
+    gateway: Gateway, path: str, provider: str, sent: str
+) -> None:
+    address = f"ws://127.0.0.1:{gateway.port}/v1/{path}"
+    with connect(address, additional_headers={"Authorization": f"Bearer {KEY}"}) as connection:
+        connection.recv()
+        connection.send(json.dumps({"type": "response.create", "model": "gpt-4o-mini", "input": "hi"}))
+        while json.loads(connection.recv())["type"] not in ("response.done", "response.completed"):
+            pass
+        assert asked[-1] == sent
+        record = gateway.records()[0]
+    assert (record["provider"], record["usage_source"]) == (provider, "response")
+    assert record["model"] in ("gpt-realtime", "gpt-4o-mini")
+
+
+def test_a_session_is_refused_where_its_models_provider_has_none(gateway: Gateway) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        connect(
+            f"ws://127.0.0.1:{gateway.port}/v1/realtime?model=never",
+            additional_headers={"Authorization": f"Bearer {KEY}"},
+        )
+    assert refused.value.response.status_code == 501
 
 
 @pytest.mark.parametrize("path", ["other", "realtime/translations?model=gpt-realtime", "live/sessions"])
