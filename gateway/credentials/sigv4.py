@@ -1,6 +1,7 @@
 """AWS Signature Version 4, by botocore's own signer: the gateway signs for the real host with its own credentials.
 
-Source: AWS General Reference, "Signing AWS API requests". Needs the extra ``aws``.
+Sources: AWS General Reference, "Signing AWS API requests"; the names of services: anthropic-sdk-python
+(``lib/bedrock/_mantle.py``, ``lib/aws/_client.py``), openai-python (``providers/bedrock.py``). Needs the extra ``aws``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ SIGNED = frozenset((b"content-type", b"x-amzn-bedrock-guardrailidentifier", b"x-
 OWN = frozenset((b"authorization", b"x-amz-date", b"x-amz-security-token", b"x-amz-content-sha256"))
 """Fields that carry a signature: the caller's own go, the gateway's come."""
 
+SERVICES = frozenset(("bedrock-mantle", "aws-external-anthropic"))
+"""Hosts that are signed for as services of their own; all others are Bedrock's."""
 
 REFRESH_SECONDS = 20.0
 """How often credentials that expire are looked at. botocore renews them 15 minutes before they end."""
@@ -78,7 +81,7 @@ class SigV4:
         url = f"https://{host.decode('latin-1')}{target.decode('latin-1')}"
         request = AWSRequest(method=method.decode("latin-1"), url=url, data=body, headers=signed)
         try:
-            SigV4Auth(credentials, "bedrock", self._region).add_auth(request)
+            SigV4Auth(credentials, service_of(host), self._region).add_auth(request)
         except Exception as error:
             raise CredentialUnavailable(f"signing failed: {type(error).__name__}") from error
         own = [(name.encode(), value.encode("latin-1")) for name, value in request.headers.items()]
@@ -86,3 +89,9 @@ class SigV4:
 
     def __repr__(self) -> str:
         return f"SigV4(region={self._region!r})"
+
+
+def service_of(host: bytes) -> str:
+    """The service that a signature for this host names: ``bedrock-mantle.REGION.api.aws`` says it itself."""
+    labels = host.decode("latin-1").lower().split(".")
+    return next((label for label in labels if label in SERVICES), "bedrock")
