@@ -117,12 +117,3 @@ def health(target: bytes, not_ready: str) -> Reply:
     if not_ready:
         return Reply(503, [JSON], msgspec.json.encode({"status": "not ready", "reason": not_ready}))
     return Reply(200, [JSON], b'{"status":"ready"}')
-
-
-def usd(nanousd: int) -> bytes:
-    """Exact decimal dollars: ``0.000075``."""
-    if 0 < nanousd < 1_000_000_000:
-        # less than a dollar, as usual
-        return ("0." + str(nanousd).zfill(9).rstrip("0")).encode()
-    digits = str(nanousd).zfill(10)
-    return f"{digits[:-9]}.{digits[-9:]}".rstrip("0").rstrip(".").encode()

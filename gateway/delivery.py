@@ -12,6 +12,7 @@ from gateway.parts import Parts
 from gateway.ports import ClientPort, Header, Timer
 from gateway.wire.dialect import Meter
 from gateway.wire.http_heads import REASONS, Fields
+from pricing.money import dollars
 
 HELD_BODY_BYTES = 262_144
 """A whole JSON answer up to this size is sent in one piece, with its cost in the head."""
@@ -146,7 +147,8 @@ class Delivery:
         record = self._record
         assert record is not None
         if record.priced and record.usage_source != "none":
-            self._out_headers.append((b"x-spendgate-cost-usd", answers.usd(record.cost_nanousd + self._beside_nanousd)))
+            cost = dollars(record.cost_nanousd + self._beside_nanousd)
+            self._out_headers.append((b"x-spendgate-cost-usd", cost.encode()))
         held = self._held
         body = held[0] if len(held) == 1 else b"".join(held)
         if self._trailers or self._status == 304:

@@ -48,6 +48,9 @@ def reported_bill(nanousd: int) -> Bill:
 
 def dollars(nanousd: int) -> str:
     """``nanousd`` in dollars, exact, without trailing zeros: ``0.0000025``."""
+    if 0 < nanousd < NANO:
+        # less than a dollar, as most calls cost
+        return "0." + str(nanousd).zfill(9).rstrip("0")
     whole, rest = divmod(abs(nanousd), NANO)
     text = f"{whole}.{rest:09d}".rstrip("0").rstrip(".")
     return f"-{text}" if nanousd < 0 else text

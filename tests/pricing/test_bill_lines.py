@@ -285,8 +285,12 @@ def test_a_reported_cost_changes_nothing_under_a_price_list() -> None:
 
 
 @pytest.mark.parametrize(
-    ("nanousd", "text"), [(0, "0"), (1, "0.000000001"), (2_500_000_000, "2.5"), (-10, "-0.00000001"), (10**9, "1")]
-)
+    ("nanousd", "text"),
+    [
+        (0, "0"), (1, "0.000000001"), (75_000, "0.000075"), (999_999_999, "0.999999999"), (10**9, "1"),
+        (2_500_000_000, "2.5"), (20 * 10**9, "20"), (-10, "-0.00000001"), (-20 * 10**9, "-20"),
+    ],
+)  # fmt: skip
 def test_dollars_are_written_exactly(nanousd: int, text: str) -> None:
     assert dollars(nanousd) == text
 
