@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
-from gateway.ledger.schema import is_trouble
+from gateway.ledger.faults import is_trouble
 
 T = TypeVar("T")
 

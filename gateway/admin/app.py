@@ -18,7 +18,7 @@ from gateway.admin.problem import problem, too_many
 from gateway.admin.query import BadQueryError, answer
 from gateway.admin.services import SERVICES, Services
 from gateway.config.values import is_loopback as is_loopback
-from gateway.ledger.schema import is_trouble
+from gateway.ledger.faults import is_trouble
 from gateway.ledger.store import LedgerUnavailable
 from gateway.reports.spend import UnknownDimensionError
 from gateway.server.patience import Patient

@@ -83,7 +83,8 @@ def catalogue(config: Config, options: argparse.Namespace) -> Catalogue:
 def ledger_file(options: argparse.Namespace, *, there: bool = False) -> Path:
     """The ledger's file, brought to the newest schema. ``there``: an error where no file is, rather than a new one."""
     from gateway.assembly import AssemblyError, ledger_path
-    from gateway.ledger.schema import LedgerCorrupt, migrate
+    from gateway.ledger.faults import LedgerCorrupt
+    from gateway.ledger.schema import migrate
 
     try:
         path = ledger_path(configuration(options.config), options.config.resolve().parent)

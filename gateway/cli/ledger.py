@@ -98,8 +98,9 @@ def run_backup(options: argparse.Namespace) -> int:
 
 
 def run_restore(options: argparse.Namespace) -> int:
+    from gateway.ledger.faults import LedgerCorrupt
     from gateway.ledger.keeping import restore
-    from gateway.ledger.schema import LedgerCorrupt, migrate
+    from gateway.ledger.schema import migrate
 
     copy = Path(options.file)
     if not copy.is_file():

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     from gateway.config.catalogue import CatalogueUnusable
     from gateway.config.load import load_all
     from gateway.config.problems import ConfigErrors
-    from gateway.ledger.schema import LedgerCorrupt
+    from gateway.ledger.faults import LedgerCorrupt
     from gateway.ledger.single import AlreadyRunning
     from gateway.workers.crew import CannotStart
 

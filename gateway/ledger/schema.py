@@ -12,6 +12,7 @@ from typing import Any
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
+from gateway.ledger.faults import LedgerCorrupt, check_structure, refuse_newer
 from gateway.ledger.rows import (
     GROUP_BITS,
     GROUP_COLUMNS,
@@ -302,20 +303,6 @@ def _follow(db: Any) -> None:
             db.execute(statement)
 
 
-_TROUBLE = (
-    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL,
-)  # fmt: skip
-
-
-class LedgerCorrupt(Exception):  # noqa: N818 - said in one line to a person
-    """The file is no database, or a damaged one."""
-
-
-class LedgerNewer(LedgerCorrupt):
-    """A newer version has changed the file: this one would write it as it must not be any more."""
-
-
 def connect(path: Path, *, timeout: float = 5.0, create: bool = True) -> sqlite3.Connection:
     """A connection that may write. Every commit is on the disk when it returns."""
     connection = sqlite3.connect(
@@ -355,20 +342,6 @@ def _set(connection: sqlite3.Connection, *pragmas: str) -> sqlite3.Connection:
     return connection
 
 
-def is_damage(error: BaseException) -> bool:
-    """Whether the file itself is broken, so that trying again does not help."""
-    return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def is_trouble(error: BaseException) -> bool:
-    """Whether it is the file, the disk or another program that makes SQLite fail, and not what was asked."""
-    return is_damage(error) or _code(error) in _TROUBLE
-
-
-def _code(error: BaseException) -> int:
-    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-
-
 def migrate(path: Path) -> Path | None:
     """Bring the file to the newest schema; a file with data is copied before what moves records. Answers the copy's
     path, if one was made.
@@ -383,9 +356,9 @@ def migrate(path: Path) -> Path | None:
         raise LedgerCorrupt(f"{path} is damaged or no ledger: {error}") from error
     try:
         if not fresh:
-            _check(connection, path)
+            check_structure(connection)
         db = Database(connection)
-        _check_known(db, path)
+        refuse_newer(MIGRATIONS, db, path)
         pending = MIGRATIONS.pending(db)
         copy = None
         if not fresh and any(one.name not in LIGHT for one in pending):
@@ -402,20 +375,3 @@ def migrate(path: Path) -> Path | None:
         raise LedgerCorrupt(f"{path} is damaged or no ledger: {error}") from error
     finally:
         connection.close()
-
-
-def _check_known(db: Any, path: Path) -> None:
-    known = {one.name for one in MIGRATIONS.pending(Database(memory=True))}
-    unknown = [one.name for one in MIGRATIONS.applied(db) if one.name not in known]
-    if unknown:
-        raise LedgerNewer(
-            f"{path} was changed by a newer version of spendgate ({', '.join(unknown)}): run that version, "
-            "or name a copy from before in ledger.url"
-        )
-
-
-def _check(connection: sqlite3.Connection, path: Path) -> None:
-    """A look at the structure that takes the same time for any size."""
-    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-        connection.execute(f'SELECT * FROM "{name}" LIMIT 1').fetchone()

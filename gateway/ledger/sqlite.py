@@ -22,8 +22,8 @@ from typing import Any
 import msgspec
 
 from gateway.ledger.claims import Claims, Owner
+from gateway.ledger.faults import is_damage
 from gateway.ledger.record import REJECTED, Checkpoint, OpenEntry, Record
-from gateway.ledger.schema import is_damage
 from gateway.ledger.store import Done, LedgerFull, LedgerUnavailable
 from gateway.ledger.transactions import OPEN, SETTLE, TASK, Item, Task, Transactions
 from gateway.ledger.turns import Alone, Turns

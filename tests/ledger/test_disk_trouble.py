@@ -12,8 +12,9 @@ from pathlib import Path
 import book
 import pytest
 
+from gateway.ledger.faults import LedgerCorrupt
 from gateway.ledger.record import OpenEntry
-from gateway.ledger.schema import LedgerCorrupt, migrate
+from gateway.ledger.schema import migrate
 from gateway.ledger.single import AlreadyRunning, DirectoryLock
 from gateway.ledger.sqlite import SqliteLedger
 from gateway.ledger.store import LedgerFull, LedgerUnavailable
