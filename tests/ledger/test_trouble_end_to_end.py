@@ -257,7 +257,7 @@ def test_a_read_only_disk_stops_the_start_in_one_line(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)
         assert done.returncode == 1
         (line,) = done.stderr.splitlines()
-        assert "Read-only file system" in line
+        assert "spendgate.lock: read-only file system" in line
     finally:
         subprocess.run(["umount", "-l", str(tmp_path / "data")], check=False)
 
