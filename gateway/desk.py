@@ -22,11 +22,12 @@ from gateway.ledger.view import SqliteView
 from gateway.ports import Clock
 from gateway.quota import journal
 from gateway.quota.changes import changed_rules
-from gateway.quota.engine import Amounts, Event, Quotas, Subject
+from gateway.quota.engine import Amounts, Quotas, Subject
 from gateway.quota.grants import Grant, GrantWatch, end_grant, insert_grant, raises_of
 from gateway.quota.reload import RuleChange
 from gateway.quota.replay import Difference, differences, load, photo
 from gateway.quota.rule import Rule
+from gateway.quota.terms import Event
 
 LOOK_SECONDS = 1.0
 MAX_COUNTS = 10_000
@@ -79,8 +80,8 @@ class QuotaDesk:
         connection = sqlite3.connect(self._ledger.path)
         try:
             for quota, bucket, unit, wanted in journal.exhausted(connection):
-                quotas.was_exhausted(quota, bucket, unit, wanted, now_ns)
-            quotas.were_told(journal.thresholds(connection), now_ns)
+                quotas.notices.was_exhausted(quota, bucket, unit, wanted, now_ns)
+            quotas.notices.were_told(journal.thresholds(connection), now_ns)
         finally:
             connection.close()
 

@@ -2,13 +2,15 @@
 cimport cython
 from gateway.quota.counter cimport Counter, Span
 from gateway.quota.counters cimport Plan
+from gateway.quota.notices cimport Notices
 from gateway.quota.terms cimport Reservation as Held  # under its own name it could not be imported from here
 
 cdef class Quotas:
     cdef public tuple rules
-    cdef public object counters, _observe, _told
-    cdef public dict _plans, _live, _exhausted
+    cdef public object counters
+    cdef public dict _plans, _live
     cdef public list _noted, _freed
+    cdef public Notices notices
 
     @cython.locals(
         plan=Plan, vector=tuple, spans=list, counter=Counter, span=Span, base=list, used=list, reserved=list,

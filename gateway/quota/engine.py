@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from gateway.quota.counter import Counter, Span
 from gateway.quota.counters import Counters, Plan
+from gateway.quota.notices import Notices
 from gateway.quota.rule import CONCURRENT, UNITS, Raise, Rule, Subject
-from gateway.quota.terms import Amounts, Beside, Event, Observe, Passed, Reservation, Room, Shortage, Vector
+from gateway.quota.terms import Amounts, Beside, Observe, Reservation, Room, Shortage, Vector
 from gateway.quota.windows import FOREVER
 
-__all__ = ["Amounts", "Beside", "Event", "Quotas", "Reservation", "Room", "Shortage", "Subject"]
+__all__ = ["Amounts", "Beside", "Quotas", "Reservation", "Room", "Shortage", "Subject"]
 
 
 class Quotas:
@@ -25,15 +26,11 @@ class Quotas:
         self.rules = tuple(rules)
         self.counters = Counters(rules, max_counters, self._counter)
         self._plans = self.counters.plans
-        self._observe = observe
         self._live: dict[str, Reservation] = {}
         self._noted: list[tuple[Reservation, Vector]] | None = None
         self._freed: list[Callable[[], None]] = []
         """Who wants to know that something was given back: calls waiting in line."""
-        self._exhausted: dict[Counter, tuple[int, int]] = {}
-        """Counters that refuse calls → which unit, and how much the call that told of it wanted."""
-        self._told: frozenset[Passed] = frozenset()
-        """Thresholds that were told before the counters were loaded; forgotten at the next look."""
+        self.notices = Notices(self.counters, observe)
 
     def _counter(self, rule: Rule, bucket: str, now_ns: int) -> Counter:
         return Counter(rule, bucket, now_ns)
@@ -119,7 +116,7 @@ class Quotas:
         for span in held.spans:
             counter = span.counter
             if counter.near and counter.nearing():
-                self.warn(counter, now_ns)
+                self.notices.warn(counter, now_ns)
         reserved = held.vector
         return vector[0] > reserved[0] or tokens_in > reserved[1] or tokens_out > reserved[2]
 
@@ -129,7 +126,7 @@ class Quotas:
         for counter in self.counters.plan(subject, at_ns).counters:
             counter.book(at_ns, vector)
             if counter.rule.warn_at:
-                self.warn(counter, at_ns)
+                self.notices.warn(counter, at_ns)
         if self._noted is not None:
             self._noted.append((Reservation("", subject, vector, [], (), at_ns), vector))
 
@@ -244,34 +241,6 @@ class Quotas:
             rule=rule,
         )
 
-    def refused(self, short: Shortage, now_ns: int) -> None:
-        """A call was refused for lack of room: the first that would not fit even with nothing held tells that the
-        quota is exhausted."""
-        if short.hopeless or short.unit == "concurrent" or short.held_up:
-            return
-        counter = self.counters.counter(short.rule, short.bucket, now_ns)
-        if counter not in self._exhausted:
-            position = counter.rule.units.index(UNITS.index(short.unit))
-            wanted = short.least or short.wanted
-            self._exhausted[counter] = (position, wanted)
-            self._tell(counter, "exhausted", position, now_ns, wanted=wanted)
-
-    def was_exhausted(self, quota: str, bucket: str, unit: str, wanted: int, now_ns: int) -> None:
-        """At a start: a quota had no room for a call that needed ``wanted``."""
-        for rule in self.rules:
-            if rule.name == quota and UNITS.index(unit) in rule.units:
-                counter = self.counters.counter(rule, bucket, now_ns)
-                self._exhausted[counter] = (rule.units.index(UNITS.index(unit)), wanted)
-
-    def were_told(self, told: frozenset[Passed], now_ns: int) -> None:
-        """At a start: thresholds that were told before. Where a rolling window is still past them they are not told
-        again; a window of the calendar says itself whether it is the same."""
-        self._told = told
-        for counter in self.counters:
-            if counter.rule.rolling_ns:
-                counter.current(now_ns)
-                self.warn(counter, now_ns)
-
     def room(self, subject: Subject, now_ns: int) -> Room:
         """What is left for a subject now."""
         left: dict[int, int] = {}
@@ -288,53 +257,15 @@ class Quotas:
         usd, tokens_in, tokens_out, tokens = (left.get(unit) for unit in range(4))
         return Room(nanousd=usd, input_tokens=tokens_in, output_tokens=tokens_out, tokens=tokens, growing=growing)
 
-    # events
+    # what is told
+
+    def refused(self, short: Shortage, now_ns: int) -> None:
+        """A call was refused for lack of room."""
+        self.notices.refused(short, now_ns)
 
     def look(self, now_ns: int) -> None:
-        """Called now and then: tells of quotas that have room again, and counts thresholds of rolling windows anew."""
-        self._told = frozenset()
-        for counter, (position, wanted) in list(self._exhausted.items()):
-            counter.current(now_ns)
-            if counter.used(position) + wanted <= counter.rule.limit(position, now_ns):
-                del self._exhausted[counter]
-                self._tell(counter, "reopened", position, now_ns)
-        for counter in self.counters:
-            if counter.warned and counter.rule.rolling_ns:
-                counter.current(now_ns)
-                while counter.warned and _crossing(counter, counter.warned - 1, now_ns) is None:
-                    counter.passed(counter.warned - 1)
-                    self._tell(counter, "receded", 0, now_ns, _share(counter))
-
-    def warn(self, counter: Counter, now_ns: int) -> None:
-        """Tell of the thresholds that a counter has crossed."""
-        rule = counter.rule
-        while counter.warned < len(rule.warn_at):
-            position = _crossing(counter, counter.warned, now_ns)
-            if position is None:
-                return
-            share = _share(counter)
-            counter.passed(counter.warned + 1)
-            if not rule.rolling_ns or (rule.name, counter.bucket, share) not in self._told:
-                self._tell(counter, "threshold", position, now_ns, share)
-
-    def _tell(self, counter: Counter, kind: str, position: int, now_ns: int, detail: str = "", wanted: int = 0) -> None:
-        if self._observe is None:
-            return
-        rule = counter.rule
-        self._observe(
-            Event(
-                kind=kind,
-                quota=rule.name,
-                bucket=counter.bucket,
-                unit=UNITS[rule.units[position]],
-                limit=rule.limit(position, now_ns),
-                used=counter.used(position),
-                wanted=wanted,
-                window_ns=counter.span.start_ns,
-                at_ns=now_ns,
-                detail=detail,
-            )
-        )
+        """Called now and then."""
+        self.notices.look(now_ns)
 
     # raises
 
@@ -364,14 +295,7 @@ class Quotas:
                 if counter.rule.name in new:
                     counter.book(held.reserved_ns, used)
         self.rules, self.counters, self._plans = counters.rules, counters, counters.plans
-        told, self._exhausted = self._exhausted, {}
-        for counter, (position, wanted) in told.items():
-            if counters.owns(counter):
-                self._exhausted[counter] = (position, wanted)
-            elif any(rule.name == counter.rule.name and rule.per == counter.rule.per for rule in self.rules):
-                # a rule with another limit counts anew; that it has room again is told all the same
-                unit = UNITS[counter.rule.units[position]]
-                self.was_exhausted(counter.rule.name, counter.bucket, unit, wanted, now_ns)
+        self.notices.follow(counters, now_ns)
         for held in self._live.values():
             self._move(held)
         for counter in counters:
@@ -415,19 +339,3 @@ def _short(plan: Plan, vector: Vector, now_ns: int) -> Iterator[Rule]:
             for position, unit in enumerate(rule.units)
         ):
             yield rule
-
-
-def _share(counter: Counter) -> str:
-    """The next threshold."""
-    top, bottom = counter.rule.warn_at[counter.warned]
-    return f"{100 * top / bottom:g} %"
-
-
-def _crossing(counter: Counter, threshold: int, now_ns: int) -> int | None:
-    """The first unit of which the share of that threshold is used."""
-    rule = counter.rule
-    top, bottom = rule.warn_at[threshold]
-    for position, unit in enumerate(rule.units):
-        if unit != CONCURRENT and counter.used(position) * bottom >= rule.limit(position, now_ns) * top:
-            return position
-    return None

@@ -17,7 +17,7 @@ def show(quotas: Quotas, lender: Lender, now_ns: int) -> None:
         counter = quotas.counters.counter(account.rule, account.bucket, now_ns)
         _copy(account, counter, now_ns)
         if counter.rule.warn_at:
-            quotas.warn(counter, now_ns)
+            quotas.notices.warn(counter, now_ns)
 
 
 def _copy(account: Account, counter: Counter, now_ns: int) -> None:

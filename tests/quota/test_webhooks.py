@@ -18,7 +18,7 @@ from gateway.config.schema import WebhookConfig
 from gateway.ledger.schema import migrate
 from gateway.ledger.sqlite import SqliteLedger
 from gateway.quota import journal
-from gateway.quota.engine import Event
+from gateway.quota.terms import Event
 from gateway.webhooks import Webhooks
 
 SECRET = "shared-secret"
