@@ -14,7 +14,6 @@ import queue
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,15 +22,13 @@ import msgspec
 
 from gateway.ledger.claims import Claims, Owner
 from gateway.ledger.faults import is_damage
+from gateway.ledger.gathering import MAX_BATCH, Gathering
 from gateway.ledger.record import REJECTED, Checkpoint, OpenEntry, Record
 from gateway.ledger.store import Done, LedgerFull, LedgerUnavailable
 from gateway.ledger.transactions import OPEN, SETTLE, TASK, Item, Task, Transactions
 from gateway.ledger.turns import Alone, Turns
 from gateway.ledger.writer import note
 
-MAX_BATCH = 512
-GATHER_SECONDS = 0.001
-"""A batch waits no longer than this for rows of the same burst."""
 RETRY_SECONDS = 0.25
 BUSY_SECONDS = 2.0
 BUSY_PAUSE_SECONDS = 0.01
@@ -63,9 +60,8 @@ class SqliteLedger:
     several processes write, ``turns`` says whose turn it is, and ``slot`` which open entries are this one's."""
 
     __slots__ = (
-        "_bound", "_busy", "_claims", "_committed", "_due", "_gather_until", "_gathered", "_jobs", "_loop", "_queue",
-        "_reason", "_stopping", "_thread", "_transactions", "_turn", "_turns", "open_count", "refusals_dropped",
-        "reported", "rows_unfit",
+        "_bound", "_claims", "_committed", "_gathering", "_jobs", "_loop", "_queue", "_reason", "_stopping", "_thread",
+        "_transactions", "_turn", "_turns", "open_count", "refusals_dropped", "reported", "rows_unfit",
     )  # fmt: skip
 
     def __init__(
@@ -82,18 +78,11 @@ class SqliteLedger:
         self._turns = turns or Alone()
         self._bound = queue_rows
         self._committed = committed
-        self._queue: deque[Item] = deque()
+        self._gathering = Gathering(loop, self._begin)
+        self._queue = self._gathering.queue
         self._transactions = Transactions(path, slot=slot, alone=turns is None)
         self._jobs: queue.SimpleQueue[tuple[list[Item], bool] | None] = queue.SimpleQueue()
         """For the thread: a batch, and whether it is in the transaction already. ``WAIT``: our turn. None: stop."""
-        self._busy = True
-        """The thread has the connection."""
-        self._due = False
-        """A turn of the loop that begins the next batch is on its way."""
-        self._gathered = 0
-        """Rows that waited when a turn of the loop was last given to gather more…"""
-        self._gather_until = 0.0
-        """…and when there are no more such turns."""
         self._stopping = False
         self._turn = threading.Lock()
         """Held while the loop begins a batch, and to stop: no job comes behind the last one."""
@@ -123,7 +112,7 @@ class SqliteLedger:
             raise LedgerFull("too many calls wait for the ledger's disk")
         self.open_count += 1
         # Python's sqlite3 binds bytes as if they might be of any class
-        self._put((OPEN, bytearray(_encode(entry)), entry.request_id, done))
+        self._gathering.put((OPEN, bytearray(_encode(entry)), entry.request_id, done))
 
     def settle(self, record: Record, done: Done | None = None) -> None:
         if record.opened:
@@ -138,7 +127,7 @@ class SqliteLedger:
             self._claims.settled(record)
             if self.reported is not None and record.usage_source == "response":
                 done = _both(self.reported, done)
-        self._put((SETTLE, None, record, done))
+        self._gathering.put((SETTLE, None, record, done))
 
     def claim(self, provider: str, claim: str, then: Callable[[bool, Owner | None], None]) -> None:
         self._claims.take(provider, claim, then)
@@ -148,14 +137,14 @@ class SqliteLedger:
         transactions.checkpointed.add(request_id)
         if done is None:
             transactions.checkpoints.append((request_id, encoded))
-            self._soon()
+            self._gathering.soon()
             return
         tell = done
         self.run(lambda connection: note(connection, request_id, encoded), lambda _, error: tell(error))
 
     def run(self, task: Task, done: Callable[[Any, Exception | None], None]) -> None:
         """Execute ``task`` on the writer's connection, in a transaction of its own; then ``done`` on the loop."""
-        self._put((TASK, task, done, None))
+        self._gathering.put((TASK, task, done, None))
 
     async def execute(self, task: Task) -> Any:
         """``run`` for coroutines."""
@@ -193,34 +182,12 @@ class SqliteLedger:
         if self._thread.is_alive():
             self._thread.join()
 
-    def _put(self, item: Item) -> None:
-        self._queue.append(item)
-        self._soon()
-
-    def _soon(self) -> None:
-        if not self._due and not self._busy:
-            self._due = True
-            self._gathered = len(self._queue)
-            self._gather_until = time.monotonic() + GATHER_SECONDS
-            self._loop.call_soon(self._gather)
-
-    def _gather(self) -> None:
-        """A commit costs about the same for one row and for twenty: begin once a turn of the loop has brought no more,
-        or it has been long enough."""
-        waiting = len(self._queue)
-        if waiting > self._gathered and time.monotonic() < self._gather_until:
-            self._gathered = waiting
-            self._loop.call_soon(self._gather)
-        else:
-            self._begin()
-
     def _begin(self) -> None:
         """Put what waits into a transaction and have it committed."""
-        self._due = False
         with self._turn:
-            if self._busy or self._stopping or not (self._queue or self._transactions.checkpoints):
+            if self._gathering.busy or self._stopping or not (self._queue or self._transactions.checkpoints):
                 return
-            self._busy = True
+            self._gathering.busy = True
             if self._turns.try_enter():
                 self._hand_over()
             else:
@@ -233,7 +200,7 @@ class SqliteLedger:
                 self._hand_over()
 
     def _hand_over(self) -> None:
-        batch = self._next_batch()
+        batch = self._gathering.batch()
         self._jobs.put((batch, self._prepared(batch)))
 
     def _prepared(self, batch: list[Item]) -> bool:
@@ -247,26 +214,14 @@ class SqliteLedger:
             return False
         return True
 
-    def _next_batch(self) -> list[Item]:
-        """What one transaction takes, in order. A task is alone."""
-        queue = self._queue
-        batch: list[Item] = []
-        while queue and len(batch) < MAX_BATCH:
-            if queue[0][0] == TASK:
-                if not batch:
-                    batch.append(queue.popleft())
-                break
-            batch.append(queue.popleft())
-        return batch
-
     def _written(self, batch: list[Item], took: float) -> None:
         """The thread is done with a batch: tell who waits for it, go on with the next."""
-        self._busy = False
+        self._gathering.busy = False
         if self._committed is not None:
             self._committed(took)
         self._tell(batch)
         if self._queue or self._transactions.checkpoints:
-            self._soon()
+            self._gathering.soon()
 
     def _tell(self, written: list[Item]) -> None:
         for item in written:
@@ -295,7 +250,7 @@ class SqliteLedger:
                 self._work(*job)
         # the loop begins nothing any more: the queue is this thread's
         while self._queue or self._transactions.checkpoints:
-            if not self._work(self._next_batch(), False):
+            if not self._work(self._gathering.batch(), False):
                 break
         self._transactions.close(tidy=True)
 
