@@ -309,20 +309,6 @@ def reserve(parts: Parts, call: Admitted) -> Shortage | None:
     return None
 
 
-def use_model(parts: Parts, call: Admitted, model: str) -> Refusal | Shortage | None:
-    """Hold room for a session that has named its model only now; why it may not go on, or None."""
-    provider, now_ns = call.provider, parts.clock.now_ns()
-    price = forbidden(provider, call.caller.principal, model) or listed_price(parts, provider, model, now_ns)
-    if isinstance(price, Refusal):
-        return price
-    limits = parts.models.facts(provider.price_as, model)
-    call.facts.model = call.entry.model_requested = model
-    call.price, call.bound = price, Bound(limits.context_window, limits.max_output, {})
-    call.amounts = amounts_of(price, call.bound, call.facts)
-    call.subject = msgspec.structs.replace(call.subject, model=model)
-    return reserve(parts, call)
-
-
 def reserve_lent(parts: Parts, call: Admitted, short: Shortage, then: Callable[[Shortage | None], None]) -> None:
     """After a shortage: where room is lent, ask for more and try again; then ``then`` with the shortage that is left.
     While it waits the call may end: ``then`` is called all the same, and must give back what is held."""

@@ -29,11 +29,15 @@ from gateway.parts import Parts
 from gateway.ports import CredentialUnavailable, Failure, Header, RequestHead, UpstreamPort
 from gateway.session import Session
 from gateway.session_asks import AskedSession
+from gateway.session_live import LiveSession
 from gateway.session_opening import route
 from gateway.settling import CHECKPOINT_SECONDS, Settling
 from gateway.wire.dialect import Meter, Refusal
 from gateway.wire.http_heads import fields_of
-from gateway.wire.sockets import RESPONSES, socket_api
+from gateway.wire.sockets import LIVE, RESPONSES, socket_api
+
+SESSIONS = {LIVE: LiveSession, RESPONSES: AskedSession}
+"""Sessions that are more than bytes both ways, by their API."""
 
 
 class Found:
@@ -84,8 +88,7 @@ class Exchange(Settling):
                 route(self._parts, caller)
             api = socket_api(caller.provider.dialect, caller.target, head.headers) if caller.provider else ""
             if api:
-                kind = AskedSession if api == RESPONSES else Session
-                self._session = kind(self._parts, caller, self._client, head, api)
+                self._session = SESSIONS.get(api, Session)(self._parts, caller, self._client, head, api)
                 return
             caller.rejected = answers.UPGRADE_REFUSED
         if caller.rejected is not None:

@@ -8,14 +8,16 @@ as they are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from gateway import answers
-from gateway.admission import Admitted, reserve, reserve_lent, use_model
+from gateway.admission import Admitted, reserve, reserve_lent
 from gateway.caller import Caller
-from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, Checkpoint, Record
+from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, Record
 from gateway.ledger.rows import held_of
-from gateway.ledger.store import LedgerFull, LedgerUnavailable
+from gateway.ledger.store import Done, LedgerFull, LedgerUnavailable
 from gateway.near import refusal_of
 from gateway.parts import Parts
 from gateway.ports import ClientPort, CredentialUnavailable, Failure, Header, RequestHead, UpstreamPort
@@ -25,9 +27,8 @@ from gateway.settlement import Ending, record_of
 from gateway.wire.dialect import Refusal
 from gateway.wire.facts import Facts
 from gateway.wire.framing.websocket import close_frame
-from gateway.wire.gemini_live import Setup
 from gateway.wire.http_heads import REASONS, fields_of
-from gateway.wire.sockets import LIVE, talk_of
+from gateway.wire.sockets import talk_of
 from gateway.wire.talks import SAMPLE_BYTES, Ended, Listener
 from gateway.wire.usage import Reading
 
@@ -42,6 +43,8 @@ class Session:
     """Implements ``gateway.ports.Exchange`` for one upgraded connection."""
 
     wants_body = True
+    named_later = False
+    """Messages name the model: nothing is held before one does."""
 
     def __init__(self, parts: Parts, caller: Caller, client: ClientPort, head: RequestHead, api: str) -> None:
         self._parts = parts
@@ -52,10 +55,6 @@ class Session:
         self._call: Admitted | None = None
         self._upstream: UpstreamPort | None = None
         self._talk: Listener | None = None
-        self._setup = Setup() if api == LIVE else None
-        """Waits for the model, where the client's first message names it."""
-        self.named_later = api == LIVE
-        """Messages name the model: nothing is held before one does."""
         self._switched = False
         self._over = False
         self._gone = False
@@ -63,8 +62,6 @@ class Session:
         """Records on their way to the disk: what came behind them waits."""
         self._held: list[bytes] = []
         self._held_bytes = 0
-        self._unsent: bytearray | None = None
-        """What the client has sent while the quotas are asked."""
         self._early: list[bytes] = []
         """What the client sent before the provider agreed."""
         self._why = ""
@@ -89,11 +86,7 @@ class Session:
             return
         self._call = call
         self._talk = talk_of(self._api, call.facts, call.provider.dialect)
-        shortage = reserve(parts, call)
-        if shortage is None:
-            self._admitted(None)
-        else:
-            reserve_lent(parts, call, shortage, self._admitted)
+        self._hold(call, self._admitted)
 
     def _admitted(self, short: Shortage | None) -> None:
         call, parts = self._call, self._parts
@@ -104,10 +97,7 @@ class Session:
         elif short is not None:
             self._refuse(refusal_of(short, parts.clock.now_ns()), short.quota)
         else:
-            try:
-                parts.ledger.open(call.entry, self._opened)
-            except (LedgerFull, LedgerUnavailable) as error:
-                self._opened(error)
+            self._enter(call, self._opened)
 
     def request_too_large(self) -> None:
         self._refuse(answers.TOO_LARGE, "")
@@ -144,6 +134,33 @@ class Session:
             self.upstream_failed("connect", str(reason))
             return
         self._upstream = provider.upstreams.send(provider.endpoint, head, b"", b"GET", self)
+
+    # how a call begins: the session's own, and those that it makes
+
+    def _hold(self, call: Admitted, then: Callable[[Shortage | None], None]) -> None:
+        """Hold what a call may cost; ``then`` hears which quota has no room for it, once nothing more is lent."""
+        short = reserve(self._parts, call)
+        if short is None:
+            then(None)
+        else:
+            reserve_lent(self._parts, call, short, then)
+
+    def _enter(self, call: Admitted, then: Done) -> None:
+        """Write down that a call begins; ``then`` hears when that is durable, or why it can't be."""
+        try:
+            self._parts.ledger.open(call.entry, then)
+        except (LedgerFull, LedgerUnavailable) as error:
+            then(error)
+
+    def _give_back(self, call: Admitted) -> None:
+        held, call.reservation = call.reservation, None
+        if held is not None:
+            self._parts.quotas.release(held, self._parts.clock.now_ns())
+
+    def _release(self) -> None:
+        """What the session itself holds."""
+        if self._call is not None:
+            self._give_back(self._call)
 
     # the provider
 
@@ -202,17 +219,12 @@ class Session:
         """One response is done, or something was heard: book it, hold room for the next."""
         call, parts = self._call, self._parts
         assert call is not None
-        self._holding += 1
+        self._holding += 2
         parts.ledger.settle(self._booked(ended, COMPLETED), self._recorded)
         following = msgspec.structs.replace(
             call, entry=msgspec.structs.replace(call.entry, started_ns=parts.clock.now_ns())
         )
-        shortage = reserve(parts, following)
-        if shortage is None:
-            call.reservation = following.reservation
-        else:
-            self._holding += 1
-            reserve_lent(parts, following, shortage, lambda short: self._held_for(following, short))
+        self._hold(following, lambda short: self._held_for(following, short))
 
     def _held_for(self, following: Admitted, short: Shortage | None) -> None:
         """There is room for the next response, or not."""
@@ -307,13 +319,6 @@ class Session:
         self._end(COMPLETED if self._switched else UPSTREAM_ERROR)
 
     def client_data(self, data: bytes) -> None:
-        if self._unsent is not None:
-            self._unsent += data
-            if len(self._unsent) > MAX_HELD_BYTES:
-                self._close(POLICY_VIOLATION, "too much arrived while the quotas were asked")
-            return
-        if self._setup is not None:
-            data = self._set_up(self._setup, data)
         if not data:
             return
         if self._switched and self._upstream is not None:
@@ -322,58 +327,6 @@ class Session:
             self._early.append(data)
             if sum(map(len, self._early)) > SAMPLE_BYTES:
                 self._client.abort()
-
-    def _set_up(self, setup: Setup, data: bytes) -> bytes:
-        """What may go on to the provider: nothing before the client has named a model that it may use."""
-        model = setup.feed(data)
-        if setup.failed:
-            self._close(POLICY_VIOLATION, "the first message must be a setup that names the model")
-        elif model is not None:
-            self._setup = None
-            self._release()
-            assert self._call is not None
-            short = use_model(self._parts, self._call, model)
-            self._unsent = bytearray(setup.held())
-            if short is None:
-                self._named(None)
-            elif isinstance(short, Shortage):
-                reserve_lent(self._parts, self._call, short, self._named)
-            else:
-                self._close(POLICY_VIOLATION, short.message)
-        return b""
-
-    def _named(self, short: Shortage | None) -> None:
-        """There is room for the model that was named, or not."""
-        call, parts = self._call, self._parts
-        assert call is not None
-        if self._over:
-            self._release()
-        elif short is not None:
-            self._close(POLICY_VIOLATION, refusal_of(short, parts.clock.now_ns()).message)
-        else:
-            # the entry was written before the model was known: what is held for it outlasts a crash too
-            parts.ledger.checkpoint(
-                Checkpoint(
-                    request_id=call.entry.request_id,
-                    at_ns=parts.clock.now_ns(),
-                    model_requested=call.facts.model,
-                    status=self._status,
-                    reserved_nanousd=call.amounts.nanousd,
-                    reserved_input_tokens=call.amounts.input_tokens,
-                    reserved_output_tokens=call.amounts.output_tokens,
-                ),
-                self._kept,
-            )
-
-    def _kept(self, error: Exception | None) -> None:
-        """What is held for the model is durable, or can't be: now the provider may hear of it."""
-        unsent, self._unsent = self._unsent, None
-        if self._over:
-            return
-        if error is not None:
-            self._close(TRY_AGAIN_LATER, str(error))
-        elif unsent:
-            self.client_data(bytes(unsent))
 
     def upstream_paused(self) -> None:
         if not self._gone:
@@ -397,12 +350,6 @@ class Session:
         if upstream is not None:
             upstream.abort()
             self._end(CLIENT_DISCONNECTED)
-
-    def _release(self) -> None:
-        call = self._call
-        if call is not None and call.reservation is not None:
-            self._parts.quotas.release(call.reservation, self._parts.clock.now_ns())
-            call.reservation = None
 
     def _end(self, outcome: str) -> None:
         """Settle what is in progress, then the session itself."""

@@ -22,13 +22,10 @@ from gateway.admission import (
     limits_of,
     listed_price,
     others_of,
-    reserve,
-    reserve_lent,
 )
 from gateway.caller import Caller
 from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, Record
 from gateway.ledger.rows import held_of
-from gateway.ledger.store import LedgerFull, LedgerUnavailable
 from gateway.loops import bounded
 from gateway.near import refusal_of
 from gateway.parts import Parts
@@ -47,9 +44,10 @@ from gateway.wire.usage import Reading, Usage
 class AskedSession(Session):
     """A session whose client's messages are read, each before it goes on."""
 
+    named_later = True
+
     def __init__(self, parts: Parts, caller: Caller, client: ClientPort, head: RequestHead, api: str) -> None:
         super().__init__(parts, caller, client, head, api)
-        self.named_later = True
         self._messages = Messages(masked=True, binary=True)
         self._unread = bytearray()
         """What the client has sent since the last end of a message."""
@@ -92,11 +90,7 @@ class AskedSession(Session):
                 self._close(POLICY_VIOLATION, call.message)
                 return
             self._release()
-            short = reserve(parts, call)
-            if short is None:
-                self._granted(call, None)
-            else:
-                reserve_lent(parts, call, short, lambda left: self._granted(call, left))
+            self._hold(call, lambda short: self._granted(call, short))
             return
         self._asking = False
         raw, self._unread = bytes(self._unread), bytearray()
@@ -112,10 +106,7 @@ class AskedSession(Session):
         elif short is not None:
             self._close(POLICY_VIOLATION, refusal_of(short, self._parts.clock.now_ns()).message)
         else:
-            try:
-                self._parts.ledger.open(call.entry, lambda error: self._entered(call, error))
-            except (LedgerFull, LedgerUnavailable) as error:
-                self._entered(call, error)
+            self._enter(call, lambda error: self._entered(call, error))
 
     def _entered(self, call: Admitted, error: Exception | None) -> None:
         """What a message asks for is durable, or can't be."""
@@ -133,11 +124,6 @@ class AskedSession(Session):
             return
         self._asked.append(call)
         self._next()
-
-    def _give_back(self, call: Admitted) -> None:
-        held, call.reservation = call.reservation, None
-        if held is not None:
-            self._parts.quotas.release(held, self._parts.clock.now_ns())
 
     # the provider
 
