@@ -252,13 +252,16 @@ class Session:
             msgspec.structs.replace(call, entry=entry), reading, self._ending(outcome, entry.started_ns), estimated
         )
         record.opened = False
-        if call.reservation is not None:
-            actual = Amounts(*held_of(record))
+        used, held = Amounts(*held_of(record)), call.reservation
+        call.reservation = None
+        if held is None:
+            # there was no room for it, or none yet, and it came all the same
+            parts.quotas.book(call.subject, used, record.started_ns)
+        else:
             # room was held when the response before it ended, which may be hours ago
-            parts.quotas.began(call.reservation, record.started_ns)
-            if parts.quotas.settle(call.reservation, actual, now_ns):
+            parts.quotas.began(held, record.started_ns)
+            if parts.quotas.settle(held, used, now_ns):
                 parts.observer.exceeded(call.provider.kind, self._api)
-            call.reservation = None
         parts.observer.started(record.provider)
         parts.observer.settled(record, call.provider.kind)
         return record

@@ -14,6 +14,7 @@ import openai
 import pytest
 from support.gateway import Gateway
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
+from websockets.frames import Frame, Opcode
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import Server, ServerConnection, serve
 from websockets.typing import Subprotocol
@@ -68,6 +69,12 @@ team = "few"
 workflow = "w"
 
 [[keys]]
+id = "two"
+secret = "sk-test-sockets-two"
+team = "two"
+workflow = "w"
+
+[[keys]]
 id = "bound"
 secret = "sk-test-sockets-bound"
 team = "t"
@@ -77,6 +84,12 @@ models = ["gpt-4o*"]
 [[quotas]]
 name = "few-tokens"
 match = {{ team = "few" }}
+tokens = 2100
+window = "total"
+
+[[quotas]]
+name = "two-tokens"
+match = {{ team = "two" }}
 tokens = 2100
 window = "total"
 """
@@ -109,6 +122,11 @@ def converse(connection: ServerConnection) -> None:
         if event["type"] == "hang":
             connection.send(json.dumps({"type": "response.created", "response": {"id": "r"}}))
             connection.send(json.dumps({"type": "response.output_text.delta", "delta": "one two three four"}))
+        if event["type"] == "twice":
+            done = {"type": "response.done", "response": {"id": "r", "status": "completed", "usage": USAGE}}
+            told = [{"type": "response.created", "response": {"id": "r"}}, done] * 2
+            frames = [Frame(Opcode.TEXT, json.dumps(one).encode()).serialize(mask=False) for one in told]
+            connection.socket.sendall(b"".join(frames))
         if event["type"] == "talk over":
             connection.send(json.dumps({"type": "response.created", "response": {"id": "r"}}))
             connection.send(json.dumps({"type": HEARD, "item_id": "i", "transcript": "hi", "usage": HEARD_USAGE}))
@@ -304,6 +322,21 @@ def test_a_session_ends_when_the_quota_has_no_room_for_another_response(gateway:
     with pytest.raises(InvalidStatus) as refused:
         connect(url(gateway), additional_headers=headers)
     assert refused.value.response.status_code == 429
+
+
+def test_a_response_that_came_although_there_was_no_room_for_it_counts_in_the_quota(gateway: Gateway) -> None:
+    with connect(url(gateway), additional_headers={"Authorization": "Bearer sk-test-sockets-two"}) as connection:
+        connection.recv()
+        connection.send(json.dumps({"type": "twice"}))
+        kinds = [json.loads(message)["type"] for message in until_closed(connection)]
+        assert "two-tokens" in (connection.close_reason or "")
+    assert kinds == ["response.created", "response.done"] * 2
+    assert len(records(gateway, "two", "realtime", 2)) == 2
+    used = [
+        line for line in gateway.metrics().splitlines() if "spendgate_quota_used{" in line and '"two-tokens"' in line
+    ]
+    assert [float(line.split()[-1]) for line in used] == [2 * 253]
+    assert " 0 differences" in gateway.cli("quotas", "verify").stdout
 
 
 @pytest.mark.parametrize(
