@@ -60,6 +60,8 @@ class Session:
         self._gone = False
         self._holding = 0
         """Records on their way to the disk: what came behind them waits."""
+        self._following = False
+        """Room for the next response is being asked for."""
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._early: list[bytes] = []
@@ -219,8 +221,13 @@ class Session:
         """One response is done, or something was heard: book it, hold room for the next."""
         call, parts = self._call, self._parts
         assert call is not None
-        self._holding += 2
+        self._holding += 1
         parts.ledger.settle(self._booked(ended, COMPLETED), self._recorded)
+        if self._following:
+            # what is asked for already is for the one after this
+            return
+        self._following = True
+        self._holding += 1
         following = msgspec.structs.replace(
             call, entry=msgspec.structs.replace(call.entry, started_ns=parts.clock.now_ns())
         )
@@ -230,6 +237,7 @@ class Session:
         """There is room for the next response, or not."""
         call, parts = self._call, self._parts
         assert call is not None
+        self._following = False
         call.reservation = following.reservation
         if short is not None:
             self._why = refusal_of(short, parts.clock.now_ns()).message

@@ -339,6 +339,32 @@ def test_a_response_that_came_although_there_was_no_room_for_it_counts_in_the_qu
     assert " 0 differences" in gateway.cli("quotas", "verify").stdout
 
 
+def test_of_responses_that_end_at_once_only_what_follows_them_is_held_and_given_back(
+    tmp_path: Path, server: Server
+) -> None:
+    config = "[server]\nworkers = 2\n" + CONFIG.format(port=server.socket.getsockname()[1])
+    with Gateway(tmp_path, config.replace("tokens = 2100", "tokens = 9000")) as gateway:
+        headers = {"Authorization": "Bearer sk-test-sockets-two"}
+        with connect(url(gateway), additional_headers=headers) as connection:
+            connection.recv()
+            connection.send(json.dumps({"type": "twice"}))
+            kinds = [json.loads(connection.recv())["type"] for _ in range(4)]
+        assert kinds == ["response.created", "response.done"] * 2
+        until_reserved(gateway, "two-tokens", 0)
+        assert " 0 differences" in gateway.cli("quotas", "verify").stdout
+
+
+def until_reserved(gateway: Gateway, quota: str, wanted: int) -> None:
+    deadline = time.monotonic() + 5
+    while True:
+        lines = [line for line in gateway.metrics().splitlines() if f'quota="{quota}"' in line]
+        found = [float(line.split()[-1]) for line in lines if line.startswith("spendgate_quota_reserved{")]
+        if found == [wanted]:
+            return
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize(
     ("path", "provider", "sent"),
     [
