@@ -14,6 +14,11 @@ PROVIDER = """
 [providers.openai]
 kind = "openai"
 """
+KEY = '[[keys]]\nid = "{id}"\n{secret}\nteam = "t"\nworkflow = "w"\n'
+QUOTA = """
+[[quotas]]
+name = "q"
+"""
 
 
 def problems_of(text: str, environ: dict[str, str] | None = None, base: Path = Path(".")) -> list[Problem]:
