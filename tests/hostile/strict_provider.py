@@ -4,15 +4,14 @@ differently shows as a request that was not expected, or as none."""
 from __future__ import annotations
 
 import asyncio
-import threading
-from typing import Self
 
 import h11
+from support.thread import InThread
 
 ANSWER = b'{"object":"list","data":[]}'
 
 
-class StrictProvider:
+class StrictProvider(InThread):
     """``with StrictProvider() as provider``: ``provider.take()`` answers what came since the last time."""
 
     def __init__(self) -> None:
@@ -26,27 +25,10 @@ class StrictProvider:
         seen, self._seen = self._seen, []
         return seen
 
-    def __enter__(self) -> Self:
-        started = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main(started)), daemon=True)
-        self._thread.start()
-        started.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
-
-    async def _main(self, started: threading.Event) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
+    async def start(self) -> list[asyncio.Server]:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
         self.port = server.sockets[0].getsockname()[1]
-        started.set()
-        await self._stop.wait()
-        server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
+        return [server]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=2_000_000)

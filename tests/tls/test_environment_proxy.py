@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 import pytest
 import trustme
 from support.gateway import Gateway
+from support.thread import InThread
 from support.upstream import Upstream, answer
 
 ANSWER = json.dumps({"model": "m", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}).encode()
 KEY = "sk-proxy-test-key"
 
 
-class Proxied:
+class Proxied(InThread):
     """A provider over TLS that only the proxy can find, and the proxy."""
 
     def __init__(self, authority: trustme.CA) -> None:
@@ -29,24 +28,11 @@ class Proxied:
         authority.issue_cert("provider.test").configure_cert(self.context)
         self.heads: list[bytes] = []
 
-    def __enter__(self) -> Self:
-        started = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main(started)), daemon=True)
-        self._thread.start()
-        started.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
-
-    async def _main(self, started: threading.Event) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    async def start(self) -> list[asyncio.Server]:
         provider = await asyncio.start_server(self._provide, "127.0.0.1", 0, ssl=self.context)
         proxy = await asyncio.start_server(self._proxy, "127.0.0.1", 0)
         self.provider, self.port = (one.sockets[0].getsockname()[1] for one in (provider, proxy))
-        started.set()
-        await self._stop.wait()
+        return [provider, proxy]
 
     async def _provide(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
