@@ -27,7 +27,6 @@ from gateway.desk import QuotaDesk
 from gateway.doors import Doors
 from gateway.exchange import Exchange
 from gateway.exporting import Exports
-from gateway.identity.guard import Guard
 from gateway.identity.store import SqliteKeyStore
 from gateway.ledger.ids import Ids
 from gateway.ledger.reader import LedgerReader
@@ -45,17 +44,13 @@ from gateway.parts import Parts
 from gateway.ports import ClientPort
 from gateway.quota.engine import Quotas
 from gateway.quota.rule import UNITS
-from gateway.quota.waiting import WaitingLine
 from gateway.quota.windows import FOREVER
 from gateway.reloading import Fresh, Reloading
 from gateway.scrub import secrets_of
 from gateway.server.plane import DataPlane
 from gateway.server.pool import Pool
 from gateway.server.wheel import Wheel
-from gateway.tokens.counter import Counter
-from gateway.tokens.estimate import Estimator
 from gateway.tokens.vocabulary import Vocabularies
-from gateway.tracing import Beginner
 from gateway.upkeep import Upkeep
 from gateway.watch import Watch
 from gateway.webhooks import Webhooks
@@ -155,23 +150,17 @@ class App:
         self.desk.told.append(self.webhooks.wake)
         quotas = Quotas(assembly.rules_of(config), max_counters=config.max_quota_counters, observe=self.desk.note)
         self.desk.start(quotas)
-        line = WaitingLine(clock)
-        quotas.on_freed(line.pump)
-        self.parts = Parts(
-            **self.making.from_config(config, self.catalogue),
-            guard=Guard(assembly.guard_limits_of(config), clock.monotonic),
+        self.parts = self.making.begun(
+            config,
+            self.catalogue,
             quotas=quotas,
-            line=line,
             ledger=self.ledger,
-            clock=clock,
-            counter=Counter(self.vocabularies),
-            estimator=Estimator(self.vocabularies),
+            vocabularies=self.vocabularies,
             observer=self.watch,
             offload=Offloader(loop, self._executor, self.log),
             new_id=Ids(clock.now_ns, secrets.randbits),
             ready=self.not_ready,
-            prompt_hash=assembly.prompt_hash_of(config, path),
-            trace=Beginner(config.tracing.sample, secrets.randbits) if self.spans is not None else None,
+            traced=self.spans is not None,
         )
 
     async def _listen(self) -> None:

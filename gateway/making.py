@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -10,10 +12,18 @@ import msgspec
 from gateway import assembly
 from gateway.config.schema import Config
 from gateway.credentials.keeper import Keeper
+from gateway.identity.guard import Guard
 from gateway.identity.ring import KeyRing
 from gateway.identity.store import SqliteKeyStore
-from gateway.parts import Parts
+from gateway.ledger.sqlite import SqliteLedger
+from gateway.parts import Observer, Offload, Parts
 from gateway.ports import Clock, Upstreams
+from gateway.quota.engine import Quotas
+from gateway.quota.waiting import WaitingLine
+from gateway.tokens.counter import Counter
+from gateway.tokens.estimate import Estimator
+from gateway.tokens.vocabulary import Vocabularies
+from gateway.tracing import Beginner
 from pricing.catalogue import Catalogue
 
 
@@ -38,6 +48,41 @@ class Making:
             "on_disconnect": config.on_disconnect,
             "max_body_bytes": config.server.max_body_bytes,
         }
+
+    def begun(
+        self,
+        config: Config,
+        catalogue: Catalogue,
+        *,
+        quotas: Quotas,
+        ledger: SqliteLedger,
+        vocabularies: Vocabularies,
+        observer: Observer,
+        offload: Offload,
+        new_id: Callable[[], str],
+        ready: Callable[[], str],
+        traced: bool,
+    ) -> Parts:
+        """The parts at a start. Raises ``AssemblyError``, ``OSError``."""
+        clock = self.clock
+        line = WaitingLine(clock)
+        quotas.on_freed(line.pump)
+        return Parts(
+            **self.from_config(config, catalogue),
+            guard=Guard(assembly.guard_limits_of(config), clock.monotonic),
+            quotas=quotas,
+            line=line,
+            ledger=ledger,
+            clock=clock,
+            counter=Counter(vocabularies),
+            estimator=Estimator(vocabularies),
+            observer=observer,
+            offload=offload,
+            new_id=new_id,
+            ready=ready,
+            prompt_hash=assembly.prompt_hash_of(config, ledger.path),
+            trace=Beginner(config.tracing.sample, secrets.randbits) if traced else None,
+        )
 
     def renewed(self, parts: Parts, config: Config, catalogue: Catalogue) -> Parts:
         """The parts after a reload; calls in flight keep theirs. Raises ``AssemblyError``."""

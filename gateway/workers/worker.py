@@ -23,7 +23,6 @@ from gateway.config.load import parse
 from gateway.credentials.keeper import Keeper
 from gateway.doors import Doors
 from gateway.exchange import Exchange
-from gateway.identity.guard import Guard
 from gateway.identity.store import SqliteKeyStore
 from gateway.ledger.ids import Ids
 from gateway.ledger.sqlite import SqliteLedger
@@ -36,21 +35,16 @@ from gateway.metrics import Metrics
 from gateway.metrics.merging import Told, told
 from gateway.metrics.process import samples
 from gateway.offload import Offloader
-from gateway.parts import Parts
 from gateway.ports import ClientPort
 from gateway.quota.leases import Answer, Back, Freed, Given, Recall, Stand, Want
 from gateway.quota.settled import Photo
 from gateway.quota.shared import SharedQuotas
 from gateway.quota.terms import Shortage
-from gateway.quota.waiting import WaitingLine
 from gateway.reloading import WRONG, read
 from gateway.scrub import secrets_of
 from gateway.server.plane import DataPlane
 from gateway.server.pool import Pool
 from gateway.server.wheel import Wheel
-from gateway.tokens.counter import Counter
-from gateway.tokens.estimate import Estimator
-from gateway.tracing import Beginner
 from gateway.watch import Watch
 from gateway.workers.words import (
     Claim,
@@ -178,24 +172,18 @@ class Worker:
         rules = assembly.rules_of(config)
         quotas = SharedQuotas(rules, self.lend, self.loop.call_soon, max_counters=config.max_quota_counters)
         self.quotas = quotas
-        line = WaitingLine(clock)
-        quotas.on_freed(line.pump)
         self.ids = Ids(clock.now_ns, secrets.randbits)
-        self.parts = Parts(
-            **self.making.from_config(config, load_catalogue(config, self.base)),
-            guard=Guard(assembly.guard_limits_of(config), clock.monotonic),
+        self.parts = self.making.begun(
+            config,
+            load_catalogue(config, self.base),
             quotas=quotas,
-            line=line,
             ledger=self.ledger,
-            clock=clock,
-            counter=Counter(self.vocabularies),
-            estimator=Estimator(self.vocabularies),
+            vocabularies=self.vocabularies,
             observer=Watch(self.metrics, self.log, self.spans),
             offload=Offloader(self.loop, self._executor, self.log),
             new_id=self.ids,
             ready=self.not_ready,
-            prompt_hash=assembly.prompt_hash_of(config, path),
-            trace=Beginner(config.tracing.sample, secrets.randbits) if self.spans is not None else None,
+            traced=self.spans is not None,
         )
 
     def not_ready(self) -> str:
