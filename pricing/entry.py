@@ -12,13 +12,9 @@ import msgspec
 from pricing.catalogue import Constraint
 
 
-class PriceTier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Rates that hold for *all* tokens of a call whose whole input is larger than ``above_input_tokens``.
+class Rates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """US dollars per million tokens, by what they are."""
 
-    US dollars per million tokens. A rate that is left out keeps what holds below the threshold.
-    """
-
-    above_input_tokens: int
     input_per_mtok: Decimal | None = None
     output_per_mtok: Decimal | None = None
     cache_read_per_mtok: Decimal | None = None
@@ -34,7 +30,16 @@ class PriceTier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     output_image_per_mtok: Decimal | None = None
 
 
-class PriceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PriceTier(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Rates that hold for *all* tokens of a call whose whole input is larger than ``above_input_tokens``.
+
+    A rate that is left out keeps what holds below the threshold.
+    """
+
+    above_input_tokens: int
+
+
+class PriceEntry(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One ``[[prices]]`` entry. All rates are US dollars; a rate that is left out comes from the next entry that
     matches, at last from the catalogue."""
 
@@ -62,19 +67,6 @@ class PriceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     committed: str = ""
     """Name of the committed-spend contract behind the rates; told in ``Price.source``."""
 
-    input_per_mtok: Decimal | None = None
-    output_per_mtok: Decimal | None = None
-    cache_read_per_mtok: Decimal | None = None
-    cache_read_audio_per_mtok: Decimal | None = None
-    cache_read_image_per_mtok: Decimal | None = None
-    cache_write_per_mtok: Decimal | None = None
-    cache_write_1h_per_mtok: Decimal | None = None
-    reasoning_per_mtok: Decimal | None = None
-    input_audio_per_mtok: Decimal | None = None
-    output_audio_per_mtok: Decimal | None = None
-    input_image_per_mtok: Decimal | None = None
-    input_video_per_mtok: Decimal | None = None
-    output_image_per_mtok: Decimal | None = None
     per_request: Decimal | None = None
     """For each call, whatever it used."""
     per_image: Decimal | None = None

@@ -9,10 +9,9 @@ from pricing.entry import PriceEntry
 from pricing.entry import PriceTier as EntryTier
 
 
-class PriceTier(Table):
-    """Prices of calls whose input is longer than this."""
+class Rates(Table):
+    """Of tokens, in US dollars a million."""
 
-    above_input_tokens: Positive
     input_per_mtok: Money | None = None
     output_per_mtok: Money | None = None
     cache_read_per_mtok: Money | None = None
@@ -28,7 +27,13 @@ class PriceTier(Table):
     output_image_per_mtok: Money | None = None
 
 
-class PriceConfig(Table):
+class PriceTier(Rates):
+    """Prices of calls whose input is longer than this."""
+
+    above_input_tokens: Positive
+
+
+class PriceConfig(Rates):
     """A price of your own: a contract, a model of yours, a correction. In US dollars."""
 
     provider: str
@@ -41,19 +46,6 @@ class PriceConfig(Table):
     service_tier: str = ""
     region: str = ""
     committed: str = ""
-    input_per_mtok: Money | None = None
-    output_per_mtok: Money | None = None
-    cache_read_per_mtok: Money | None = None
-    cache_read_audio_per_mtok: Money | None = None
-    cache_read_image_per_mtok: Money | None = None
-    cache_write_per_mtok: Money | None = None
-    cache_write_1h_per_mtok: Money | None = None
-    reasoning_per_mtok: Money | None = None
-    input_audio_per_mtok: Money | None = None
-    output_audio_per_mtok: Money | None = None
-    input_image_per_mtok: Money | None = None
-    input_video_per_mtok: Money | None = None
-    output_image_per_mtok: Money | None = None
     per_request: Money | None = None
     per_image: Money | None = None
     per_minute: Money | None = None
