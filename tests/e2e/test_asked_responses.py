@@ -111,8 +111,7 @@ def why_closed(connection: ClientConnection) -> str:
 
 
 def gauge(gateway: Gateway, name: str, quota: str, unit: str) -> int:
-    lines = [line for line in gateway.metrics().splitlines() if line.startswith(f"spendgate_quota_{name}{{")]
-    return sum(int(float(one.split()[-1])) for one in lines if f'quota="{quota}"' in one and f'unit="{unit}"' in one)
+    return int(gateway.value(f"spendgate_quota_{name}", quota=quota, unit=unit))
 
 
 def until(gateway: Gateway, name: str, quota: str, unit: str, wanted: int) -> None:

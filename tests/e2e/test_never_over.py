@@ -157,10 +157,7 @@ def config(url: str, budget_nanousd: int, *, clamp: bool = False, extend: bool =
 
 
 def gauge(gateway: Gateway, name: str) -> float:
-    line = next(
-        x for x in gateway.metrics().splitlines() if x.startswith(name + '{bucket="",quota="budget",unit="usd"}')
-    )
-    return float(line.rsplit(" ", 1)[1])
+    return gateway.value(name, bucket="", quota="budget", unit="usd")
 
 
 def show(what: str, calls: int, taken: int, charged: int, used: int, budget: int = BUDGET_NANOUSD) -> None:

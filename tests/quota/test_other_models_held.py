@@ -202,8 +202,7 @@ window = "total"
 
 def of_large(gateway: Gateway, name: str) -> int:
     """What the quota of the large models counts as used, or holds."""
-    lines = [line for line in gateway.metrics().splitlines() if line.startswith(f"spendgate_quota_{name}{{")]
-    return sum(int(float(line.split()[-1])) for line in lines if 'quota="large"' in line and 'unit="tokens"' in line)
+    return int(gateway.value(f"spendgate_quota_{name}", quota="large", unit="tokens"))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -80,13 +80,8 @@ def until(true: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def waiting(gateway: Gateway) -> int:
-    line = next(x for x in gateway.metrics().splitlines() if x.startswith("spendgate_waiting_requests "))
-    return int(float(line.split()[1]))
-
-
 def in_line(gateway: Gateway, number: int) -> None:
-    until(lambda: waiting(gateway) == number)
+    until(lambda: gateway.value("spendgate_waiting_requests") == number)
 
 
 class World:
@@ -261,7 +256,7 @@ def test_a_raise_and_a_reload_let_those_in_line_go_on(tmp_path: Path) -> None:
         world.gateway.write(world.gateway.config.replace("concurrent = 1", "concurrent = 2"))
         world.gateway.post("/api/reload")
         world.sent("a1", "a2", "a3")
-        assert waiting(world.gateway) == 0
+        assert world.gateway.value("spendgate_waiting_requests") == 0
         for free in world.provider.held:
             free.set()
         for call in calls:

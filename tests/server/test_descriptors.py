@@ -81,10 +81,6 @@ def called(one: socket.socket) -> str:
     return head(one)
 
 
-def value(gateway: Gateway, name: str) -> float:
-    return float(next(line for line in gateway.metrics().splitlines() if line.startswith(name + " ")).split()[1])
-
-
 def lowest_free(pid: int) -> int:
     """Where the process has no descriptor and gets none if it may go no further: there are gaps below its highest, and
     what it opens for a moment (a folder, a file of random bytes) leaves another."""
@@ -101,7 +97,7 @@ def test_a_crowd_of_clients_leaves_descriptors_to_calls_and_to_the_admin_port(
 ) -> None:
     limits = ("sh", "-c", f'ulimit -Sn {SOFT}; ulimit -Hn {HARD}; exec "$@"', "sh")
     with Gateway(tmp_path, CONFIG.format(url=upstream.url), within=limits) as gateway:
-        assert value(gateway, "process_max_fds") == HARD
+        assert gateway.value("process_max_fds") == HARD
         crowd = [connected(gateway) for _ in range(2 * HARD)]
         assert gateway.get("/readyz") == {"status": "ready"}
         for one in crowd:
@@ -112,8 +108,8 @@ def test_a_crowd_of_clients_leaves_descriptors_to_calls_and_to_the_admin_port(
         heads = Counter(head(one) for one in crowd)
         assert heads.pop("200") == CLIENTS
         assert heads.keys() == {"", "503 too_many_connections"}
-        assert value(gateway, "spendgate_refused_connections_total") == 2 * HARD - CLIENTS
-        assert value(gateway, "spendgate_upstream_endpoints_unreachable") == 0
+        assert gateway.value("spendgate_refused_connections_total") == 2 * HARD - CLIENTS
+        assert gateway.value("spendgate_upstream_endpoints_unreachable") == 0
         for one in crowd:
             one.close()
         assert any(called(connected(gateway)) == "200" for _ in range(100))

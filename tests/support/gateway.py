@@ -154,6 +154,16 @@ class Gateway:
             text: str = answer.read().decode()
             return text
 
+    def value(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that have these labels; there must be one."""
+        asked = [f'{label}="{value}"' for label, value in labels.items()]
+        samples = [
+            line.rsplit(" ", 1) for line in self.metrics().splitlines() if line.startswith((f"{name}{{", f"{name} "))
+        ]
+        found = [float(number) for sample, number in samples if all(one in sample for one in asked)]
+        assert found, f"no {name} of {labels}"
+        return sum(found)
+
     def records(self, **query: str | int) -> list[dict[str, Any]]:
         """All records, newest first, through the API's pages."""
         out: list[dict[str, Any]] = []
