@@ -118,6 +118,6 @@ class Record(msgspec.Struct, gc=False):
     claim: str = ""
     """As the reading's: what is charged once, see ``gateway.ledger.claims``; not kept in the record."""
     opened: bool = True
-    """False: rejected before an open entry was written (nothing to close)."""
+    """False: no open entry was written for it: a refusal, a response of a session, what another model used."""
     pending: bool = False
     """What it used is reported later, see ``gateway.ledger.claims``: quotas hold its whole reservation until then."""

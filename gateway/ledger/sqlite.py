@@ -346,7 +346,7 @@ class SqliteLedger:
             self._call(done, error)
 
     def _failed(self, batch: list[Item], error: Exception) -> list[Item]:
-        """Nothing of the batch is written: opens are told, settlements are kept for the next try."""
+        """Nothing of the batch is written: opens and refusals are told, settlements are kept for the next try."""
         self._reason = f"the ledger can't be written: {error}"
         self._transactions.close()
         unavailable = LedgerUnavailable(self._reason)
@@ -358,7 +358,7 @@ class SqliteLedger:
             kind, _, subject, done = item
             if kind == TASK:
                 self._call(subject, None, unavailable)
-            elif kind == SETTLE and subject.opened:
+            elif kind == SETTLE and subject.outcome != REJECTED:
                 kept.append(item)
             elif kind == SETTLE and done is not None:
                 self._call(done, unavailable)

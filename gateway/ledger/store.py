@@ -30,7 +30,7 @@ class Store(Protocol):
 
     def settle(self, record: Record, done: Done | None = None) -> None:
         """Write ``record``, close its open entry and add it to the rollups, all in one transaction; then ``done``.
-        What was opened is never refused for a full queue, and is kept and retried while the disk fails. A refusal
+        What was spent is never refused for a full queue, and is kept and retried while the disk fails. A refusal
         is dropped then, and ``done`` told."""
         ...
 

@@ -34,9 +34,9 @@ async def opened(ledger: SqliteLedger, number: int) -> Exception | None:
     return await asyncio.wait_for(future, 20)
 
 
-async def settled(ledger: SqliteLedger, number: int) -> Exception | None:
+async def settled(ledger: SqliteLedger, number: int, **changes: object) -> Exception | None:
     future: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-    ledger.settle(book.record(number), future.set_result)
+    ledger.settle(book.record(number, **changes), future.set_result)
     return await asyncio.wait_for(future, 20)
 
 
@@ -99,6 +99,25 @@ async def test_a_locked_database_refuses_calls_and_service_returns_with_what_was
     ledger.close()
     rows = other.execute("SELECT request_id FROM requests").fetchall()
     assert rows == [(book.record(1).request_id,)]
+
+
+async def test_what_was_spent_without_an_open_entry_of_its_own_is_kept_too_and_a_refusal_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "l.db"
+    migrate(path)
+    ledger = SqliteLedger(path, asyncio.get_running_loop())
+    ledger.start()
+    assert await opened(ledger, 1) is None
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    # a response of a session, or what another model used for a call
+    kept = asyncio.create_task(settled(ledger, 2, opened=False))
+    refused = await settled(ledger, 3, opened=False, outcome="rejected")
+    assert isinstance(refused, LedgerUnavailable)
+    other.execute("ROLLBACK")
+    assert await kept is None
+    ledger.close()
+    rows = other.execute("SELECT request_id FROM requests").fetchall()
+    assert rows == [(book.record(2).request_id,)]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
