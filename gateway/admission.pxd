@@ -1,5 +1,5 @@
 # The steps of an admission call each other without a look-up.
-cpdef admit(parts, caller, body, size)
+cpdef admit(parts, caller, coded, plain)
 cpdef upstream_head(call, own)
 cpdef listed_price(parts, provider, str model, now_ns)
 cpdef amounts_of(price, limit, facts, others=*)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from gateway.caller import Caller, usual_of
-from gateway.coded import undone, unreadable
+from gateway.coded import unreadable
 from gateway.identity.principal import Principal
 from gateway.ledger.record import OpenEntry
 from gateway.parts import Parts
@@ -105,12 +105,10 @@ def upstream_head(call: Admitted, own: Sequence[Header]) -> bytes:
     return caller.sent + body_length(caller.method, len(call.body))
 
 
-def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Refusal:
-    """Read the body's facts, apply policy, bound the cost. Reserves nothing yet."""
-    coded, unread = body, False
-    if caller.coding:
-        read = undone(caller.coding, body, parts.max_body_bytes)
-        body, unread = (body, True) if read is None else (read, False)
+def admit(parts: Parts, caller: Caller, coded: bytes, plain: bytes | None) -> Admitted | Refusal:
+    """Read the body's facts, apply policy, bound the cost. Reserves nothing yet. ``coded``: the body as it came;
+    ``plain``: without its content coding, None where that could not be undone."""
+    body = coded if plain is None else plain
     provider, target, received = caller.provider, caller.target, body
     if provider is None:
         routed = _route_by_model(parts, caller, body)
@@ -121,7 +119,7 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
     facts = dialect.read(caller.method, target, caller.content_type, body)
     model = facts.model
     principal = caller.principal
-    if unread and (facts.malformed or facts.billable or principal.models or provider.models):
+    if plain is None and (facts.malformed or facts.billable or principal.models or provider.models):
         return unreadable(caller.coding, parts.max_body_bytes)
     if facts.malformed:
         return Refusal(status=400, code="invalid_request", message=facts.malformed)
@@ -178,7 +176,7 @@ def admit(parts: Parts, caller: Caller, body: bytes, size: int) -> Admitted | Re
         amounts.nanousd,
         amounts.input_tokens,
         amounts.output_tokens,
-        size,
+        len(coded),
         caller.trace_id,
         caller.span,
         parts.prompt_hash(received) if facts.billable and parts.prompt_hash is not None else 0,

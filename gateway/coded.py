@@ -6,12 +6,22 @@ what they say, and what the provider answers must be what was held. Any other bo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from gateway.parts import Parts
 from gateway.wire.dialect import Refusal
 from gateway.wire.framing.content_encoding import decoder_for
 
 
 class _TooLargeError(Exception):
     pass
+
+
+def undo(parts: Parts, coding: bytes, body: bytes, then: Callable[[bytes | None], None]) -> None:
+    """``then`` hears the body as ``undone`` answers it. A few bytes may hold many: that is no work for the event
+    loop."""
+    most = parts.max_body_bytes
+    parts.offload(lambda: undone(coding, body, most), None, then)
 
 
 def undone(coding: bytes, body: bytes, most: int) -> bytes | None:

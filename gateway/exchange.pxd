@@ -12,3 +12,4 @@ cdef class Exchange(Settling):
 
     cpdef _ready(self)
     cpdef _open(self)
+    cpdef _read(self, coded, plain)

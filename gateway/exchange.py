@@ -13,11 +13,13 @@ there is a separate fact (``_gone``), because a client that hangs up changes who
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from gateway import answers
 from gateway.admission import Admitted, admit, reserve, upstream_head
 from gateway.call_state import ANSWERING, ENDED, HEAD, NEAR, OPENING, SENT
 from gateway.caller import Caller, identify
+from gateway.coded import undo
 from gateway.delivery import HELD_SECONDS
 from gateway.extension import PLAIN, Extension, framing_of
 from gateway.heard import Heard, ends_by_closing
@@ -102,10 +104,21 @@ class Exchange(Settling):
             return
         if self._state != HEAD:
             return
-        parts = self._parts
+        parts, caller = self._parts, self._caller
+        assert caller is not None
         self._body_at = parts.clock.monotonic()
-        assert self._caller is not None
-        call = admit(parts, self._caller, body, len(body))
+        if caller.coding and body:
+            undo(parts, caller.coding, body, partial(self._read, body))
+        else:
+            self._read(body, body)
+
+    def _read(self, coded: bytes, plain: bytes | None) -> None:
+        """The body is here, as it came and without its content coding."""
+        if self._gone:
+            return
+        parts, caller = self._parts, self._caller
+        assert caller is not None
+        call = admit(parts, caller, coded, plain)
         if type(call) is Refusal:
             self._refuse(call, None)
             return
