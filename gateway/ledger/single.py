@@ -49,7 +49,7 @@ def _locked(path: Path, what: str) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        why = "is no directory" if isinstance(error, FileExistsError) else (error.strerror or str(error)).lower()
+        why = "is no directory" if isinstance(error, FileExistsError) else error.strerror or str(error)
         raise OSError(error.errno, f"{what} can't be used: {error.filename}: {why}") from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
