@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -134,13 +135,18 @@ def _fetch(url: str) -> bytes:
 def _calls(options: argparse.Namespace, config: Config, since_ns: int, until_ns: int) -> Iterator[Call]:
     """Calls of the period as they would be priced."""
     from gateway.config.price_lists import price_lists
+    from gateway.ledger.edges import horizon_ns
     from gateway.ledger.reprice import priced_again
+    from gateway.ledger.rows import rfc3339
     from gateway.ledger.schema import connect_reader
     from pricing.diff import Call
 
     lists = price_lists(config)
     connection = connect_reader(ledger_file(options))
     try:
+        kept = horizon_ns(connection)
+        if since_ns < kept:
+            print(f"Calls from before {rfc3339(kept)} are left out: their records are gone.", file=sys.stderr)
         for one in priced_again(connection, since_ns, until_ns):
             yield Call(
                 provider=lists.get(one.provider, one.provider),

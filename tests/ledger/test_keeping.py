@@ -173,6 +173,8 @@ def test_a_report_says_that_it_counts_whole_hours_where_records_are_gone(forgott
     assert f"counted: {since[:14]}00Z to 2026-11-01; of older records only whole hours are kept" in said
     said = gateway.cli("ledger", "reprice", "--since", "2026-09-01", "--dry-run").stdout
     assert "stay as they are: their records are no longer kept." in said.splitlines()[0]
+    told = gateway.cli("prices", "diff", "--since", "2026-09-01", "--until", "2026-11-01").stderr
+    assert told.endswith(" are left out: their records are gone.\n")
     with gateway:
         asked = gateway.get(f"/api/spend?since={since}&until=2026-11-01")
     assert asked["since"] == f"{since[:14]}00:00.000000Z"
