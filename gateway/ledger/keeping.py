@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+from gateway.ledger.claims import KEPT_NS
 from gateway.ledger.days import DAY_NS, add_up_day, closed_until
 from gateway.ledger.edges import horizon_ns
 from gateway.ledger.ids import first_id_at
@@ -33,14 +34,16 @@ def restored(connection: sqlite3.Connection) -> int:
 
 
 def forget(connection: sqlite3.Connection, keep_days: int, now_ns: int) -> int:
-    """Delete one slice of the records that are older than ``keep_days``; answers how many. Rollups stay.
+    """Delete one slice of the records that are older than ``keep_days``; answers how many. Rollups stay, and estimates
+    whose report is still to come: it takes back what they cost.
 
     Runs in the writer's transaction; called again until it answers 0.
     """
     horizon = (now_ns - keep_days * DAY_NS) // HOUR_NS * HOUR_NS
     old = connection.execute(
-        "SELECT id FROM records WHERE request_id < ? AND started_ns < ? LIMIT ?",
-        (first_id_at(horizon), horizon, SLICE_ROWS),
+        "SELECT id FROM records WHERE request_id < ? AND started_ns < ? AND request_id NOT IN "
+        "(SELECT request_id FROM claims WHERE charged = 0 AND at_ns >= ?) LIMIT ?",
+        (first_id_at(horizon), horizon, now_ns - KEPT_NS, SLICE_ROWS),
     ).fetchall()
     if old:
         connection.execute(_KEPT_SINCE, (horizon,))

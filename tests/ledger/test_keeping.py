@@ -20,6 +20,7 @@ from gateway.ledger.rows import rfc3339
 from gateway.ledger.schema import connect, connect_reader, migrate
 from gateway.ledger.verify import verify
 from gateway.ledger.view import SqliteView
+from gateway.ledger.writer import Writer
 from gateway.quota.grants import Grant, insert_grant
 from gateway.reports.spend import spend
 from pricing.book import PriceBook
@@ -184,6 +185,20 @@ def test_a_report_says_that_it_counts_whole_hours_where_records_are_gone(forgott
 def at_hour(text: str) -> int:
     """When the hour of a time began."""
     return int(datetime.fromisoformat(text).replace(minute=0, second=0, microsecond=0).timestamp()) * 10**9
+
+
+def test_an_estimate_stays_until_its_report_came_which_takes_it_back(tmp_path: Path) -> None:
+    began = [book.record(number, claim=f"resp_{number}", usage_source="estimated", pending=True) for number in (1, 2)]
+    path = book.ledger(tmp_path / "l.db", [*began, book.record(3)])
+    connection = connect(path)
+    assert forget(connection, 1, book.START_NS + 3 * DAY_NS) == 1
+    report = book.record(5000, claim="resp_1", usage_source="response")
+    Writer().write(connection, records=[report])
+    assert total(path) == sum(one.cost_nanousd for one in (began[1], book.record(3), report))
+    assert forget(connection, 1, book.START_NS + 3 * DAY_NS) == 1
+    assert forget(connection, 1, book.START_NS + 70 * DAY_NS) == 2
+    assert verify(reader(path)) == []
+    connection.close()
 
 
 def prices(usd: int) -> PriceBook:
