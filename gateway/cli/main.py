@@ -9,6 +9,7 @@ import pkgutil
 import sqlite3
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +19,8 @@ from gateway.compiled import prefer
 
 NOT_COMMANDS = ("main", "common", "tables", "reported", "asking", "screen")
 DEBUG = "SPENDGATE_DEBUG"
+WRITTEN = ("csv", "jsonl", "markdown", "html")
+"""Formats that go into files more often than onto a terminal."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -76,6 +79,10 @@ def _run(words: Sequence[str]) -> int:
         if not options.config_given:
             options.config = os.environ.get("SPENDGATE_CONFIG") or "config.toml"
         options.config = Path(options.config)
+        written = options.command == "export" or getattr(options, "format", None) in WRITTEN
+        if written and isinstance(sys.stdout, TextIOWrapper):
+            # what programs read has one encoding, whatever the terminal's is
+            sys.stdout.reconfigure(encoding="utf-8")
         code: int = options.run(options)
         sys.stdout.flush()
         return code

@@ -155,6 +155,28 @@ def test_a_terminal_that_knows_no_bars_shows_the_table_all_the_same(two_months: 
     assert b"465.000000" in done.stdout
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("report", "--since", "2026-09-01", "--until", "2026-11-01", "--format", form)
+          for form in ("csv", "markdown", "html")),
+        ("allocate", "--month", "2026-09", "--format", "csv"),
+        ("ledger", "export"),
+        ("ledger", "export", "--format", "csv"),
+        ("export", "focus", "--since", "2026-09-01"),
+        ("export", "openmetrics", "--since", "2026-09-01"),
+    ],
+)  # fmt: skip
+def test_what_programs_read_is_utf_8_whatever_the_terminal_speaks(tmp_path: Path, words: tuple[str, ...]) -> None:
+    gateway = Gateway(tmp_path, '[providers.openai]\nkind = "openai"\n')
+    (tmp_path / "data").mkdir()
+    book.ledger(tmp_path / "data" / "ledger.db", [book.record(1, team="日本", workflow="ünï")])
+    command = [sys.executable, "-m", "gateway.cli.main", *words, "--config", str(gateway.path)]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "latin-1"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "日本" in done.stdout.decode()
+
+
 @pytest.mark.parametrize("columns", [40, 60, 80, 200])
 def test_a_table_fits_the_terminal_and_keeps_the_cost(two_months: Gateway, columns: int) -> None:
     words = ["report", "--by", "team,model", *APRIL, "--compare", "previous", "--trend"]
