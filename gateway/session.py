@@ -67,8 +67,9 @@ class Session:
         self._early: list[bytes] = []
         """What the client sent before the provider agreed."""
         self._why = ""
-        """Why the session must close once what is held has been sent."""
+        """Why the session must close once what is held has been sent, and a frame that is begun has ended."""
         self._code = POLICY_VIOLATION
+        self._outcome = COMPLETED
         self._failure = "reset"
         self._cut = False
         """The provider broke off."""
@@ -201,14 +202,18 @@ class Session:
         self._forward(data, bool(ended))
         for one in ended:
             self._response(one)
+        if self._why and not self._holding:
+            self._say_why()
 
     def _forward(self, data: bytes, ends: bool) -> None:
         """Pass on what the provider said; where it ``ends`` something that is to be written down, only after that."""
-        if self._holding or ends:
+        if self._holding or ends or self._why:
             self._held.append(data)
             self._held_bytes += len(data)
             if self._held_bytes > MAX_HELD_BYTES:
-                self._close(POLICY_VIOLATION, "too much arrived while the ledger was busy")
+                # the ledger is busy, and not even a word may go before what is held
+                self._held, self._held_bytes = [], 0
+                self._finish(COMPLETED)
         elif not self._gone:
             self._client.write(data)
 
@@ -292,26 +297,38 @@ class Session:
     def _recorded(self, error: Exception | None) -> None:
         """A response's record is durable: the client may hear that it is done."""
         self._holding -= 1
-        if not self._holding:
+        if self._holding:
+            return
+        if self._why:
+            self._say_why()
+        else:
             self._flush()
-            if self._why:
-                self._close(self._code, self._why)
 
     # the end
 
     def going_away(self) -> None:
-        if self._holding:
-            self._code, self._why = SERVICE_RESTART, "the gateway stops"
-        elif self._switched and self._talk is not None and self._talk.at_boundary:
+        if self._switched:
             self._close(SERVICE_RESTART, "the gateway stops", CLIENT_DISCONNECTED)
 
     def _close(self, code: int, why: str, outcome: str = COMPLETED) -> None:
-        """Close both sides with a reason."""
+        """Close both sides with a reason, as soon as it may be said. Nothing of the client's goes on from now."""
         if self._over:
             return
-        self._held, self._held_bytes = [], 0
+        self._code, self._why, self._outcome = code, why, outcome
+        if not self._holding:
+            self._say_why()
+
+    def _say_why(self) -> None:
+        """Close, unless the client has the beginning of a frame alone: then the rest of it comes first."""
+        begun = self._talk.begun if self._talk is not None else 0
+        if self._over or (begun > self._held_bytes and not self._gone):
+            return
+        held, self._held, self._held_bytes = b"".join(self._held), [], 0
         if not self._gone:
-            self._client.write(close_frame(code, why))
+            self._client.write(held[: len(held) - begun] + close_frame(self._code, self._why))
+        self._finish(self._outcome)
+
+    def _finish(self, outcome: str) -> None:
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             upstream.abort()
@@ -330,7 +347,7 @@ class Session:
         self._end(COMPLETED if self._switched else UPSTREAM_ERROR)
 
     def client_data(self, data: bytes) -> None:
-        if not data:
+        if self._why or not data:
             return
         if self._switched and self._upstream is not None:
             self._upstream.write(data)

@@ -63,7 +63,7 @@ class AskedSession(Session):
     # the client
 
     def client_data(self, data: bytes) -> None:
-        if self._over:
+        if self._over or self._why:
             return
         if self._asking:
             self._later += data
@@ -101,7 +101,7 @@ class AskedSession(Session):
 
     def _granted(self, call: Admitted, short: Shortage | None) -> None:
         """There is room for what a message asks for, or not."""
-        if self._over:
+        if self._over or self._why:
             self._give_back(call)
         elif short is not None:
             self._close(POLICY_VIOLATION, refusal_of(short, self._parts.clock.now_ns()).message)
@@ -115,7 +115,7 @@ class AskedSession(Session):
             self._close(TRY_AGAIN_LATER, str(error))
             return
         self._parts.observer.started(call.provider.name)
-        if self._over:
+        if self._over or self._why:
             # it never went on
             self._give_back(call)
             self._write(

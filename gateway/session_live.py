@@ -34,6 +34,8 @@ class LiveSession(Session):
         """What the client has sent while quotas and disk are asked."""
 
     def client_data(self, data: bytes) -> None:
+        if self._why:
+            return
         if self._unsent is not None:
             self._unsent += data
             if len(self._unsent) > MAX_HELD_BYTES:
@@ -62,7 +64,7 @@ class LiveSession(Session):
         """There is room for the model that was named, or not."""
         call, parts = self._call, self._parts
         assert call is not None
-        if self._over:
+        if self._over or self._why:
             self._release()
         elif short is not None:
             self._close(POLICY_VIOLATION, refusal_of(short, parts.clock.now_ns()).message)
@@ -81,7 +83,7 @@ class LiveSession(Session):
     def _kept(self, error: Exception | None) -> None:
         """What is held for the model is durable, or can't be: now the provider may hear of it."""
         unsent, self._unsent = self._unsent, None
-        if self._over:
+        if self._over or self._why:
             return
         if error is not None:
             self._close(TRY_AGAIN_LATER, str(error))

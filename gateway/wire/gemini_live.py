@@ -70,8 +70,8 @@ class LiveTalk:
         self._searches = Searches()
 
     @property
-    def at_boundary(self) -> bool:
-        return self._messages.at_boundary
+    def begun(self) -> int:
+        return self._messages.begun
 
     def feed(self, data: bytes, now_ns: int) -> list[Ended]:
         return [ended for message in self._messages.feed(data) if (ended := self._message(message, now_ns))]

@@ -81,9 +81,9 @@ class Talk:
         """Models that the session's own events name."""
 
     @property
-    def at_boundary(self) -> bool:
-        """True where no message is begun."""
-        return self._messages.at_boundary
+    def begun(self) -> int:
+        """Bytes since the last end of a frame."""
+        return self._messages.begun
 
     def feed(self, data: bytes, now_ns: int) -> list[Ended]:
         """What these bytes end."""

@@ -22,8 +22,8 @@ class Listener(Protocol):
     """Reads what a provider says in one session."""
 
     @property
-    def at_boundary(self) -> bool:
-        """True where no message is begun."""
+    def begun(self) -> int:
+        """Bytes since the last end of a frame."""
         ...
 
     def feed(self, data: bytes, now_ns: int) -> list[Ended]:

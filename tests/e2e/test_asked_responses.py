@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -168,6 +170,53 @@ def test_a_message_may_name_only_a_model_that_its_key_may_use(tmp_path: Path, pr
             ask(connection, "say", model="other")
             assert told(connection) == "response.created"
         assert [one["model"] for one in playing.asked] == ["other"]
+
+
+def masked(event: dict[str, Any]) -> bytes:
+    """A client's frame, under a mask that changes nothing."""
+    payload = json.dumps(event).encode()
+    return b"\x81\xfe" + len(payload).to_bytes(2, "big") + bytes(4) + payload
+
+
+@pytest.mark.parametrize("cut", [1, 3, 5_000, 90_003])
+def test_a_session_is_closed_between_two_frames_with_its_reason(tmp_path: Path, cut: int) -> None:
+    frame = b"\x81\x7f" + (90_000).to_bytes(8, "big") + b"x" * 90_000
+    go_on = threading.Event()
+
+    def play(connection: ServerConnection) -> None:
+        connection.recv()
+        connection.socket.sendall(frame[:cut])
+        go_on.wait(30)
+        with contextlib.suppress(OSError):
+            while True:
+                connection.socket.sendall(frame[cut:] + frame[:cut])
+                time.sleep(0.05)
+
+    with serve(play, "127.0.0.1", 0) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        config = CONFIG.format(port=running.socket.getsockname()[1], workers=1)
+        with Gateway(tmp_path, config) as gateway, socket.create_connection(("127.0.0.1", gateway.port), 20) as client:
+            client.sendall(
+                b"GET /openai/v1/responses HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                b"Authorization: Bearer " + KEY.encode() + b"\r\n\r\n"
+            )
+            wanted = {"type": "response.create", "model": "small", "max_output_tokens": 9, "input": "x" * 99}
+            with client.makefile("rb") as heard:
+                while heard.readline() != b"\r\n":
+                    pass
+                client.sendall(masked(wanted))
+                # it has the beginning of a frame when it asks for what it may not have
+                assert heard.read(cut) == frame[:cut]
+                client.sendall(masked(wanted | {"model": "large"}))
+                go_on.set()
+                rest = heard.read()
+        running.shutdown()
+    whole = rest.rfind(b"x") + 1
+    assert rest[:whole] == frame[cut:] + frame * (whole // len(frame))
+    close = rest[whole:]
+    assert (close[:1], close[2:4]) == (b"\x88", (1008).to_bytes(2, "big"))
+    assert b"the key" in close.lower()
 
 
 def test_a_response_in_progress_when_the_gateway_is_killed_counts_whole(

@@ -41,6 +41,26 @@ def test_messages_are_the_same_in_any_chunking(seed: int) -> None:
     assert not messages.broken
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_it_is_known_how_much_of_a_frame_has_begun(seed: int) -> None:
+    large = MAX_MESSAGE_BYTES + 5
+    raw = TALK + b"\x82\x7f" + large.to_bytes(8, "big") + bytes(large) + frame(b"{}")
+    ends = {0, len(TALK), len(TALK) + 10 + large, len(raw)}
+    at = 0
+    for one in (b'{"a":1}', b'{"b":', b"ping", b"2}", b"\x00\x01", b'{"c":"' + b"x" * 70_000 + b'"}', b"y" * 300):
+        at += len(frame(one))
+        ends.add(at)
+    messages, fed, rng = Messages(), 0, random.Random(seed)
+    while fed < len(raw):
+        near = min(end for end in ends if end > fed)
+        size = rng.choice((1, 2, 65_536, 3_000_000, near - fed, max(1, near - fed - 1)))
+        messages.feed(raw[fed : fed + size])
+        fed = min(fed + size, len(raw))
+        assert messages.begun == fed - max(end for end in ends if end <= fed)
+    messages.feed(b"\xff\xff")
+    assert (messages.broken, messages.begun) == (True, 0)
+
+
 @pytest.mark.parametrize(
     "raw",
     [b"\xc1\x01a", b"\x81\x81\x00\x00\x00\x00a", b"\x89\x7e\xff\xff", b"\x88\x7f" + b"\xff" * 8, b"\x09\x01a"],

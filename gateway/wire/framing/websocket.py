@@ -16,7 +16,7 @@ class Messages:
     """Text messages of one direction, with ``binary`` all messages; ``masked``: those of a client. ``broken`` once the
     bytes are no frames."""
 
-    __slots__ = ("_buffer", "_kinds", "_mask", "_message", "_size", "_skip", "broken", "closed")
+    __slots__ = ("_buffer", "_kinds", "_mask", "_message", "_size", "_skip", "begun", "broken", "closed")
 
     def __init__(self, *, masked: bool = False, binary: bool = False) -> None:
         self._mask = 0x80 if masked else 0
@@ -26,6 +26,8 @@ class Messages:
         self._size = 0
         self._skip = 0
         """Bytes of a frame that is passed over, still to come."""
+        self.begun = 0
+        """Bytes since the last end of a frame; 0 once there are no frames any more."""
         self.broken = False
         self.closed = False
         """A close frame came: its side will say no more."""
@@ -44,10 +46,13 @@ class Messages:
         """Text messages that these bytes complete."""
         if self.broken:
             return []
+        self.begun += len(data)
         if self._skip:
             skipped = min(self._skip, len(data))
             self._skip -= skipped
             data = data[skipped:]
+            if not self._skip:
+                self.begun = len(data)
         buffer = self._buffer
         buffer += data
         found: list[bytes] = []
@@ -57,9 +62,12 @@ class Messages:
                 return found
             if used < 0:
                 self.broken = True
+                self.begun = 0
                 buffer.clear()
                 return found
             del buffer[:used]
+            if not self._skip:
+                self.begun = len(buffer)
 
     def _frame(self, found: list[bytes]) -> int:
         """Take one frame from the buffer; how many bytes it had, 0 where it is not whole, -1 where it is none."""
