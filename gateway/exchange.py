@@ -406,7 +406,9 @@ class Exchange(Settling):
         record = answers.rejection(parts, caller, call, refusal, quota, self._received_at)
         self._to(ENDED)
         self.wants_body = False
-        parts.observer.refused(record, refusal.code)
         reply = answers.refusal(caller, call, refusal, record.request_id)
+        # what the client is told, which the provider's own errors may say in another number
+        record.status = reply.status
+        parts.observer.refused(record, refusal.code)
         # who is refused can look the record up at once; a ledger that fails does not hold up the refusal
         parts.ledger.settle(record, lambda _: self._answer(reply))

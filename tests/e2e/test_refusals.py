@@ -205,6 +205,7 @@ def test_a_quota_that_waiting_does_not_reopen_is_told_once(gateway: Gateway, kin
     before = tries(gateway, "spent")
     assert "spent-total" in refused(gateway, kind, "sk-test-spent-key", 429, stream=stream)
     assert tries(gateway, "spent") - before == TOLD_MORE.get((kind, stream), 1)
+    assert gateway.records(team="spent")[0]["status"] == (400 if kind == "bedrock" else 429)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("cohere", "bedrock")])
