@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from gateway.cli.common import ConfigurationError, UserError, command
@@ -14,8 +16,10 @@ def add_parser(commands: Any) -> None:
     ).set_defaults(run=run)
 
 
-def _ready(where: str) -> None:
-    print(f"spendgate listens on {where}", flush=True)
+def _ready(where: str, inactive: Mapping[str, str]) -> None:
+    """Say that calls may come; who calls an optional provider that lacks its key is told of no such provider."""
+    left_out = [f'spendgate leaves out provider "{name}": {reason}' for name, reason in inactive.items()]
+    print(f"spendgate listens on {where}", *left_out, sep="\n", flush=True)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,12 +40,13 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         loaded = load_all(options.config, os.environ)
-        if loaded.config.server.workers == 1:
-            app.run(options.config, loaded.config, _ready)
+        config, ready = loaded.config, partial(_ready, inactive=loaded.inactive)
+        if config.server.workers == 1:
+            app.run(options.config, config, ready)
         else:
             from gateway.workers import supervisor
 
-            supervisor.run(options.config, loaded, _ready)
+            supervisor.run(options.config, loaded, ready)
     except ConfigErrors as error:
         raise ConfigurationError(options.config, error.problems) from error
     except (AssemblyError, CatalogueUnusable, LedgerCorrupt, AlreadyRunning, CannotStart) as error:

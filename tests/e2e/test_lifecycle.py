@@ -175,6 +175,19 @@ def test_a_stop_without_calls_is_clean(tmp_path: Path) -> None:
     assert gateway.stop() == 0
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_start_says_which_optional_providers_it_leaves_out(tmp_path: Path, workers: int) -> None:
+    config = (
+        f'[server]\nworkers = {workers}\n[providers.simulated]\nkind = "simulated"\n'
+        '[providers.later]\nkind = "openai"\napi_key = "env:NOT_SET_BY_ANY_TEST"\noptional = true\n'
+    )
+    with Gateway(tmp_path, config) as gateway:
+        assert gateway.stop() == 0
+    told = 'spendgate leaves out provider "later": the environment variable NOT_SET_BY_ANY_TEST is not set'
+    assert gateway.log().splitlines().count(told) == 1
+    assert "simulated" not in gateway.log()
+
+
 def test_what_the_first_calls_need_is_loaded_before_there_are_any(tmp_path: Path) -> None:
     with Gateway(tmp_path, CONFIG.format(url="http://127.0.0.1:9")) as gateway:
         assert "spendgate_vocabularies 1.0" in gateway.metrics()
