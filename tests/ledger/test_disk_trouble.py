@@ -40,6 +40,17 @@ async def settled(ledger: SqliteLedger, number: int, **changes: object) -> Excep
     return await asyncio.wait_for(future, 20)
 
 
+async def locked(path: Path) -> tuple[SqliteLedger, sqlite3.Connection]:
+    """A ledger with one open call, and the other program that has locked its file."""
+    migrate(path)
+    ledger = SqliteLedger(path, asyncio.get_running_loop())
+    ledger.start()
+    assert await opened(ledger, 1) is None
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    return ledger, other
+
+
 async def healthy(ledger: SqliteLedger) -> None:
     for _ in range(200):
         if not ledger.reason:
@@ -79,13 +90,7 @@ async def test_a_call_that_fails_when_it_is_written_down_keeps_its_fault_to_itse
 
 
 async def test_a_locked_database_refuses_calls_and_service_returns_with_what_was_kept(tmp_path: Path) -> None:
-    path = tmp_path / "l.db"
-    migrate(path)
-    ledger = SqliteLedger(path, asyncio.get_running_loop())
-    ledger.start()
-    assert await opened(ledger, 1) is None
-    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    other.execute("BEGIN EXCLUSIVE")
+    ledger, other = await locked(tmp_path / "l.db")
     kept = asyncio.create_task(settled(ledger, 1))
     error = await opened(ledger, 2)
     assert isinstance(error, LedgerUnavailable)
@@ -102,13 +107,7 @@ async def test_a_locked_database_refuses_calls_and_service_returns_with_what_was
 
 
 async def test_what_was_spent_without_an_open_entry_of_its_own_is_kept_too_and_a_refusal_is_not(tmp_path: Path) -> None:
-    path = tmp_path / "l.db"
-    migrate(path)
-    ledger = SqliteLedger(path, asyncio.get_running_loop())
-    ledger.start()
-    assert await opened(ledger, 1) is None
-    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    other.execute("BEGIN EXCLUSIVE")
+    ledger, other = await locked(tmp_path / "l.db")
     # a response of a session, or what another model used for a call
     kept = asyncio.create_task(settled(ledger, 2, opened=False))
     refused = await settled(ledger, 3, opened=False, outcome="rejected")
