@@ -112,7 +112,8 @@ def _provider(
         host=host,
         port=url.port or (443 if tls else 80),
         tls=tls,
-        host_header=url.netloc.rpartition("@")[2].encode(),
+        # as it is signed: AWS takes a host's letters as small ones
+        host_header=url.netloc.rpartition("@")[2].lower().encode(),
         connect_seconds=config.connect_seconds,
         head_seconds=config.head_seconds,
         idle_seconds=config.idle_seconds,

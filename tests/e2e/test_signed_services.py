@@ -38,6 +38,7 @@ def script(_: Seen) -> Iterable[Step]:
     ("kind", "host", "path", "service"),
     [
         ("bedrock", "bedrock-runtime.us-east-1.amazonaws.com", "/model/a%3A0/invoke", "bedrock"),
+        ("bedrock", "Bedrock-Runtime.US-East-1.amazonaws.com", "/model/a%3A0/invoke", "bedrock"),
         ("bedrock", "bedrock-mantle.us-east-1.api.aws", "/anthropic/v1/messages", "bedrock-mantle"),
         ("bedrock", "vpce-1.bedrock-mantle.us-east-1.vpce.amazonaws.com", "/v1/chat/completions", "bedrock-mantle"),
         ("anthropic", "aws-external-anthropic.us-east-1.api.aws", "/v1/messages", "aws-external-anthropic"),
@@ -54,11 +55,11 @@ def test_a_request_is_signed_for_the_service_that_its_host_is(
         with urllib.request.urlopen(request, timeout=10) as told:
             assert told.status == 200
         (seen,) = proxy.seen
-    assert (seen.header("host"), seen.target.endswith(path)) == (host, True)
+    assert (seen.header("host"), seen.target.endswith(path)) == (host.lower(), True)
     authorization, moment = seen.header("authorization") or "", seen.header("x-amz-date") or ""
     assert f"Credential=AKIATEST/{moment[:8]}/us-east-1/{service}/aws4_request" in authorization
     # the same request, signed by botocore for the same moment, has the same signature
-    same = AWSRequest("POST", f"http://{host}{path}", {"Content-Type": "application/json", "Host": host}, body)
+    same = AWSRequest("POST", f"http://{host.lower()}{path}", {"Content-Type": "application/json", "Host": host.lower()}, body)
     same.context["timestamp"] = moment
     same.headers["X-Amz-Date"] = moment
     signer = SigV4Auth(Credentials("AKIATEST", "not-a-secret"), service, "us-east-1")
