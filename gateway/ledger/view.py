@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.ledger.edges import id_bounds, in_whole_hours
+from gateway.ledger.ids import first_id_at
 from gateway.ledger.rows import BROKEN, GROUP_BITS, GROUP_MASK, HOUR_NS
 from gateway.ledger.schema import connect_reader
 
@@ -37,6 +38,10 @@ class UsageView(Protocol):
         was released of them comes as groups of its own, with negative amounts."""
         ...
 
+    def last_start_ns(self, since_ns: int) -> int:
+        """When the last call began, of those from ``since_ns`` on. It may be to come, where the clock was set back."""
+        ...
+
 
 class SqliteView:
     """Full hours come from rollups, the rest from records; less what was released, up to the release that has the
@@ -54,6 +59,13 @@ class SqliteView:
         connection = connect_reader(self._path)
         try:
             yield from ConnectionView(connection, self._last_release).spent(since_ns, until_ns)
+        finally:
+            connection.close()
+
+    def last_start_ns(self, since_ns: int) -> int:
+        connection = connect_reader(self._path)
+        try:
+            return ConnectionView(connection).last_start_ns(since_ns)
         finally:
             connection.close()
 
@@ -78,6 +90,10 @@ class ConnectionView:
         yield from self._hours(first_hour, last_hour)
         if last_hour * HOUR_NS < until_ns:
             yield from self._records(last_hour * HOUR_NS, until_ns)
+
+    def last_start_ns(self, since_ns: int) -> int:
+        last = "SELECT coalesce(max(started_ns), 0) FROM records WHERE request_id >= ?"
+        return int(self._connection.execute(last, (first_id_at(since_ns),)).fetchone()[0])
 
     def newest(self) -> int:
         """The number of the record that was written last; 0: there is none."""

@@ -7,7 +7,7 @@ cdef class Span:
     cdef public list used, reserved
 
 cdef class Counter:
-    cdef public object rule, bucket, limits, raises, parts, near, warned, growing
+    cdef public object rule, bucket, limits, raises, parts, ahead, near, warned, growing
     cdef public Span span
     cdef public list base
     cdef public tuple units

@@ -31,6 +31,7 @@ class Counter:
     """
 
     __slots__ = (
+        "ahead",
         "base",
         "blocking",
         "bucket",
@@ -57,6 +58,8 @@ class Counter:
         self.base = [0] * len(rule.units)
         self.parts: deque[Span] = deque()
         """Earlier parts of a rolling window that still count."""
+        self.ahead: dict[int, Span] = {}
+        """Windows to come, by their start, of which something is used: the clock was set back."""
         self.warned = 0
         """How many of the rule's thresholds were crossed in this window."""
         self.near: Sequence[int] = self._nearing()
@@ -117,6 +120,9 @@ class Counter:
         span = self.span = Span(self, *rule.window(now_ns))
         if rule.rolling_ns:
             self.parts.append(old)
+        if self.ahead:
+            span = self._reach(span)
+        if rule.rolling_ns:
             self._forget(now_ns)
         elif self.warned:
             self.passed(0)
@@ -124,6 +130,17 @@ class Counter:
             if unit == CONCURRENT:
                 span.reserved[position] = old.reserved[position]
         return span
+
+    def _reach(self, span: Span) -> Span:
+        """``span`` begins, of which something may be used already, and of the parts before it."""
+        for start in sorted(self.ahead):
+            if start <= span.start_ns:
+                part = self.ahead.pop(start)
+                if start == span.start_ns:
+                    self.span = part
+                elif self.rule.rolling_ns:
+                    self.parts.append(part)
+        return self.span
 
     def _forget(self, now_ns: int) -> None:
         """Add up the parts of a rolling window that still count, and drop those that don't."""
@@ -142,6 +159,9 @@ class Counter:
 
     def span_at(self, at_ns: int) -> Span:
         """The span to which a call that was reserved at ``at_ns`` is charged. One that is past counts no more."""
+        for part in self.ahead.values():
+            if part.start_ns <= at_ns < part.end_ns:
+                return part
         span = self.current(at_ns)
         if at_ns >= span.start_ns:
             return span
@@ -202,5 +222,5 @@ class Counter:
     @property
     def idle(self) -> bool:
         """Nothing used, nothing held: forgetting it loses nothing."""
-        spans = (self.span, *self.parts)
+        spans = (self.span, *self.parts, *self.ahead.values())
         return not any(any(span.used) or any(span.reserved) for span in spans)

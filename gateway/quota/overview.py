@@ -41,6 +41,8 @@ def _span(counter: Counter, start_ns: int, end_ns: int) -> Span | None:
     """The part of a counter that begins then, if it counts."""
     if counter.span.start_ns == start_ns:
         return counter.span
+    if start_ns > counter.span.start_ns:
+        return None
     if not counter.rule.rolling_ns or not end_ns > counter.span.start_ns - counter.rule.rolling_ns:
         return None
     for part in counter.parts:

@@ -27,6 +27,10 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 MANY = 1 << 40
+NEAR_NS = 60_000_000_000
+"""A call begins no longer than this after its id was made."""
+MOST_AHEAD = 2000
+"""Windows to come that are looked into."""
 Photo = dict[tuple[str, str], tuple[int, ...]]
 """What is used, by rule and bucket."""
 
@@ -37,8 +41,9 @@ def load(quotas: Quotas, view: UsageView, now_ns: int, rules: Iterable[Rule] | N
         if not rule.per:
             quotas.counters.counter(rule, "", now_ns)
     by_window: dict[tuple[int, int], list[Rule]] = {}
+    last_ns = view.last_start_ns(now_ns - NEAR_NS)
     for rule in quotas.rules if rules is None else rules:
-        for span in spans_of(rule, now_ns):
+        for span in (*spans_of(rule, now_ns), *spans_ahead(rule, now_ns, last_ns)):
             by_window.setdefault(span, []).append(rule)
     for (start_ns, end_ns), group in sorted(by_window.items(), key=lambda item: item[0]):
         matcher = Matcher(group)
@@ -99,7 +104,9 @@ def _add(quotas: Quotas, rule: Rule, bucket: str, spent: Spent, start_ns: int, e
     if quotas.counters.known(rule.name, counter.bucket) is not counter:
         quotas.counters.close(rule, end_ns + rule.rolling_ns)
     span = counter.span
-    if span.start_ns != start_ns:
+    if start_ns > span.start_ns:
+        span = counter.ahead.setdefault(start_ns, Span(counter, start_ns, end_ns))
+    elif span.start_ns != start_ns:
         span = next((part for part in counter.parts if part.start_ns == start_ns), span)
         if span.start_ns != start_ns:
             span = Span(counter, start_ns, end_ns)
@@ -119,6 +126,17 @@ def spans_of(rule: Rule, now_ns: int) -> Iterator[tuple[int, int]]:
         part = end - start
         for number in range(1, ROLLING_PARTS + 1):
             yield start - number * part, end - number * part
+
+
+def spans_ahead(rule: Rule, now_ns: int, last_ns: int) -> Iterator[tuple[int, int]]:
+    """The windows to come in which calls were made, by a clock that was set back since: they are not empty when they
+    begin."""
+    _, end = rule.window(now_ns)
+    for _ in range(MOST_AHEAD):
+        if last_ns < end:
+            return
+        start, end = rule.window(end)
+        yield start, end
 
 
 def subject_of(spent: Spent) -> Subject:

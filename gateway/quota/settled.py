@@ -59,8 +59,9 @@ def _settled(connection: sqlite3.Connection, rules: Sequence[Rule], photos: Sequ
     windows = {names[id(rule)]: {start for start, _ in spans_of(rule, now_ns)} for rule in rules}
     rows: Rows = {}
     for counter in whole.counters:
-        for span in (counter.span, *counter.parts):
+        for span in (counter.span, *counter.parts, *counter.ahead.values()):
             rows[names[id(counter.rule)], counter.bucket, span.start_ns] = list(span.used)
+            windows[names[id(counter.rule)]].add(span.start_ns)
     matcher = Matcher(rules)
     for photo in photos:
         for stand in photo.stands:

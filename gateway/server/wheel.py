@@ -34,7 +34,8 @@ class WheelTimer:
 class Wheel:
     """Implements ``gateway.ports.Clock`` on a running event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, since_ns: int = 0) -> None:
+        """``since_ns``: how late it is for others already (see ``steadily``)."""
         self._loop = loop
         self._slots: list[list[WheelTimer]] = [[] for _ in range(SLOTS)]
         self._tick = 0
@@ -42,7 +43,7 @@ class Wheel:
         self._next_at = 0.0
         self._running = False
         self.monotonic: Callable[[], float] = time.monotonic
-        self.now_ns: Callable[[], int] = steadily(time.time_ns)
+        self.now_ns: Callable[[], int] = steadily(time.time_ns, since_ns)
 
     def after(self, seconds: float, callback: Callable[[], None]) -> WheelTimer:
         """Call ``callback`` once, ``seconds`` from now, rounded up to the next tick."""
@@ -97,10 +98,10 @@ class Wheel:
             self._slots[self._tick].extend(stay)
 
 
-def steadily(wall_ns: Callable[[], int]) -> Callable[[], int]:
+def steadily(wall_ns: Callable[[], int], since_ns: int = 0) -> Callable[[], int]:
     """A wall clock that stands still where the machine's is set back by up to an hour, until that has caught up: so
     a call is charged to the window that its record names. A longer step back is followed."""
-    last = 0
+    last = since_ns
 
     def now_ns() -> int:
         nonlocal last

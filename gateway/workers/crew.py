@@ -36,6 +36,7 @@ class Crew:
         self,
         config_path: Path,
         text: str,
+        now_ns: Callable[[], int],
         lock_fds: Sequence[int],
         log: logging.Logger,
         heard: Callable[[Hand, FromWorker], None],
@@ -44,6 +45,7 @@ class Crew:
         self._config_path = config_path
         self.text = text
         """What the configuration says that holds."""
+        self._now_ns = now_ns
         self._lock_fds = lock_fds
         self._log = log
         self._heard = heard
@@ -86,7 +88,7 @@ class Crew:
             hand.when_ready = (lambda: started.put_nowait(True)) if first else None
             try:
                 await hand.start(self._config_path, self._sockets[place], self._lock_fds)
-                hand.say(Configured(self.text))
+                hand.say(Configured(self.text, self._now_ns()))
                 if self._stopping.is_set():
                     # said while there was no way to it yet
                     hand.kill()

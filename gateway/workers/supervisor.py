@@ -101,7 +101,7 @@ class Supervisor:
         self._found(recover(path, self.clock.now_ns()))
         turns = SharedTurns(path)
         self.ledger = SqliteLedger(path, loop, queue_rows=config.ledger.queue_rows, turns=turns)
-        self.crew = Crew(self.config_path, self._text, lock.fds, self.log, self._heard, self._ended)
+        self.crew = Crew(self.config_path, self._text, self.clock.now_ns, lock.fds, self.log, self._heard, self._ended)
         self.desk = SharedDesk(self.ledger, self.clock, self.log, lambda: self.bank.quotas)
         self.bank = Bank(path, self.crew, self.clock.now_ns, self.desk.note)
         self.desk.check = self.bank.verify

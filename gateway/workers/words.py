@@ -82,9 +82,11 @@ class Raised(msgspec.Struct, frozen=True, tag=True):
 
 
 class Configured(msgspec.Struct, frozen=True, tag=True):
-    """What the configuration says that holds: the first that a worker hears. Its file may say something else by now."""
+    """The first that a worker hears: what the configuration says that holds, whose file may say something else by now;
+    and how late it is, by a clock that may stand still until the machine's has caught up."""
 
     text: str
+    now_ns: int
 
 
 class Drain(msgspec.Struct, frozen=True, tag=True):

@@ -96,12 +96,13 @@ class Worker:
     """``slot`` tells its open calls from those of other processes; ``way`` leads to the supervisor."""
 
     def __init__(
-        self, config_path: Path, text: str, slot: int, sockets: list[socket.socket], way: socket.socket
+        self, config_path: Path, told: Configured, slot: int, sockets: list[socket.socket], way: socket.socket
     ) -> None:
         self.config_path = config_path
         self.base = config_path.resolve().parent
         self.slot = slot
-        self.config = parse(text, str(config_path), os.environ, config_path.parent)
+        self._since_ns = told.now_ns
+        self.config = parse(told.text, str(config_path), os.environ, config_path.parent)
         self.logs = set_up(self.config.logging.format, self.config.logging.level, secrets_of(self.config))
         self.log = self.logs.logger
         self.vocabularies = assembly.vocabularies_of(self.config)
@@ -126,7 +127,7 @@ class Worker:
         await loop.create_connection(lambda: way, sock=self._socket)
         config = self.config
         path = assembly.ledger_path(config, self.base)
-        self.clock = Wheel(loop)
+        self.clock = Wheel(loop, self._since_ns)
         self.ledger = SqliteLedger(
             path,
             loop,
@@ -319,12 +320,11 @@ def main() -> None:
     if not isinstance(told, Configured):
         # the gateway stops
         return
-    text = told.text
     for one in (way, *sockets):
         one.setblocking(False)
         one.set_inheritable(False)
 
     async def run() -> None:
-        await Worker(options.config, text, options.slot, sockets, way).run()
+        await Worker(options.config, told, options.slot, sockets, way).run()
 
     uvloop.run(run())

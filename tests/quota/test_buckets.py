@@ -76,6 +76,9 @@ class Used:
         for key in "abcdef":
             yield Spent("t", "w", key, "p", "m", {}, 0, 0, 0, 2)
 
+    def last_start_ns(self, since_ns: int) -> int:
+        return 0
+
 
 def test_what_the_ledger_has_of_buckets_past_the_bound_is_not_forgotten_when_there_is_room_again() -> None:
     quotas = Quotas(rules("refuse"), max_counters=8)

@@ -88,6 +88,9 @@ class Ledger:
                     used.nanousd, used.input_tokens, used.output_tokens, used.requests,
                 )  # fmt: skip
 
+    def last_start_ns(self, since_ns: int) -> int:
+        return max((at for at, _, _ in self.rows), default=0)
+
 
 class Gateway(RuleBasedStateMachine):
     """One gateway's quotas. A call's true use is never above what it holds."""
@@ -219,10 +222,10 @@ class Gateway(RuleBasedStateMachine):
 
     @rule()
     def crash(self) -> None:
-        """What was open is recovered at its whole reservation."""
+        """What was open is recovered at its whole reservation. The clock may have been set back before."""
         for held, bound in self.open:
             self.ledger.rows.append((held.reserved_ns, held.subject, bound))
-        self.open, self.change = [], None
+        self.open, self.change, self.now = [], None, self.wall
         self.quotas = Quotas(rules(self.names, self.factor))
         load(self.quotas, self.ledger, self.now)
         self.accept()

@@ -11,12 +11,14 @@ import urllib.error
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import book
 import openai
 import pytest
 from support.gateway import Gateway
 from support.upstream import Seen, Step, Upstream, answer
 
 from gateway.desk import LOOK_SECONDS
+from gateway.ledger.ids import first_id_at
 
 CONFIG = """
 [providers.openai]
@@ -208,6 +210,25 @@ def test_calls_that_are_put_back_into_the_ledger_count_while_it_serves(tmp_path:
                 call(gateway)
             assert gateway.post("/api/quotas/verify")["differences"] == []
             assert gateway.cli("ledger", "verify").returncode == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_calls_from_before_the_clock_was_set_back_count_when_their_window_comes(tmp_path: Path, workers: int) -> None:
+    then = time.time_ns() + 5 * 10**9
+    made = [
+        book.record(number, request_id=first_id_at(then) + f"{number:016d}", started_ns=then, ended_ns=then, team="ads")
+        for number in range(5)
+    ]
+    (tmp_path / "data").mkdir()
+    book.ledger(tmp_path / "data" / "ledger.db", made)
+    with Upstream(World().script) as upstream:
+        text = CONFIG.format(url=upstream.url, usd=1) + f"\n[server]\nworkers = {workers}\n"
+        text += '[[quotas]]\nname = "few"\nrequests = 5\nwindow = "rolling 1m"\n'
+        with Gateway(tmp_path, text) as gateway:
+            until(lambda: time.time_ns() > then + 10**9)
+            with pytest.raises(openai.RateLimitError, match="few"):
+                call(gateway)
+            assert gateway.post("/api/quotas/verify")["differences"] == []
 
 
 def used(gateway: Gateway) -> float:
