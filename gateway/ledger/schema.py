@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from gateway.ledger.rows import (
 MIGRATIONS = Migrations("spendgate")
 LIGHT = ("prompt_hashes", "outcomes", "waste", "claims", "pending")
 """Migrations that leave every record and sum where it lies: no copy is made before them."""
+TURN_MS = 60_000
+"""So long a process waits for another that brings the file to the newest schema."""
 UNSPLIT = "unsplit_until"
 """The fact that names the newest record whose group may not be of its outcome yet; absent: all are."""
 _SQL = {str: "TEXT", int: "INTEGER"}
@@ -289,18 +292,20 @@ def pending(db: Any) -> None:
     _without_views(db, statements)
 
 
-def _follow(db: Any) -> None:
+def _missing(db: Any) -> list[str]:
     """Sums of usage fields that are newer than the file."""
     known = {column.name for column in db["hours"].columns}
-    missing = [name for name in SUMS if name not in known]
-    if not missing:
-        return
-    with db.atomic():
-        for name in missing:
-            for period in ("hours", "days"):
-                db.execute(f"ALTER TABLE {period} ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")
-        for statement in _views():
-            db.execute(statement)
+    return [name for name in SUMS if name not in known]
+
+
+def _follow(db: Any) -> None:
+    """Add what is missing."""
+    missing = _missing(db)
+    for name in missing:
+        for period in ("hours", "days"):
+            db.execute(f"ALTER TABLE {period} ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")
+    for statement in _views() if missing else ():
+        db.execute(statement)
 
 
 def connect(path: Path, *, timeout: float = 5.0, create: bool = True) -> sqlite3.Connection:
@@ -343,8 +348,8 @@ def _set(connection: sqlite3.Connection, *pragmas: str) -> sqlite3.Connection:
 
 
 def migrate(path: Path) -> Path | None:
-    """Bring the file to the newest schema; a file with data is copied before what moves records. Answers the copy's
-    path, if one was made.
+    """Bring the file to the newest schema, all at once; a file with data is copied before what moves records. Answers
+    the copy's path, if one was made.
 
     Raises ``LedgerCorrupt`` where the file is damaged, ``LedgerNewer`` where it is of a newer version.
     """
@@ -359,15 +364,22 @@ def migrate(path: Path) -> Path | None:
             check_structure(connection)
         db = Database(connection)
         refuse_newer(MIGRATIONS, db, path)
+        if not (MIGRATIONS.pending(db) or _missing(db)):
+            return None
+        # one process after the other: what was to be done when the turn comes may be done then
+        connection.execute(f"PRAGMA busy_timeout = {TURN_MS}")
+        connection.execute("BEGIN IMMEDIATE")
         pending = MIGRATIONS.pending(db)
         copy = None
         if not fresh and any(one.name not in LIGHT for one in pending):
             copy = path.with_name(f"{path.name}.before-{pending[0].name}")
-            with sqlite3.connect(copy) as target:
-                connection.backup(target)
+            # through another connection: one that holds the turn to write can't be copied from
+            with closing(connect_reader(path)) as source, closing(sqlite3.connect(copy)) as target:
+                source.backup(target)
         if pending:
             MIGRATIONS.apply(db)
         _follow(db)
+        connection.execute("COMMIT")
         return copy
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):

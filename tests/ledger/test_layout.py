@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import book
@@ -215,3 +216,11 @@ def test_short_sums_are_the_whole_ones_without_their_zeros(one: int, other: int,
     whole = [a + b for a, b in zip(rollup_sums(first), rollup_sums(second), strict=True)]
     short = add_sums((common_sums(first), common_sums(second)))
     assert short + [0] * (len(SUMS) - len(short)) == whole
+
+
+def test_processes_that_begin_at_once_bring_a_ledger_to_the_newest_schema_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        for number in range(10):
+            path = tmp_path / str(number) / "ledger.db"
+            assert list(pool.map(migrate, [path] * 6)) == [None] * 6
+            book.ledger(path, [book.record(1)])
