@@ -19,13 +19,14 @@ from gateway.config.problems import ConfigErrors
 from gateway.config.schema import Config
 from gateway.doors import Doors, Renewal
 from gateway.exporting import Exports
+from gateway.ledger.store import LedgerUnavailable
 from gateway.log import Log
 from gateway.scrub import secrets_of
 from gateway.webhooks import Webhooks
 from pricing.catalogue import Catalogue
 
 T = TypeVar("T")
-WRONG = (ConfigErrors, CatalogueUnusable, AssemblyError, OSError, sqlite3.Error)
+WRONG = (ConfigErrors, CatalogueUnusable, AssemblyError, LedgerUnavailable, OSError, sqlite3.Error)
 """What is raised where the new configuration can't be used."""
 
 

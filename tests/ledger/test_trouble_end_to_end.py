@@ -126,6 +126,22 @@ def test_a_database_that_another_program_locks_costs_no_call_and_service_returns
     assert {record["tags"]["n"] for record in gateway.records() if record["outcome"] == "completed"} == {"1", "4"}
 
 
+def test_a_reload_that_can_not_read_the_ledger_says_so_and_changes_nothing(gateway: Gateway) -> None:
+    other = sqlite3.connect(gateway.directory / "data" / "ledger.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    gateway.write(gateway.config + '[[quotas]]\nname = "new"\nrequests = 5\nwindow = "day"\n')
+    gateway.reload()
+    deadline = time.monotonic() + 20
+    while "not reloaded: " not in gateway.log():
+        assert time.monotonic() < deadline, gateway.log()
+        time.sleep(0.05)
+    other.execute("ROLLBACK")
+    assert "spendgate_config_reload_failures_total 1.0" in gateway.metrics()
+    assert "Traceback" not in gateway.log()
+    until_ready(gateway)
+    assert gateway.post("/api/reload")["changed"] == ["+quotas.new"]
+
+
 def test_a_slow_disk_makes_calls_wait_and_refuses_none(gateway: Gateway) -> None:
     other = sqlite3.connect(gateway.directory / "data" / "ledger.db", isolation_level=None)
     found: list[tuple[int, str]] = []
