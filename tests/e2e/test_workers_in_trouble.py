@@ -50,6 +50,7 @@ def test_what_is_told_late_undoes_nothing_that_was_told_since(tmp_path: Path) ->
         quota = '[[quotas]]\nname = "budget"\ntokens = 6000\nwindow = "total"\n'
         gateway = Gateway(tmp_path, shared(ECHO_TO.replace("{url}", upstream.url) + quota, 2))
         gateway.start()
+        until("all run", lambda: value(gateway, "spendgate_workers") == 2)
         calls = [callers.submit(call, gateway, "one") for _ in range(16)]
         until("all fly", lambda: len(upstream.seen) == 16)
         # this one does not answer, while the other one does and its calls end
@@ -79,6 +80,7 @@ def test_a_configuration_that_changes_while_it_is_read_again_is_the_same_in_all_
 
         gateway = Gateway(tmp_path, text(0.5))
         gateway.start()
+        until("all run", lambda: value(gateway, "spendgate_workers") == 2)
         calls = [callers.submit(call, gateway, "one") for _ in range(6)]
         until("all fly", lambda: len(upstream.seen) == 6)
         before = value(gateway, "spendgate_config_reload_timestamp_seconds")
@@ -110,6 +112,7 @@ def test_a_worker_that_is_replaced_goes_on_with_the_configuration_that_holds(tmp
     text = shared(ECHO.replace("{key}", "one").replace("{first}", "0"), 2)
     gateway = Gateway(tmp_path, text + quota)
     gateway.start()
+    until("all run", lambda: value(gateway, "spendgate_workers") == 2)
     # nobody has said that it is to hold
     gateway.path.write_text(gateway.path.read_text().replace(quota, edited))
     for pid in workers_of(gateway):
@@ -127,6 +130,7 @@ def test_workers_whose_supervisor_is_killed_end_without_a_word_and_their_calls_a
         cancel = '[on_disconnect]\npolicy = "cancel"\n'
         gateway = Gateway(tmp_path, shared(ECHO_TO.replace("{url}", upstream.url) + cancel, 2))
         gateway.start()
+        until("all run", lambda: value(gateway, "spendgate_workers") == 2)
         calls = [callers.submit(broken, gateway) for _ in range(60)]
         until("all fly", lambda: len(upstream.seen) == 60)
         gateway.kill()
