@@ -129,7 +129,16 @@ class Bank:
                 if self._crew.ready == hands:
                     return found
             else:
+                await self._end([hand for hand, reply in zip(hands, replies, strict=True) if reply is None])
                 await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _end(self, silent: list[Hand]) -> None:
+        """Replace those that answer nothing at all: else nobody's slices come back, and no reload begins. One whose
+        disk is slow does answer."""
+        heard = await asyncio.gather(*(hand.ask("stands") for hand in silent))
+        for hand, reply in zip(silent, heard, strict=True):
+            if reply is None:
+                hand.kill()
 
     async def verify(self) -> list[Difference]:
         """Compare what is taken for settled with the ledger, exactly, while calls go on."""

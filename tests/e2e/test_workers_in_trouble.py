@@ -143,6 +143,27 @@ def test_workers_whose_supervisor_is_killed_end_without_a_word_and_their_calls_a
         assert "Traceback" not in gateway.log()
 
 
+@pytest.mark.prove
+def test_a_worker_that_hangs_holds_up_neither_what_others_left_nor_a_reload(tmp_path: Path, prove: bool) -> None:
+    if not prove:
+        pytest.skip("takes most of a minute; runs in make prove")
+    text = shared(ECHO.replace("{key}", "one").replace("{first}", "0") + BUDGET, 2)
+    gateway = Gateway(tmp_path, text.replace("{warn}", "0.5"))
+    gateway.start()
+    until("all run", lambda: value(gateway, "spendgate_workers") == 2)
+    hangs, dies = workers_of(gateway)
+    os.kill(hangs, signal.SIGSTOP)
+    os.kill(dies, signal.SIGKILL)
+    gateway.write(text.replace("{warn}", "0.6"))
+    gateway.reload()
+    deadline = time.monotonic() + 120
+    while "reloaded audit=True" not in gateway.log():
+        assert time.monotonic() < deadline, gateway.log()
+        time.sleep(0.5)
+    assert hangs not in workers_of(gateway)
+    assert gateway.stop() == 0
+
+
 def broken(gateway: Gateway) -> bool:
     """A call that gets no answer."""
     try:
