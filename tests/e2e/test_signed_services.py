@@ -59,7 +59,9 @@ def test_a_request_is_signed_for_the_service_that_its_host_is(
     authorization, moment = seen.header("authorization") or "", seen.header("x-amz-date") or ""
     assert f"Credential=AKIATEST/{moment[:8]}/us-east-1/{service}/aws4_request" in authorization
     # the same request, signed by botocore for the same moment, has the same signature
-    same = AWSRequest("POST", f"http://{host.lower()}{path}", {"Content-Type": "application/json", "Host": host.lower()}, body)
+    same = AWSRequest(
+        "POST", f"http://{host.lower()}{path}", {"Content-Type": "application/json", "Host": host.lower()}, body
+    )
     same.context["timestamp"] = moment
     same.headers["X-Amz-Date"] = moment
     signer = SigV4Auth(Credentials("AKIATEST", "not-a-secret"), service, "us-east-1")
