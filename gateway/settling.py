@@ -112,11 +112,12 @@ class Settling(Delivery):
                 reading.claim = ""
             self._reckon(self._call, reading, ending)
 
-        ended = reading.complete or (ending.clean and not call.facts.stream)
+        ended = reading.complete if call.facts.stream else ending.clean
         if reading.usage is None and reading.failed and ended and ending.status < 300:
             # what failed and reported nothing costs nothing, as where it is not made in the background
             reading.usage, reading.source = Usage(), "response"
-        if reading.usage is None:
+        if reading.usage is None or not ended:
+            # of what broke off only a part may have been told
             told(False, None)
         else:
             self._parts.ledger.claim(call.provider.name, reading.claim, told)

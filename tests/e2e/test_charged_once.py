@@ -50,8 +50,12 @@ class Provider:
             yield answer(json.dumps(self.batch(name if seen.method == "GET" else "")).encode())
         elif path.endswith("/results"):
             message = {"model": "claude-sonnet-4-5", "usage": {"input_tokens": 1000, "output_tokens": 100}}
-            line = {"custom_id": "a", "result": {"type": "succeeded", "message": message}}
-            yield answer(json.dumps(line).encode() + b"\n", "application/x-jsonl")
+            line = json.dumps({"custom_id": "a", "result": {"type": "succeeded", "message": message}}).encode() + b"\n"
+            if "break" in seen.target:
+                yield chunked_head("application/x-jsonl") + chunk(line)
+                yield CLOSE
+            else:
+                yield answer(line * 2 if "long" in seen.target else line, "application/x-jsonl")
         elif seen.method == "POST" and not name:
             asked = json.loads(seen.body)
             made = response(f"resp_{len(self.looks)}", "queued", background=asked.get("background", False))
@@ -338,6 +342,16 @@ def test_a_batch_of_a_file_is_charged_to_those_who_began_it_once_it_has_ended(ga
     assert charged["cost_nanousd"] == spent(gateway) == counted(gateway, "all") == COST // 2
     assert " 0 differences" in gateway.cli("quotas", "verify").stdout
     assert "agrees with itself" in gateway.cli("ledger", "verify").stdout
+
+
+@pytest.mark.parametrize("key", [KEY, OTHER_KEY])
+def test_results_that_break_off_are_charged_when_they_are_read_whole(gateway: Gateway, key: str) -> None:
+    ask(gateway, "POST", "/anthropic/v1/messages/batches", {"requests": []})
+    assert b"succeeded" in ask(gateway, "GET", "/anthropic/v1/messages/batches/batch_1/results?break", key=key)
+    assert spent(gateway) == 0
+    ask(gateway, "GET", "/anthropic/v1/messages/batches/batch_1/results?long", key=key)
+    assert spent(gateway) == 2 * 2_250_000
+    assert " 0 differences" in gateway.cli("quotas", "verify").stdout
 
 
 @pytest.mark.parametrize("began_here", [True, False])
