@@ -101,6 +101,7 @@ class Settling(Delivery):
         def told(first: bool, owner: Owner | None) -> None:
             # what began a batch named no model
             model = (owner.model_requested if owner is not None else "") or reading.model
+            reading.model = reading.model or model
             if first and owner is not None and not owns(owner, call):
                 began = replace(owner, model_requested=model)
                 self._book_owners(owned(call, began, self._parts.new_id()), reading, ending)

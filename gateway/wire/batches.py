@@ -13,7 +13,7 @@ import re
 
 from gateway.wire.facts import Facts
 from gateway.wire.json_read import parse
-from gateway.wire.numbers import table, text
+from gateway.wire.numbers import table, text, total
 from gateway.wire.openai_usage import read_usage
 from gateway.wire.paths import plain_path
 from gateway.wire.usage import Reading, Usage
@@ -32,6 +32,12 @@ def batch(method: bytes, target: bytes) -> Facts | None:
     if found is None or method != (b"GET" if found["one"] else b"POST"):
         return None
     return Facts(api=API, fetches=bool(found["one"]))
+
+
+def add(summed: Usage, more: Usage) -> None:
+    """Add what one request of a batch used."""
+    for name in Usage.__struct_fields__:
+        setattr(summed, name, total(getattr(summed, name), getattr(more, name)))
 
 
 class BatchReader:

@@ -10,6 +10,7 @@ from gateway.wire.framing.aws_eventstream import EventStream
 from gateway.wire.framing.content_encoding import decoder_for
 from gateway.wire.framing.json_array import Elements
 from gateway.wire.framing.json_body import JsonBody
+from gateway.wire.framing.json_items import JsonItems
 from gateway.wire.framing.json_scan import JsonScan, paths
 from gateway.wire.framing.ndjson import Lines
 from gateway.wire.framing.sse import SseBlocks, data_of
@@ -52,6 +53,18 @@ def _scan(pieces: Iterator[bytes]) -> list[Any]:
     return [dict(scan.found)]
 
 
+class Taken(list[bytes]):
+    def frame(self, data: bytes) -> None:
+        self.append(data)
+
+
+def _items(pieces: Iterator[bytes]) -> list[Any]:
+    scan = JsonItems(paths(KEYS), paths(("messages", "response/tools", "tools")), KEYS, Taken)
+    for piece in pieces:
+        scan.feed(piece)
+    return [dict(scan.found), dict(scan.items)]
+
+
 def _coded(coding: bytes) -> Callable[[Iterator[bytes]], list[Any]]:
     def run(pieces: Iterator[bytes]) -> list[Any]:
         decoder = decoder_for(coding)
@@ -70,6 +83,7 @@ DECODERS: dict[str, Callable[[Iterator[bytes]], list[Any]]] = {
     "json array": lambda pieces: _framed(Elements(KEYS), pieces),
     "json body": _body,
     "json scan": _scan,
+    "json items": _items,
     "aws event stream": _events,
     "websocket": _messages,
     "a client's websocket": lambda pieces: _messages(pieces, client=True),
@@ -79,8 +93,8 @@ DECODERS: dict[str, Callable[[Iterator[bytes]], list[Any]]] = {
     "zstd": _coded(b"zstd"),
     "a chain": _coded(b"gzip, br"),
 }
-EXACT = frozenset(("lines", "json array", "json body", "json scan", "aws event stream", "websocket",
-                   "a client's websocket"))  # fmt: skip
+EXACT = frozenset(("lines", "json array", "json body", "json scan", "json items", "aws event stream",
+                   "websocket", "a client's websocket"))  # fmt: skip
 """Those whose frames do not depend on the chunking, whatever the bytes are."""
 
 

@@ -33,12 +33,16 @@ PATHS = st.sampled_from([
     b"/v1/rerank", b"/v1beta/models/gemini-2.0-flash:generateContent", b"/api/chat", b"/v1/ocr", b"/model/a.b/converse",
     b"/v1beta/models/gemini-2.0-flash:streamGenerateContent?alt=sse", b"/model/x/invoke-with-response-stream",
     b"/v1/projects/p/locations/l/publishers/google/models/m:generateContent", b"/%2e%2e/%ff?a=%00", b"", b"*", b"//",
+    b"/v1beta/models/gemini-2.0-flash:batchGenerateContent",
 ])  # fmt: skip
+FETCHED = (b"/v1beta/batches/b", b"/v1beta/files/batch-b:download", b"/v1/messages/batches/b/results")
+ANY = PATHS | st.sampled_from(FETCHED)
 WORDS = [
     b'"usage"', b'"usage":null', b'{"usage":{', b'"prompt_tokens":', b'"completion_tokens":', b"12", b"-1", b"1e999",
     b'"model":"m"', b"data: ", b"data:", b"event: x\n", b"\n", b"\n\n", b"\r\n\r\n", b"\r", b"[DONE]", b"{", b"}", b"[",
     b"]", b",", b":", b'"', b"\\", b"null", b"true", b"\xff", b"\xed\xa0\x80", b"\\ud800", b"\x00",
     b'"type":"response.completed"',
+    b'"inlinedResponses":{"inlinedResponses":[', b'"done":true',
     b'"response":{', b'"choices":[]', b'"error":{', b'"usageMetadata":{', b'"message":{', b'"meta":',
     b'"billed_units":', b"message_start",
     b"9" * 30, b'"input_tokens":', b'"output_tokens":', b'"content":', b'"messages":[', b'"input":',
@@ -97,12 +101,13 @@ def test_no_request_makes_a_dialect_raise(kind: str, path: bytes, body: bytes, c
     assert facts.choices >= 1
 
 
-@given(KINDS, PATHS, SOUP, st.booleans(), st.sampled_from(CONTENT_TYPES), st.sampled_from(CODINGS), st.randoms())
+@given(KINDS, ANY, SOUP, st.booleans(), st.sampled_from(CONTENT_TYPES), st.sampled_from(CODINGS), st.randoms())
 def test_no_answer_makes_a_meter_raise_or_changes_what_the_client_gets(
     kind: str, path: bytes, body: bytes, asked: bool, content_type: bytes, coding: bytes, rng: random.Random
 ) -> None:
     dialect = dialects.get(kind)
-    facts = dialect.read(b"POST", path, b"application/json", b'{"model":"m","stream":true}')
+    method = b"GET" if path in FETCHED else b"POST"
+    facts = dialect.read(method, path, b"application/json", b'{"model":"m","stream":true}')
     facts.asks_usage = asked
     for status in (200, 500):
         feed(dialect, facts, status, head(content_type, coding), body, rng)
@@ -233,6 +238,8 @@ def test_ten_minutes_of_such_bytes_neither_raise_nor_hang_nor_use_memory_up() ->
 EVENT = (
     b'data: {"id":"c","model":"gpt-4o","choices":[{"index":0,"delta":{"content":"some words here"}}],"usage":null}\n\n'
 )
+ANSWER = b'{"response":{"candidates":[{"content":{"parts":[{"text":"said"}]}}],"usageMetadata":{"promptTokenCount":1}}}'
+INLINED = b'{"name":"batches/b","response":{"inlinedResponses":{"inlinedResponses":['
 STREAMS: dict[str, tuple[str, str, list[Header], bytes, bytes]] = {
     "sse": ("openai", "chat", [(b"content-type", b"text/event-stream")], b"", EVENT),
     "one endless event": ("openai", "chat", [(b"content-type", b"text/event-stream")], b"data: ", b"x" * 1000),
@@ -243,6 +250,15 @@ STREAMS: dict[str, tuple[str, str, list[Header], bytes, bytes]] = {
         [(b"content-type", b"application/x-ndjson")],
         b"",
         b'{"done":false,"eval_count":1}\n',
+    ),
+    "results of a batch": ("gemini", "batch_results", [], b"", ANSWER + b"\n"),
+    "a batch": ("gemini", "batches", [(b"content-type", b"application/json")], INLINED, ANSWER + b","),
+    "one endless answer of a batch": (
+        "gemini",
+        "batches",
+        [(b"content-type", b"application/json")],
+        INLINED + b'{"response":{"text":"',
+        b"z" * 1000,
     ),
     "one json body": ("openai", "images", [(b"content-type", b"application/json")], b'{"a":"', b"QUJD" * 300),
     "nested json": ("openai", "chat", [(b"content-type", b"application/json")], b"", b'{"usage":[{"a":' * 50),

@@ -27,7 +27,6 @@ from gateway.wire.json_edit import set_value
 from gateway.wire.json_read import parse, read_fields
 from gateway.wire.meter import FrameMeter, JsonMeter
 from gateway.wire.numbers import table, text
-from gateway.wire.numbers import total as sum_of
 from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.paths import plain_path
 from gateway.wire.usage import Beside, Reading, Usage
@@ -58,15 +57,10 @@ class BatchReader:
             total.usage, total.source = Usage(), "response"
         total.beside = _added(total.beside, found.beside)
         if found.usage is not None and not found.waived:
-            _add(total.usage, found.usage)
+            batches.add(total.usage, found.usage)
 
     def done(self) -> None:
         self.reading.complete = self.reading.usage is not None
-
-
-def _add(total: Usage, more: Usage) -> None:
-    for name in Usage.__struct_fields__:
-        setattr(total, name, sum_of(getattr(total, name), getattr(more, name)))
 
 
 def _added(known: tuple[Beside, ...], more: tuple[Beside, ...]) -> tuple[Beside, ...]:
@@ -74,7 +68,7 @@ def _added(known: tuple[Beside, ...], more: tuple[Beside, ...]) -> tuple[Beside,
     by_model = {one.model: one for one in known}
     for one in more:
         if one.model in by_model:
-            _add(by_model[one.model].usage, one.usage)
+            batches.add(by_model[one.model].usage, one.usage)
         elif len(by_model) < MAX_BESIDE:
             by_model[one.model] = one
     return tuple(by_model.values())

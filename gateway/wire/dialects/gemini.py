@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import msgspec
 
-from gateway.wire import gemini_interactions, gemini_shape
+from gateway.wire import gemini_batches, gemini_interactions, gemini_shape
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import Facts
 from gateway.wire.json_edit import set_value
@@ -43,7 +43,7 @@ class Gemini:
         path = plain_path(target)
         if "/openai/" in path:
             return OPENAI.read(method, target, content_type, body)
-        found = gemini_interactions.fetched(method, target)
+        found = gemini_interactions.fetched(method, target) or gemini_batches.fetched(method, target)
         if found is not None:
             return found
         if method != b"POST":
@@ -51,6 +51,8 @@ class Gemini:
         if path.endswith(("/interactions", "/decisions")):
             return gemini_interactions.read(body, path[path.rfind("/") + 1 :])
         model, operation = gemini_shape.split_operation(path)
+        if operation in gemini_batches.OPERATIONS:
+            return gemini_batches.begun(model, body)
         return gemini_shape.read_generate(operation, model, body)
 
     def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:
@@ -77,6 +79,8 @@ class Gemini:
             return OPENAI.meter(facts, status, headers)
         if facts.api in INTERACTIONS:
             return gemini_interactions.meter(facts, headers)
+        if facts.api in gemini_batches.APIS:
+            return gemini_batches.meter(facts, status, headers)
         return gemini_shape.meter(facts, headers)
 
     def refuse(self, refusal: Refusal, facts: Facts) -> Reply:

@@ -56,7 +56,7 @@ class JsonScan:
             if self._in_string:
                 at = self._string(data, at)
                 continue
-            deep = self._depth > self._reach and self._value is None
+            deep = self._depth > self._reach
             match = (_NESTING if deep else _ANY).search(data, at)
             if match is None:
                 break
@@ -139,13 +139,16 @@ class JsonScan:
         if self._value is not None or not self._objects[-1] or not all(self._objects):
             return kept
         path = tuple(self._names)
-        # a member that comes again replaces all that was found under its name
-        for old in [old for old in self.found if old[: len(path)] == path]:
-            del self.found[old]
+        self._forget(path)
         if path not in self._wanted:
             return kept
         self._capture, self._value, self._size = path, bytearray(), 0
         return at
+
+    def _forget(self, path: Path) -> None:
+        """A member that comes again replaces all that was found under its name."""
+        for old in [old for old in self.found if old[: len(path)] == path]:
+            del self.found[old]
 
     def _end_value(self, data: bytes, kept: int, at: int) -> int:
         self._keep(data, kept, at)

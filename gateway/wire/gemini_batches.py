@@ -1,0 +1,200 @@
+"""Batches of the Gemini API: what their requests used stands in their results, request by request.
+
+``POST …/models/M:batchGenerateContent`` and ``…:asyncBatchEmbedContent`` begin one and answer an operation. ``GET
+/v1beta/batches/ID`` answers it again and again, ``metadata`` being the batch. Of one that has ended the answers are in
+``response`` and the same once more in ``metadata.output``: inlined, or the name of a file (``files/batch-ID``), which
+holds one answer a line.
+
+Source: https://ai.google.dev/api/batch-api, https://ai.google.dev/gemini-api/docs/batch-api; python-genai
+(``batches.py``, ``types.SingleEmbedContentResponse``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.wire import batches
+from gateway.wire.dialect import Header, Meter
+from gateway.wire.facts import Facts, Other
+from gateway.wire.framing.json_items import JsonItems
+from gateway.wire.framing.json_scan import document_of, paths
+from gateway.wire.framing.ndjson import Lines
+from gateway.wire.gemini_shape import GeminiReader
+from gateway.wire.hollow import hollow
+from gateway.wire.json_read import parse, read_fields
+from gateway.wire.meter import Base, FrameMeter, SilentMeter, header
+from gateway.wire.numbers import count, table, text
+from gateway.wire.paths import plain_path
+from gateway.wire.usage import Reading, Usage
+
+OPERATIONS = frozenset(("batchGenerateContent", "asyncBatchEmbedContent"))
+RESULTS = "batch_results"
+FILE = "download"
+"""A file that is not named as results are: what lies in it tells."""
+APIS = frozenset((batches.API, RESULTS, FILE))
+ITEM_KEYS = ("response/usageMetadata", "response/modelVersion", "response/tokenCount")
+WANTED = paths(("name", "done", "metadata/state", "metadata/model"))
+ARRAYS = paths(
+    f"{place}/{kind}/inlinedResponses"
+    for place in ("response", "metadata/output")
+    for kind in ("inlinedResponses", "inlinedEmbedContentResponses")
+)
+"""Where answers are inlined: the first that tells of any use counts, the others say the same."""
+_LOOK = re.compile(r"/batches/[^/:]+$").search
+_DOWNLOAD = re.compile(r"/files/(?P<name>[^/:]+):download$").search
+_ENDED = ("_SUCCEEDED", "_FAILED", "_CANCELLED", "_EXPIRED")
+_MEDIA = (b"video/", b"image/", b"audio/")
+
+
+class Body(msgspec.Struct):
+    batch: Any = None
+
+
+_BODY: msgspec.json.Decoder[Body] = msgspec.json.Decoder(Body)
+
+
+def begun(model: str, body: bytes) -> Facts:
+    """Facts of a call that begins a batch. It is charged when its results are read, but of a model that may not be
+    used none may begin."""
+    fields = read_fields(_BODY, body, hollow(body))
+    batch = {} if isinstance(fields, str) else table(fields.batch)
+    named = [batch]
+    for config in (table(batch.get("inputConfig")), table(batch.get("input_config"))):
+        requests = table(config.get("requests")).get("requests")
+        named += [table(table(one).get("request")) for one in requests] if isinstance(requests, list) else []
+    names = {text(one["model"]).removeprefix("models/") for one in named if one.get("model") is not None}
+    return Facts(api=batches.API, model=model, others=tuple(map(Other, sorted(names - {model}))))
+
+
+def fetched(method: bytes, target: bytes) -> Facts | None:
+    """Facts of a call that looks at a batch, or reads a file that may hold the results of one; None for any other."""
+    if method != b"GET":
+        return None
+    path = plain_path(target)
+    if _LOOK(path):
+        return Facts(api=batches.API, fetches=True)
+    found = _DOWNLOAD(path)
+    if found is None:
+        return None
+    name = text(found["name"])
+    batch = name.removeprefix("batch-")
+    if batch == name:
+        return Facts(api=FILE, fetches=True, claim=f"files/{name}")
+    return Facts(api=RESULTS, fetches=True, claim=f"batches/{batch}")
+
+
+class Sum:
+    """Adds up what the requests of a batch used. ``usage`` is None where none reports any."""
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self.model = ""
+
+    def frame(self, data: bytes) -> None:
+        response = table(parse(data)).get("response")
+        if not isinstance(response, dict):
+            # it failed, which costs nothing
+            return
+        embeds = "embedding" in response
+        reader = GeminiReader(Facts(api="gemini_embed" if embeds else "generate_content"))
+        reader.document(response)
+        reader.done()
+        found = reader.reading
+        usage, tokens = found.usage, count(response.get("tokenCount"))
+        if usage is None and tokens is not None:
+            usage = Usage(input_tokens_total=tokens)
+        self.model = found.model or self.model
+        if usage is not None:
+            if self.usage is None:
+                self.usage = Usage()
+            batches.add(self.usage, usage)
+
+
+class BatchReader:
+    """Reads a batch, piece by piece: its id, by which it is charged once, and what inlined answers used once it ended.
+
+    A document that is not whole says nothing."""
+
+    def __init__(self) -> None:
+        self.reading = Reading(service_tier="batch")
+        self.terminal = False
+        self._scan = JsonItems(WANTED, ARRAYS, ITEM_KEYS, Sum)
+
+    def frame(self, data: bytes) -> None:
+        self._scan.feed(data)
+
+    def done(self) -> None:
+        scan, reading = self._scan, self.reading
+        if not scan.closed:
+            return
+        document = table(parse(document_of(scan.found)))
+        batch = table(document.get("metadata"))
+        reading.claim = text(document.get("name"))
+        reading.model = text(batch.get("model")).removeprefix("models/")
+        if document.get("done") is not True and not text(batch.get("state")).endswith(_ENDED):
+            return
+        for path in ARRAYS:
+            found = scan.items.get(path)
+            if isinstance(found, Sum) and found.usage is not None:
+                reading.usage, reading.source, reading.complete = found.usage, "response", True
+                reading.model = found.model or reading.model
+                return
+
+
+class PieceMeter(Base):
+    """One document, which its reader sees as it comes."""
+
+    def _take(self, data: bytes) -> None:
+        self._reader.frame(data)
+
+    def _end(self) -> None:
+        return
+
+
+class ResultsReader:
+    """Reads results that lie in a file, one a line. Of a file that holds none there is no report."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.reading = Reading(service_tier="batch", claim=facts.claim)
+        self.terminal = False
+        self._sum = Sum()
+
+    def frame(self, data: bytes) -> None:
+        self._sum.frame(data)
+
+    def done(self) -> None:
+        summed, reading = self._sum, self.reading
+        if summed.usage is not None:
+            reading.usage, reading.source, reading.complete = summed.usage, "response", True
+            reading.model = summed.model
+
+    def drop(self) -> None:
+        """What was read is not all there was."""
+        self._sum = Sum()
+
+
+class LinesMeter(FrameMeter):
+    """Lines of which each counts: where their coding can't be undone to the end, nothing is told of any."""
+
+    def __init__(self, reader: ResultsReader, headers: Sequence[Header]) -> None:
+        FrameMeter.__init__(self, reader, headers, Lines(ITEM_KEYS), (b'"response"',))
+        self._results = reader
+
+    def _end(self) -> None:
+        FrameMeter._end(self)
+        if self._decoder is not None and self._decoder.broken:
+            self._results.drop()
+
+
+def meter(facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
+    """A meter for a batch, or for a file that may hold the results of one. A part of a file (206) says nothing."""
+    if facts.api == batches.API:
+        return PieceMeter(BatchReader(), headers)
+    reader = ResultsReader(facts)
+    if status != 200 or header(headers, b"content-type").lower().startswith(_MEDIA):
+        return SilentMeter(reader, headers)
+    return LinesMeter(reader, headers)
