@@ -10,9 +10,14 @@ Source: OpenAI, guide "Batch API", API reference (batches/create, batches/object
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import Protocol
 
+from gateway.wire.dialect import Header
 from gateway.wire.facts import Facts
+from gateway.wire.framing.ndjson import Lines
 from gateway.wire.json_read import parse
+from gateway.wire.meter import FrameMeter, Reader
 from gateway.wire.numbers import table, text, total
 from gateway.wire.openai_usage import read_usage
 from gateway.wire.paths import plain_path
@@ -59,3 +64,24 @@ class BatchReader:
 
     def done(self) -> None:
         self.reading.complete = self.reading.usage is not None
+
+
+class Results(Reader, Protocol):
+    """Reads results of a batch, one a line."""
+
+    def drop(self) -> None:
+        """What was read is not all there is: it is no report."""
+        ...
+
+
+class ResultsMeter(FrameMeter):
+    """Lines of which each counts: where their coding can't be undone to the end, none does."""
+
+    def __init__(self, reader: Results, headers: Sequence[Header], keys: Sequence[str], needle: bytes) -> None:
+        FrameMeter.__init__(self, reader, headers, Lines(keys), (needle,))
+        self._results = reader
+
+    def _end(self) -> None:
+        FrameMeter._end(self)
+        if self._decoder is not None and self._decoder.broken:
+            self._results.drop()

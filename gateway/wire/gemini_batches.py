@@ -22,11 +22,10 @@ from gateway.wire.dialect import Header, Meter
 from gateway.wire.facts import Facts, Other
 from gateway.wire.framing.json_items import JsonItems
 from gateway.wire.framing.json_scan import document_of, paths
-from gateway.wire.framing.ndjson import Lines
 from gateway.wire.gemini_shape import GeminiReader
 from gateway.wire.hollow import hollow
 from gateway.wire.json_read import parse, read_fields
-from gateway.wire.meter import Base, FrameMeter, SilentMeter, header
+from gateway.wire.meter import Base, SilentMeter, header
 from gateway.wire.numbers import count, table, text
 from gateway.wire.paths import plain_path
 from gateway.wire.usage import Reading, Usage
@@ -173,21 +172,7 @@ class ResultsReader:
             reading.model = summed.model
 
     def drop(self) -> None:
-        """What was read is not all there was."""
         self._sum = Sum()
-
-
-class LinesMeter(FrameMeter):
-    """Lines of which each counts: where their coding can't be undone to the end, nothing is told of any."""
-
-    def __init__(self, reader: ResultsReader, headers: Sequence[Header]) -> None:
-        FrameMeter.__init__(self, reader, headers, Lines(ITEM_KEYS), (b'"response"',))
-        self._results = reader
-
-    def _end(self) -> None:
-        FrameMeter._end(self)
-        if self._decoder is not None and self._decoder.broken:
-            self._results.drop()
 
 
 def meter(facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
@@ -197,4 +182,4 @@ def meter(facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
     reader = ResultsReader(facts)
     if status != 200 or header(headers, b"content-type").lower().startswith(_MEDIA):
         return SilentMeter(reader, headers)
-    return LinesMeter(reader, headers)
+    return batches.ResultsMeter(reader, headers, ITEM_KEYS, b'"response"')

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
 import pytest
 from usages import SSE, ask, numbers, reading_of, sse
+
+from gateway.wire import dialects
 
 REQUEST = {"model": "claude-sonnet-4-6", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}]}
 PLACES = [
@@ -195,6 +198,15 @@ def test_the_results_of_a_batch_are_summed_over_their_lines() -> None:
         "output_tokens_total": 2,
     }
     assert (reading.service_tier, reading.complete, reading.model) == ("batch", True, "claude-sonnet-4-6")
+
+
+def test_results_whose_coding_is_not_undone_to_the_end_are_no_report() -> None:
+    facts = ask("anthropic", "/v1/messages/batches/msgbatch_1/results", b"", "GET")
+    lines = batch({"type": "succeeded", "message": message(START)})
+    meter = dialects.get("anthropic").meter(facts, 200, [(b"content-encoding", b"gzip")])
+    meter.feed(gzip.compress(lines + b" " * 40_000_000 + b"\n" + lines))
+    meter.flush()
+    assert (meter.reading().usage, meter.reading().claim) == (None, "msgbatch_1")
 
 
 def test_a_batch_that_failed_as_a_whole_used_nothing() -> None:

@@ -22,10 +22,9 @@ from gateway.wire.anthropic_shape import (
 )
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import Facts, Other
-from gateway.wire.framing.ndjson import Lines
 from gateway.wire.json_edit import set_value
 from gateway.wire.json_read import parse, read_fields
-from gateway.wire.meter import FrameMeter, JsonMeter
+from gateway.wire.meter import JsonMeter
 from gateway.wire.numbers import table, text
 from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.paths import plain_path
@@ -61,6 +60,9 @@ class BatchReader:
 
     def done(self) -> None:
         self.reading.complete = self.reading.usage is not None
+
+    def drop(self) -> None:
+        self.reading = Reading(service_tier="batch", claim=self._facts.claim)
 
 
 def _added(known: tuple[Beside, ...], more: tuple[Beside, ...]) -> tuple[Beside, ...]:
@@ -159,7 +161,7 @@ class Anthropic:
         if facts.api == batches.API:
             return JsonMeter(batches.BatchReader(), headers, batches.KEYS)
         if facts.api == "batch_results" and status < 300:
-            return FrameMeter(BatchReader(facts), headers, Lines(BATCH_KEYS), (b'"result"',))
+            return batches.ResultsMeter(BatchReader(facts), headers, BATCH_KEYS, b'"result"')
         return meter(facts, headers, waives=True)
 
     def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
