@@ -10,6 +10,7 @@ from gateway.admission import Admitted, amounts_of
 from gateway.ledger.claims import Owner
 from gateway.ledger.record import COMPLETED, Checkpoint, Record
 from gateway.tokens.bounds import Bound
+from gateway.wire.batches import SUMMED
 from gateway.wire.usage import Reading, Usage
 from pricing.money import Line
 from pricing.units import SEEN
@@ -128,7 +129,8 @@ def price_usage(call: Admitted, usage: Usage, reading: Reading) -> tuple[int, tu
         return reported, (Line("reported", 1, "request", reported),), "reported by the provider", True
     # by position: names cost more than the bill
     tier = reading.service_tier or facts.service_tier
-    bill = price.bill(usage, call.entry.started_ns, tier, reading.region, reading.reported_cost_nanousd)
+    cost, summed = reading.reported_cost_nanousd, facts.api in SUMMED
+    bill = price.bill(usage, call.entry.started_ns, tier, reading.region, cost, summed)
     return bill.nanousd, bill.lines, bill.source, True
 
 

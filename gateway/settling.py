@@ -196,7 +196,7 @@ class Settling(Delivery):
         if record.usage_source == "response" and record.outcome == COMPLETED and not call.facts.fetches:
             self._teach(record)
         # a name with a price of its own needs no other's
-        if (call.price is None or parts.answered) and call.facts.billable and reading.model:
+        if (call.price is None or parts.answered) and call.facts.billable and reading.model and call.facts.model:
             learn(parts, call, reading.model)
         parts.observer.settled(record, call.provider.kind)
         parts.ledger.settle(record, self._settled)

@@ -31,6 +31,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     reported_cost_nanousd: int | None = None
     model_requested: str = ""
     """Priced by this name where the model's own has no price."""
+    summed: bool = False
+    """``usage`` is the sum of many requests'."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +108,7 @@ def _bill(book: PriceBook, call: Call) -> tuple[int, str, bool]:
         service_tier=call.service_tier,
         region=call.region,
         reported_cost_nanousd=call.reported_cost_nanousd,
+        summed=call.summed,
     )
     return bill.nanousd, bill.source, True
 

@@ -9,7 +9,7 @@ cdef class Price:
     cdef public dict _sheets, _spellings, _tiers, _ceilings, _asked
 
     @cython.locals(sheet=Rates, other=Price)
-    cpdef object bill(self, usage, at_ns, service_tier=*, region=*, reported_cost_nanousd=*)
+    cpdef object bill(self, usage, at_ns, service_tier=*, region=*, reported_cost_nanousd=*, bint summed=*)
     cpdef Price at(self, at_ns)
     @cython.locals(found=Most)
     cpdef object ceiling(self, input_tokens, output_tokens, units, service_tier=*)

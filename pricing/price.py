@@ -67,19 +67,23 @@ class Price:
         service_tier: str = "",
         region: str = "",
         reported_cost_nanousd: int | None = None,
+        summed: bool = False,
     ) -> Bill:
         """What ``usage`` costs in a call that began at ``at_ns``.
 
         ``service_tier`` and ``region`` are those that the response confirms, else those that were asked for.
         ``reported_cost_nanousd`` is the bill where the price list is ``reported``; otherwise it changes nothing.
+        ``summed``: ``usage`` is that of many calls (see ``Sheet.bill_sum``).
         Never raises for what a provider may report.
         """
         if not self.since_ns <= at_ns < self.until_ns:
             other = self.at(at_ns)
             if other is not self:
-                return other.bill(usage, at_ns, service_tier, region, reported_cost_nanousd)
+                return other.bill(usage, at_ns, service_tier, region, reported_cost_nanousd, summed)
         if reported_cost_nanousd is not None and self._schedule.reported and reported_cost_nanousd >= 0:
             return reported_bill(reported_cost_nanousd)
+        if summed:
+            return self.sheet(service_tier, region).bill_sum(usage)
         if not service_tier and not region:
             return self._standard.bill(usage)
         sheet = self._tiers.get(service_tier) if not region else self._spellings.get((service_tier, region))

@@ -13,6 +13,8 @@ cdef class Sheet:
     cdef public tuple _thresholds, _bands, _units, _nothing, _no_units, _plain
     cdef public _Band _single
 
-    @cython.locals(plain=tuple, values=tuple, band=_Band, lines=list)
+    @cython.locals(plain=tuple, values=tuple)
     cpdef object bill(self, object usage)
+    @cython.locals(band=_Band, lines=list)
+    cpdef object _bill_at(self, tuple values, object size)
     cpdef object _bill_plain(self, tuple rates, object tokens_in, object tokens_out)

@@ -165,12 +165,19 @@ class Sheet:
         plain = self._plain
         if plain is not None and values[2:] == self._nothing and values[0] > 0 and values[1] > 0:
             return self._bill_plain(plain, values[0], values[1])
+        return self._bill_at(values, values[0])
+
+    def bill_sum(self, usage: UsageLike) -> Bill:
+        """As ``bill``, for the sum of many calls: how large each was is not known, so the lowest size's rates hold."""
+        return self._bill_at(self._read(usage), 0)
+
+    def _bill_at(self, values: tuple[int, ...], size: int) -> Bill:
         lines: list[Line] = []
         band = self._single
-        irregular = (band if band is not None else self._band(values[0])).bill(values, lines)
+        irregular = (band if band is not None else self._band(size)).bill(values, lines)
         unpriced: tuple[str, ...] = ()
         if self._fee is not None or values[self._first_unit :] != self._no_units:
-            unpriced = self._bill_units(values, lines)
+            unpriced = self._bill_units(values, lines, size)
         total = 0
         for line in lines:
             total += line.nanousd
@@ -195,7 +202,7 @@ class Sheet:
             at += 1
         return self._bands[at]
 
-    def _bill_units(self, values: tuple[int, ...], lines: list[Line]) -> tuple[str, ...]:
+    def _bill_units(self, values: tuple[int, ...], lines: list[Line], size: int) -> tuple[str, ...]:
         unpriced: list[str] = []
         for at, item, unit, rate in self._units:
             quantity = values[at]
@@ -206,9 +213,9 @@ class Sheet:
                 continue
             if item == "audio_time":
                 quantity = max(quantity, self.minimum_audio_ms)
-            lines.append(_line(item, quantity, unit, rate, values[0]))
+            lines.append(_line(item, quantity, unit, rate, size))
         if self._fee is not None:
-            lines.append(_line("request", 1, "request", self._fee, values[0]))
+            lines.append(_line("request", 1, "request", self._fee, size))
         return tuple(unpriced)
 
 

@@ -139,6 +139,7 @@ def _calls(options: argparse.Namespace, config: Config, since_ns: int, until_ns:
     from gateway.ledger.reprice import priced_again
     from gateway.ledger.rows import rfc3339
     from gateway.ledger.schema import connect_reader
+    from gateway.wire.batches import SUMMED
     from pricing.diff import Call
 
     lists = price_lists(config)
@@ -157,6 +158,7 @@ def _calls(options: argparse.Namespace, config: Config, since_ns: int, until_ns:
                 region=one.region,
                 reported_cost_nanousd=one.reported_cost_nanousd,
                 model_requested=one.model_requested,
+                summed=one.api in SUMMED,
             )
     finally:
         connection.close()

@@ -22,6 +22,7 @@ from gateway.exports.rates import FREE, Rate, Rates
 from gateway.exports.scope import GRAINS, Scope, billing, shared
 from gateway.ledger.edges import horizon_ns, id_bounds
 from gateway.ledger.rows import rfc3339
+from gateway.wire.batches import SUMMED
 from pricing.book import PriceBook
 from pricing.money import half_even
 
@@ -80,7 +81,7 @@ def _rows(
 
 _COLUMNS = (
     "team, workflow, key_id, provider, model, model_requested, tags, service_tier, region, price, priced, "
-    "started_ns, usage, lines"
+    "started_ns, usage, lines, api"
 )
 _USAGE = msgspec.json.Decoder(dict[str, int])
 _LINES = msgspec.json.Decoder(list[tuple[str, int, str, int]])
@@ -122,9 +123,11 @@ def _late(
 
 
 def _add(sums: dict[_Key, _Sums], rates: Rates, row: Any) -> None:
-    team, workflow, key_id, provider, model, requested, tags, tier, region, source, priced, at_ns, usage, lines = row
+    team, workflow, key_id, provider, model, requested, tags, tier, region, source, priced, at_ns, *said, api = row
+    usage, lines = said
     used = _USAGE.decode(usage)
-    input_tokens = used.get("input_tokens_total", 0)
+    # how large each request was whose sum this is, is not known
+    input_tokens = used.get("input_tokens_total", 0) if api not in SUMMED else 0
     billed = _LINES.decode(lines)
     if not priced:
         billed = _unpriced(used)

@@ -12,6 +12,7 @@ import msgspec
 from gateway.ledger.ids import first_id_at
 from gateway.ledger.record import Record
 from gateway.ledger.rows import HOUR_NS, REQUEST_COLUMNS, record_of_row
+from gateway.wire.batches import SUMMED
 from gateway.wire.usage import WAIVED
 from pricing.book import PriceBook
 from pricing.money import Line
@@ -100,6 +101,7 @@ def adjustments(
             service_tier=record.service_tier,
             region=record.region,
             reported_cost_nanousd=record.reported_cost_nanousd,
+            summed=record.api in SUMMED,
         )
         before = record.cost_nanousd + one.adjusted
         if bill.nanousd != before:

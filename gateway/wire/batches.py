@@ -24,6 +24,11 @@ from gateway.wire.paths import plain_path
 from gateway.wire.usage import Reading, Usage
 
 API = "batches"
+RESULTS = "batch_results"
+FILE = "download"
+"""A file that may hold results."""
+SUMMED = frozenset((API, RESULTS, FILE))
+"""Operations whose usage is the sum of many calls'."""
 KEYS = ("id", "model", "status", "usage")
 """Members of a batch that matter."""
 _BATCH = re.compile(r"/batches(?P<one>/[^/]+)?$").search

@@ -31,10 +31,6 @@ from gateway.wire.paths import plain_path
 from gateway.wire.usage import Reading, Usage
 
 OPERATIONS = frozenset(("batchGenerateContent", "asyncBatchEmbedContent"))
-RESULTS = "batch_results"
-FILE = "download"
-"""A file that is not named as results are: what lies in it tells."""
-APIS = frozenset((batches.API, RESULTS, FILE))
 ITEM_KEYS = ("response/usageMetadata", "response/modelVersion", "response/tokenCount")
 WANTED = paths(("name", "done", "metadata/state", "metadata/model"))
 ARRAYS = paths(
@@ -82,8 +78,9 @@ def fetched(method: bytes, target: bytes) -> Facts | None:
     name = text(found["name"])
     batch = name.removeprefix("batch-")
     if batch == name:
-        return Facts(api=FILE, fetches=True, claim=f"files/{name}")
-    return Facts(api=RESULTS, fetches=True, claim=f"batches/{batch}")
+        # not named as results are: what lies in it tells
+        return Facts(api=batches.FILE, fetches=True, claim=f"files/{name}")
+    return Facts(api=batches.RESULTS, fetches=True, claim=f"batches/{batch}")
 
 
 class Sum:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import http.client
+import io
 import json
 import sqlite3
 import time
@@ -352,6 +354,26 @@ def test_results_that_break_off_are_charged_when_they_are_read_whole(gateway: Ga
     ask(gateway, "GET", "/anthropic/v1/messages/batches/batch_1/results?long", key=key)
     assert spent(gateway) == 2 * 2_250_000
     assert " 0 differences" in gateway.cli("quotas", "verify").stdout
+
+
+def test_a_batch_of_small_requests_is_charged_at_the_rates_of_small_requests(tmp_path: Path) -> None:
+    prices = """
+[[prices]]
+provider = "openai"
+model = "gpt-4o*"
+input_per_mtok = 1.0
+output_per_mtok = 1.0
+tiers = [{ above_input_tokens = 1000, input_per_mtok = 2.0, output_per_mtok = 2.0 }]
+"""
+    with Upstream(Provider()) as upstream, Gateway(tmp_path, config(upstream) + prices) as gateway:
+        for _ in range(2):
+            ask(gateway, "GET", "/openai/v1/batches/batch_7")
+        assert spent(gateway) == (1500 + 900) * 1000
+        # nor is it priced otherwise later
+        gateway.cli("ledger", "reprice", "--since", "2020-01-01")
+        assert spent(gateway) == (1500 + 900) * 1000
+        rows = csv.DictReader(io.StringIO(gateway.cli("export", "focus", "--since", "2020-01-01").stdout))
+        assert {row["ContractedUnitPrice"] for row in rows} == {"1.0"}
 
 
 @pytest.mark.parametrize("began_here", [True, False])

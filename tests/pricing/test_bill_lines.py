@@ -196,6 +196,18 @@ TIERED = PriceBook(
 ).find("own", "long", NOW)
 
 
+def test_a_sum_of_many_calls_is_billed_at_the_rates_of_small_ones() -> None:
+    assert TIERED is not None
+    usage = Usage(input_tokens_total=900_000, cache_read_tokens=100, output_tokens_total=10)
+    bill = TIERED.bill(usage, at_ns=NOW, summed=True)
+    assert lines(bill) == {
+        "input": (899_900, 899_900 * 2000),
+        "cache_read": (100, 100_000),
+        "output": (10, 80_000),
+    }
+    assert bill.nanousd == sum(line.nanousd for line in bill.lines)
+
+
 @pytest.mark.parametrize(
     ("tokens", "rate_in", "rate_out"),
     [(200_000, 2000, 8000), (200_001, 4000, 12000), (500_000, 4000, 12000), (500_001, 6000, 12000)],

@@ -139,7 +139,7 @@ class Anthropic:
                 return read_message("complete", "", body)
         elif path.endswith("/results") and "/messages/batches/" in path:
             batch = path.split("/")[-2]
-            return Facts(api="batch_results", billable=True, output_free=False, fetches=True, claim=text(batch))
+            return Facts(api=batches.RESULTS, billable=True, output_free=False, fetches=True, claim=text(batch))
         return Facts()
 
     def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:
@@ -160,7 +160,7 @@ class Anthropic:
             return OPENAI.meter(facts, status, headers)
         if facts.api == batches.API:
             return JsonMeter(batches.BatchReader(), headers, batches.KEYS)
-        if facts.api == "batch_results" and status < 300:
+        if facts.api == batches.RESULTS and status < 300:
             return batches.ResultsMeter(BatchReader(facts), headers, BATCH_KEYS, b'"result"')
         return meter(facts, headers, waives=True)
 

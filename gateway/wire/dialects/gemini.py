@@ -8,6 +8,7 @@ from typing import ClassVar
 import msgspec
 
 from gateway.wire import gemini_batches, gemini_interactions, gemini_shape
+from gateway.wire.batches import SUMMED
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import Facts
 from gateway.wire.json_edit import set_value
@@ -79,7 +80,7 @@ class Gemini:
             return OPENAI.meter(facts, status, headers)
         if facts.api in INTERACTIONS:
             return gemini_interactions.meter(facts, headers)
-        if facts.api in gemini_batches.APIS:
+        if facts.api in SUMMED:
             return gemini_batches.meter(facts, status, headers)
         return gemini_shape.meter(facts, headers)
 
