@@ -9,9 +9,7 @@ import corpus
 import pytest
 import trustme
 from support.gateway import Gateway
-from support.replay import replay
-
-KEY = "sk-test-sdk-key"
+from support.replay import KEY, replay
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,11 +11,11 @@ import corpus
 import genai_prices
 import openai
 import pytest
-from conftest import KEY
 from google import genai
 from google.genai import errors as genai_errors
 from google.genai import types as genai_types
 from support.gateway import Gateway
+from support.replay import KEY
 from support.upstream import Upstream
 
 OPENAI_CALLS = {

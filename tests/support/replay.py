@@ -8,6 +8,9 @@ from typing import Any
 
 from support.upstream import LAST_CHUNK, Seen, Step, Upstream, answer, chunk, chunked_head
 
+KEY = "sk-test-sdk-key"
+"""The key of the gateway before it."""
+
 REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests"}
 
 
