@@ -19,9 +19,10 @@ from pathlib import Path
 
 import uvloop
 
+from gateway.ledger.connections import connect
 from gateway.ledger.ids import Ids
 from gateway.ledger.record import OpenEntry, Record
-from gateway.ledger.schema import connect, migrate
+from gateway.ledger.schema import migrate
 from gateway.ledger.sqlite import SqliteLedger
 from gateway.wire.usage import Usage
 from pricing.money import Line

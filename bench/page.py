@@ -26,8 +26,8 @@ from support.admin import CONFIG  # noqa: E402
 from support.browser import ARGUMENTS, CHROMIUM, PROVIDERS  # noqa: E402
 from support.gateway import Gateway  # noqa: E402
 
+from gateway.ledger.connections import connect  # noqa: E402
 from gateway.ledger.days import close_day  # noqa: E402
-from gateway.ledger.schema import connect  # noqa: E402
 
 RECORDS = 1_000_000
 DAYS = 92

@@ -18,11 +18,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
+from gateway.ledger.connections import connect, connect_reader
 from gateway.ledger.days import close_day
 from gateway.ledger.ids import Ids
 from gateway.ledger.record import Record
 from gateway.ledger.recovery import recover
-from gateway.ledger.schema import connect, connect_reader, migrate
+from gateway.ledger.schema import migrate
 from gateway.ledger.writer import Writer
 from gateway.reports.spend import spend
 from gateway.wire.usage import Usage

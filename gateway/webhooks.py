@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 
 from gateway.config.schema import WebhookConfig
-from gateway.ledger.schema import connect_reader
+from gateway.ledger.connections import connect_reader
 from gateway.ledger.sqlite import SqliteLedger
 from gateway.ports import Clock
 from gateway.quota import journal

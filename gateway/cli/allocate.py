@@ -35,7 +35,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     from gateway.finops.series import day_start_ns, month_of
     from gateway.finops.showback import GROUPINGS, showback
-    from gateway.ledger.schema import connect_reader
+    from gateway.ledger.connections import connect_reader
 
     by = [name.strip() for name in options.by.split(",")]
     if by not in GROUPINGS:

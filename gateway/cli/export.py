@@ -76,7 +76,7 @@ def run_focus(options: argparse.Namespace) -> int:
     from gateway.exports.files import write
     from gateway.exports.focus import RecordsGoneError, rows
     from gateway.exports.scope import Scope
-    from gateway.ledger.schema import connect_reader
+    from gateway.ledger.connections import connect_reader
 
     if options.format == "parquet" and options.out is None:
         raise UserError("--format parquet needs --out FILE")
@@ -110,7 +110,7 @@ def run_focus(options: argparse.Namespace) -> int:
 def run_openmetrics(options: argparse.Namespace) -> int:
     from gateway.config.values import month_start_ns
     from gateway.exports.openmetrics import exposition
-    from gateway.ledger.schema import connect_reader
+    from gateway.ledger.connections import connect_reader
 
     now = time.time_ns()
     since = options.since if options.since is not None else month_start_ns(now)
@@ -184,7 +184,7 @@ def _closings(options: argparse.Namespace) -> Iterator[Closing]:
     from gateway.config.price_lists import price_lists
     from gateway.exports.closing import Closing
     from gateway.exports.target import target_of
-    from gateway.ledger.schema import connect
+    from gateway.ledger.connections import connect
 
     config = configuration(options.config)
     if not config.exports:

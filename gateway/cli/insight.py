@@ -69,7 +69,7 @@ def _filters(conditions: list[str]) -> list[tuple[str, str]]:
 
 
 def _connection(options: argparse.Namespace) -> sqlite3.Connection:
-    from gateway.ledger.schema import connect_reader
+    from gateway.ledger.connections import connect_reader
 
     return connect_reader(ledger_file(options))
 

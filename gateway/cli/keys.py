@@ -137,7 +137,7 @@ def _future(name: str, at_ns: int | None, now_ns: int) -> None:
 
 def run_list(options: argparse.Namespace) -> int:
     from gateway.identity.store import list_keys
-    from gateway.ledger.schema import connect_reader
+    from gateway.ledger.connections import connect_reader
 
     connection = connect_reader(ledger_file(options))
     try:
@@ -187,7 +187,7 @@ def _no_such_key(options: argparse.Namespace, connection: sqlite3.Connection) ->
 
 @contextmanager
 def _writing(options: argparse.Namespace) -> Iterator[sqlite3.Connection]:
-    from gateway.ledger.schema import connect
+    from gateway.ledger.connections import connect
 
     connection = connect(ledger_file(options))
     try:

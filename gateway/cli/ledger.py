@@ -68,7 +68,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run_verify(options: argparse.Namespace) -> int:
-    from gateway.ledger.schema import connect_reader
+    from gateway.ledger.connections import connect_reader
     from gateway.ledger.verify import verify
 
     connection = connect_reader(ledger_file(options, there=True))
@@ -117,10 +117,10 @@ def run_restore(options: argparse.Namespace) -> int:
 def run_reprice(options: argparse.Namespace) -> int:
     from gateway.assembly import book_of
     from gateway.config.price_lists import price_lists
+    from gateway.ledger.connections import connect, connect_reader
     from gateway.ledger.edges import horizon_ns
     from gateway.ledger.reprice import adjustments, book_adjustments
     from gateway.ledger.rows import rfc3339
-    from gateway.ledger.schema import connect, connect_reader
 
     config = configuration(options.config)
     lists = price_lists(config)

@@ -81,8 +81,8 @@ def _missing(options: argparse.Namespace) -> int:
 
     from gateway.assembly import book_of
     from gateway.config.price_lists import price_lists
+    from gateway.ledger.connections import connect_reader
     from gateway.ledger.rows import rfc3339
-    from gateway.ledger.schema import connect_reader
     from gateway.reports.missing import missing
 
     config = configuration(options.config)

@@ -135,10 +135,10 @@ def _fetch(url: str) -> bytes:
 def _calls(options: argparse.Namespace, config: Config, since_ns: int, until_ns: int) -> Iterator[Call]:
     """Calls of the period as they would be priced."""
     from gateway.config.price_lists import price_lists
+    from gateway.ledger.connections import connect_reader
     from gateway.ledger.edges import horizon_ns
     from gateway.ledger.reprice import priced_again
     from gateway.ledger.rows import rfc3339
-    from gateway.ledger.schema import connect_reader
     from gateway.wire.batches import SUMMED
     from pricing.diff import Call
 

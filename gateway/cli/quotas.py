@@ -113,8 +113,8 @@ def run_list(options: argparse.Namespace) -> int:
 
 
 def run_grant(options: argparse.Namespace) -> int:
+    from gateway.ledger.connections import connect
     from gateway.ledger.rows import rfc3339
-    from gateway.ledger.schema import connect
     from gateway.quota.asking import grant_of, granted
     from gateway.quota.grants import insert_grant
 
@@ -148,7 +148,7 @@ def run_grant(options: argparse.Namespace) -> int:
 
 
 def run_grants(options: argparse.Namespace) -> int:
-    from gateway.ledger.schema import connect_reader
+    from gateway.ledger.connections import connect_reader
     from gateway.quota.asking import granted
     from gateway.quota.grants import holding
 
@@ -173,7 +173,7 @@ def run_grants(options: argparse.Namespace) -> int:
 
 
 def run_end(options: argparse.Namespace) -> int:
-    from gateway.ledger.schema import connect
+    from gateway.ledger.connections import connect
     from gateway.quota.grants import end_grant
 
     connection = connect(ledger_file(options))
@@ -238,7 +238,7 @@ def run_verify(options: argparse.Namespace) -> int:
 def _from_ledger(options: argparse.Namespace) -> Quotas:
     """The rules' counters as the ledger has them."""
     from gateway.assembly import rules_of
-    from gateway.ledger.schema import connect_reader
+    from gateway.ledger.connections import connect_reader
     from gateway.ledger.view import SqliteView
     from gateway.quota.engine import Quotas
     from gateway.quota.grants import holding, raises_of

@@ -45,7 +45,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from gateway.ledger.schema import connect_reader
+    from gateway.ledger.connections import connect_reader
 
     by = [name.strip() for name in options.by.split(",") if name.strip()]
     if not by or set(by) - set(BY):
@@ -187,7 +187,7 @@ def _projects(options: argparse.Namespace, config: Config, providers: list[str])
 
 def _book(options: argparse.Namespace, found: Any, given_back: Any) -> None:
     from gateway.finops.booking import book
-    from gateway.ledger.schema import connect
+    from gateway.ledger.connections import connect
 
     connection = connect(ledger_file(options))
     try:

@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from gateway.ledger.schema import connect_reader
+    from gateway.ledger.connections import connect_reader
     from gateway.reports.spend import UnknownDimensionError, by_of
 
     try:

@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.identity.principal import Principal
 from gateway.identity.ring import StoredKey
-from gateway.ledger.schema import connect_reader
+from gateway.ledger.connections import connect_reader
 
 _COLUMNS = "id, team, workflow, tags, models, providers, expires_ns"
 _STATE = "SELECT (SELECT max(rowid) FROM keys), (SELECT count(*) FROM keys WHERE revoked_ns IS NOT NULL)"

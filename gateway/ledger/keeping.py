@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gateway.ledger.claims import KEPT_NS
+from gateway.ledger.connections import connect
 from gateway.ledger.days import DAY_NS, add_up_day, closed_until
 from gateway.ledger.edges import horizon_ns
 from gateway.ledger.ids import first_id_at
 from gateway.ledger.rows import DIMENSIONS, GROUP_BITS, HOUR_NS, REQUEST_COLUMNS, SELECT, SUMS, record_of_row
-from gateway.ledger.schema import connect
 from gateway.ledger.writer import Writer, unwritten
 
 SLICE_ROWS = 2000

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gateway.ledger.connections import connect_reader
 from gateway.ledger.edges import id_bounds
 from gateway.ledger.ids import first_id_at, time_of_id
 from gateway.ledger.pages import Asked, newest, of_groups
 from gateway.ledger.rows import REQUEST_COLUMNS, SELECT, contract_json
-from gateway.ledger.schema import connect_reader
 
 _NEVER_NS = 1 << 62
 _MARGIN_NS = 3_600_000_000_000

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.ledger.connections import connect
 from gateway.ledger.record import RECOVERED, Checkpoint, OpenEntry, Record
-from gateway.ledger.schema import connect
 from gateway.ledger.turns import Alone, Turns, slot_range
 from gateway.ledger.writer import PROBE, Writer, unwritten
 from gateway.wire.usage import Usage

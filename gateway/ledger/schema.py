@@ -13,6 +13,7 @@ from typing import Any
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
+from gateway.ledger.connections import connect, connect_reader
 from gateway.ledger.faults import LedgerCorrupt, check_structure, refuse_newer
 from gateway.ledger.rows import (
     GROUP_BITS,
@@ -308,82 +309,42 @@ def _follow(db: Any) -> None:
         db.execute(statement)
 
 
-def connect(path: Path, *, timeout: float = 5.0, create: bool = True) -> sqlite3.Connection:
-    """A connection that may write. Every commit is on the disk when it returns."""
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}",
-        uri=True,
-        timeout=timeout,
-        isolation_level=None,
-        check_same_thread=False,
-        cached_statements=512,
-    )
-    return _set(
-        connection,
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "wal_autocheckpoint = 4000",
-        "journal_size_limit = 67108864",
-        "cache_size = -8192",
-        "temp_store = MEMORY",
-    )
-
-
-def connect_reader(path: Path) -> sqlite3.Connection:
-    """A connection that only reads; it never holds up a writer, nor is it held up."""
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0, check_same_thread=False)
-    connection.row_factory = sqlite3.Row
-    return _set(connection, "query_only = 1", "cache_size = -65536", "mmap_size = 1073741824")
-
-
-def _set(connection: sqlite3.Connection, *pragmas: str) -> sqlite3.Connection:
-    """Closes it where the file can't be read: a connection stands in a circle with its own cache, and would stay."""
-    try:
-        for pragma in pragmas:
-            connection.execute(f"PRAGMA {pragma}")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
 def migrate(path: Path) -> Path | None:
     """Bring the file to the newest schema, all at once; a file with data is copied before what moves records. Answers
     the copy's path, if one was made.
 
     Raises ``LedgerCorrupt`` where the file is damaged, ``LedgerNewer`` where it is of a newer version.
     """
-    fresh = not path.exists() or path.stat().st_size == 0
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        connection = connect(path)
+        with closing(connect(path)) as connection:
+            return _brought_up(path, connection)
+    except sqlite3.OperationalError:
+        raise
     except sqlite3.DatabaseError as error:
         raise LedgerCorrupt(f"{path} is damaged or no ledger: {error}") from error
-    try:
-        if not fresh:
-            check_structure(connection)
-        db = Database(connection)
-        refuse_newer(MIGRATIONS, db, path)
-        if not (MIGRATIONS.pending(db) or _missing(db)):
-            return None
-        # one process after the other: what was to be done when the turn comes may be done then
-        connection.execute(f"PRAGMA busy_timeout = {TURN_MS}")
-        connection.execute("BEGIN IMMEDIATE")
-        pending = MIGRATIONS.pending(db)
-        copy = None
-        if not fresh and any(one.name not in LIGHT for one in pending):
-            copy = path.with_name(f"{path.name}.before-{pending[0].name}")
-            # through another connection: one that holds the turn to write can't be copied from
-            with closing(connect_reader(path)) as source, closing(sqlite3.connect(copy)) as target:
-                source.backup(target)
-        if pending:
-            MIGRATIONS.apply(db)
-        _follow(db)
-        connection.execute("COMMIT")
-        return copy
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise
-        raise LedgerCorrupt(f"{path} is damaged or no ledger: {error}") from error
-    finally:
-        connection.close()
+
+
+def _brought_up(path: Path, connection: sqlite3.Connection) -> Path | None:
+    check_structure(connection)
+    db = Database(connection)
+    refuse_newer(MIGRATIONS, db, path)
+    if not (MIGRATIONS.pending(db) or _missing(db)):
+        return None
+    # one process after the other: what was to be done when the turn comes may be done then
+    connection.execute(f"PRAGMA busy_timeout = {TURN_MS}")
+    connection.execute("BEGIN IMMEDIATE")
+    pending = MIGRATIONS.pending(db)
+    copy = None
+    # a file that another process has just made has a size, but nothing in it yet
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables - {MIGRATIONS.migrations_table} and any(one.name not in LIGHT for one in pending):
+        copy = path.with_name(f"{path.name}.before-{pending[0].name}")
+        # through another connection: one that holds the turn to write can't be copied from
+        with closing(connect_reader(path)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+    if pending:
+        MIGRATIONS.apply(db)
+    _follow(db)
+    connection.execute("COMMIT")
+    return copy

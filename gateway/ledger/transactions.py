@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from gateway.ledger.connections import connect
 from gateway.ledger.places import Places
 from gateway.ledger.record import Record
-from gateway.ledger.schema import connect
 from gateway.ledger.store import Done
 from gateway.ledger.writer import Writer, probe, unwritten
 

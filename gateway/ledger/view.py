@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from gateway.ledger.connections import connect_reader
 from gateway.ledger.edges import id_bounds, in_whole_hours
 from gateway.ledger.ids import first_id_at
 from gateway.ledger.rows import BROKEN, GROUP_BITS, GROUP_MASK, HOUR_NS
-from gateway.ledger.schema import connect_reader
 
 MAX_RELEASE = (1 << 63) - 1
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from gateway.ledger import keeping, releases
+from gateway.ledger.connections import connect_reader
 from gateway.ledger.releases import Release
-from gateway.ledger.schema import connect_reader
 from gateway.quota.rule import UNITS, Raise
 
 COLUMNS = ("id", "quota", "unit", "amount", "from_ns", "until_ns", "who", "why", "created_ns")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.ledger.schema import connect_reader
+from gateway.ledger.connections import connect_reader
 from gateway.ledger.view import ConnectionView
 from gateway.quota.engine import Amounts, Quotas
 from gateway.quota.leases import Stand

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.admin import Caller, records
 
+from gateway.ledger.connections import connect
 from gateway.ledger.reader import LedgerReader
 from gateway.ledger.record import OUTCOMES
-from gateway.ledger.schema import connect
 from gateway.reports.spend import spend
 
 PERIOD = "since=2026-09-21T00:00Z&until=2026-09-22T12:00Z"

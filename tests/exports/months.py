@@ -12,9 +12,9 @@ import msgspec
 from support.gateway import Gateway
 from support.history import history, write
 
+from gateway.ledger.connections import connect
 from gateway.ledger.reprice import Adjustment, book_adjustments
 from gateway.ledger.rows import REQUEST_COLUMNS
-from gateway.ledger.schema import connect
 from gateway.wire.usage import Usage
 from pricing.entry import PriceEntry
 from pricing.money import Line

@@ -20,8 +20,8 @@ from months import CONFIG, adjust, billed, ns, office, read
 from support.gateway import Gateway
 from support.history import history
 
+from gateway.ledger.connections import connect
 from gateway.ledger.ids import first_id_at
-from gateway.ledger.schema import connect
 from gateway.ledger.writer import Writer
 
 EXPORT = '\n[[exports]]\nname = "finance"\nto = "out"\n'

@@ -18,8 +18,8 @@ from support.gateway import Gateway
 
 from gateway.exports import focus
 from gateway.exports.scope import Scope
+from gateway.ledger.connections import connect
 from gateway.ledger.keeping import forget
-from gateway.ledger.schema import connect
 from pricing.book import PriceBook
 from pricing.catalogue import load
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.finops import wasted
 from gateway.finops.waste import MIN_CALLS, Finding, waste
-from gateway.ledger.schema import connect, connect_reader
+from gateway.ledger.connections import connect, connect_reader
 from gateway.ledger.writer import Writer
 from gateway.wire.usage import Usage
 from pricing.book import PriceBook

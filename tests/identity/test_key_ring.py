@@ -14,7 +14,8 @@ from gateway.identity.principal import Principal
 from gateway.identity.ring import KeyRing
 from gateway.identity.secret import PREFIX, digest, new_secret
 from gateway.identity.store import SqliteKeyStore, insert_key, revoke_key
-from gateway.ledger.schema import connect, migrate
+from gateway.ledger.connections import connect
+from gateway.ledger.schema import migrate
 
 NOW = moment_ns(datetime(2026, 11, 24, 12, tzinfo=UTC))
 

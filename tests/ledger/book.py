@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from gateway.ledger.connections import connect
 from gateway.ledger.ids import first_id_at
 from gateway.ledger.record import Record
-from gateway.ledger.schema import connect, migrate
+from gateway.ledger.schema import migrate
 from gateway.ledger.writer import Writer
 from gateway.wire.usage import Usage
 from pricing.money import Line

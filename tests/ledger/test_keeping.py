@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.gateway import Gateway
 
+from gateway.ledger.connections import connect, connect_reader
 from gateway.ledger.keeping import DAY_NS, backup, forget, restore
 from gateway.ledger.reprice import adjustments, book_adjustments
 from gateway.ledger.rows import rfc3339
-from gateway.ledger.schema import connect, connect_reader, migrate
+from gateway.ledger.schema import migrate
 from gateway.ledger.verify import verify
 from gateway.ledger.view import SqliteView
 from gateway.ledger.writer import Writer

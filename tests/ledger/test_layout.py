@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from sqlite_utils import Database
 
 from gateway.ledger import splitting
+from gateway.ledger.connections import connect, connect_reader
 from gateway.ledger.days import DAY_NS, close_day
 from gateway.ledger.reader import LedgerReader
 from gateway.ledger.record import OpenEntry
 from gateway.ledger.recovery import recover
 from gateway.ledger.rows import OWNER_COLUMNS, SUMS, add_sums, common_sums, rollup_sums
-from gateway.ledger.schema import MIGRATIONS, connect, connect_reader, migrate
+from gateway.ledger.schema import MIGRATIONS, migrate
 from gateway.ledger.splitting import split
 from gateway.ledger.verify import verify
 from gateway.ledger.view import SqliteView

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import book
 
+from gateway.ledger.connections import connect_reader
 from gateway.ledger.record import OpenEntry
 from gateway.ledger.recovery import recover
-from gateway.ledger.schema import connect_reader, migrate
+from gateway.ledger.schema import migrate
 from gateway.ledger.sqlite import SqliteLedger
 from gateway.ledger.turns import SLOT_BITS, SharedTurns
 from gateway.ledger.verify import verify

@@ -25,8 +25,8 @@ from storm import CONFIG, Storm, agree, compare, number_in, play
 from support.gateway import Gateway
 from support.upstream import LAST_CHUNK, Seen, Step, Upstream, chunk, chunked_head
 
+from gateway.ledger.connections import connect
 from gateway.ledger.ids import Ids, first_id_at
-from gateway.ledger.schema import connect
 from pricing.money import Line
 
 

@@ -15,7 +15,7 @@ import pytest
 from support.browser import VIEWS, Visitor, dollars
 from support.gateway import Gateway
 
-from gateway.ledger.schema import connect
+from gateway.ledger.connections import connect
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect

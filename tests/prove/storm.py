@@ -15,7 +15,7 @@ import msgspec
 from support.gateway import Gateway
 from support.upstream import LAST_CHUNK, Seen, Step, Upstream, answer, chunk, chunked_head
 
-from gateway.ledger.schema import connect_reader
+from gateway.ledger.connections import connect_reader
 from gateway.ledger.verify import verify
 
 CONFIG = """

@@ -9,8 +9,9 @@ import book
 import pytest
 
 from gateway.config.quotas import QuotaConfig
+from gateway.ledger.connections import connect, connect_reader
 from gateway.ledger.rows import held_of
-from gateway.ledger.schema import connect, connect_reader, migrate
+from gateway.ledger.schema import migrate
 from gateway.ledger.view import ConnectionView
 from gateway.ledger.writer import Writer
 from gateway.quota.leases import Stand

@@ -7,9 +7,10 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+from gateway.ledger.connections import connect
 from gateway.ledger.ids import first_id_at
 from gateway.ledger.record import Record
-from gateway.ledger.schema import connect, migrate
+from gateway.ledger.schema import migrate
 from gateway.ledger.writer import Writer
 from gateway.wire.usage import Usage
 from pricing.book import PriceBook, PriceEntry
