@@ -123,6 +123,8 @@ def admit(parts: Parts, caller: Caller, coded: bytes, plain: bytes | None) -> Ad
         return unreadable(caller.coding, parts.max_body_bytes)
     if facts.malformed:
         return Refusal(status=400, code="invalid_request", message=facts.malformed)
+    if provider.region and not facts.region:
+        facts.region = provider.region
     # of what was made before only its answer tells the model
     refusal = forbidden(provider, principal, model, facts.billable and not facts.fetches)
     if refusal is not None:
@@ -227,11 +229,12 @@ def amounts_of(price: Price | None, limit: Bound, facts: Facts, others: Others =
     """What a call with this bound may cost at most. Without a price only tokens can be held."""
     cost = 0
     if price is not None:
-        cost = price.ceiling(limit.input_tokens, limit.output_tokens, limit.units, facts.service_tier)
+        cost = price.ceiling(limit.input_tokens, limit.output_tokens, limit.units, facts.service_tier, facts.region)
     if others is ALONE:
         return Amounts(cost, limit.input_tokens, limit.output_tokens)
     for one in others.instead:
-        cost = max(cost, one.ceiling(limit.input_tokens, limit.output_tokens, limit.units, facts.service_tier))
+        most = one.ceiling(limit.input_tokens, limit.output_tokens, limit.units, facts.service_tier, facts.region)
+        cost = max(cost, most)
     return Amounts(
         cost + others.nanousd,
         limit.input_tokens + others.input_tokens,
@@ -271,7 +274,7 @@ def others_of(
         own = 0
         if price is not None:
             tier = facts.service_tier if other.service_tier is None else other.service_tier
-            own = price.ceiling(most.input_tokens, most.output_tokens, most.units, tier)
+            own = price.ceiling(most.input_tokens, most.output_tokens, most.units, tier, facts.region)
             cost += own
         if model != facts.model:
             each.append((model, Amounts(own, most.input_tokens, most.output_tokens)))

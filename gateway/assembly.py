@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -133,9 +134,16 @@ def _provider(
         models=config.models,
         unpriced=policy if isinstance(policy, str) else "allow",
         unpriced_as=policy.price_as if not isinstance(policy, str) else "",
+        region=_region(dialect.regional_host, host),
         usage_unasked=config.usage_unasked,
         upstreams=upstreams,
     )
+
+
+def _region(pattern: str, host: str) -> str:
+    """The region that a host's name names."""
+    found = re.fullmatch(pattern, host)
+    return next(filter(None, found.groups()), "") if found else ""
 
 
 def _own_proxy(proxy: str | None) -> str:

@@ -167,12 +167,13 @@ class Near:
         left = call.bound.output_tokens
         others = call.others
         if room.nanousd is not None:
-            tier = call.facts.service_tier
+            tier, region = call.facts.service_tier, call.facts.region
             units = call.bound.units
             usd = max(0, room.nanousd - others.nanousd)
             for price in (call.price, *others.instead):
                 if price is not None:
-                    left = min(left, price.affordable_output(usd, tokens_in, units, service_tier=tier))
+                    most = price.affordable_output(usd, tokens_in, units, service_tier=tier, region=region)
+                    left = min(left, most)
         if room.output_tokens is not None:
             left = min(left, room.output_tokens - others.output_tokens)
         if room.tokens is not None:

@@ -36,6 +36,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """``allow`` or ``block`` calls of models that have no price."""
     unpriced_as: str = ""
     """The model as which they are priced; empty: none."""
+    region: str = ""
+    """Where its host serves; empty: the call tells, or the answer, or anywhere."""
     usage_unasked: bool = False
     """Streams report their usage unasked: nothing is asked for and nothing taken out."""
     upstreams: Upstreams

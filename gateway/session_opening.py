@@ -45,7 +45,7 @@ def session_call(parts: Parts, caller: Caller, api: str, *, named_later: bool) -
     if isinstance(price, Refusal):
         return price
     limits = parts.models.facts(provider.price_as, model)
-    facts = Facts(api=api, model=model, stream=True, billable=True, input_open=True)
+    facts = Facts(api=api, model=model, stream=True, billable=True, input_open=True, region=provider.region)
     most = Bound(0, 0, {}) if named_later else Bound(limits.context_window, limits.max_output, {})
     entry = OpenEntry(
         request_id=parts.new_id(),

@@ -130,7 +130,7 @@ def price_usage(call: Admitted, usage: Usage, reading: Reading) -> tuple[int, tu
     # by position: names cost more than the bill
     tier = reading.service_tier or facts.service_tier
     cost, summed = reading.reported_cost_nanousd, facts.api in SUMMED
-    bill = price.bill(usage, call.entry.started_ns, tier, reading.region, cost, summed)
+    bill = price.bill(usage, call.entry.started_ns, tier, reading.region or facts.region, cost, summed)
     return bill.nanousd, bill.lines, bill.source, True
 
 
@@ -192,7 +192,7 @@ def record_of(call: Admitted, reading: Reading, ending: Ending, estimated: Usage
         ending.response_bytes,
         entry.trace_id,
         reading.service_tier or call.facts.service_tier,
-        reading.region,
+        reading.region or call.facts.region,
         entry.prompt_hash,
         entry.span,
         reading.claim,

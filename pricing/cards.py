@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
@@ -24,6 +24,8 @@ _STANDARD_NAMES = frozenset(
 _TIER_PREFIX = "on_demand_"
 _TOKEN_ITEMS = frozenset(part.item for part in (*WHOLES, *PARTS))
 _NOT_SERVED_ELSEWHERE = frozenset(("", "global", "not_available"))
+ANY_REGION = "*"
+"""Every region that has no prices of its own."""
 
 
 class Conditions(msgspec.Struct, frozen=True):
@@ -136,12 +138,21 @@ def known_tiers(entries: Iterable[PriceEntry], found: Found | None) -> set[str]:
     return tiers | {STANDARD}
 
 
-def known_regions(entries: Iterable[PriceEntry], uplifts: Iterable[Uplift]) -> set[str]:
-    """Regions that have prices of their own."""
+def known_regions(entries: Iterable[PriceEntry], uplifts: Iterable[Uplift], *, told: bool = False) -> set[str]:
+    """Regions that have prices of their own. ``told``: without those that a request itself asks for."""
     regions = {canonical_region(entry.region) for entry in entries if entry.region}
     for uplift in uplifts:
-        regions |= {canonical_region(region) for region in uplift.regions}
+        if not (told and uplift.asked):
+            regions |= {canonical_region(region) for region in uplift.regions}
     return regions | {""}
+
+
+def region_among(known: Collection[str], name: str) -> str:
+    """The region of ``known`` whose prices hold where a call is served."""
+    region = canonical_region(name)
+    if region in known:
+        return region
+    return ANY_REGION if ANY_REGION in known else ""
 
 
 def uplifts_of(found: Found | None, uplifts: Iterable[Uplift]) -> tuple[Uplift, ...]:
@@ -151,8 +162,17 @@ def uplifts_of(found: Found | None, uplifts: Iterable[Uplift]) -> tuple[Uplift, 
     return tuple(
         one
         for one in uplifts
-        if one.list == found.list_id and not any(glob(text)(found.model.id.lower()) for text in one.except_models)
+        if one.list == found.list_id
+        and any(glob(text)(found.model.id.lower()) for text in one.models)
+        and not any(glob(text)(found.model.id.lower()) for text in one.except_models)
     )
+
+
+def bears(uplift: Uplift, region: str, at_ns: int) -> bool:
+    """Whether what is served there then is charged with it."""
+    if uplift.since is not None and at_ns < start_of(uplift.since):
+        return False
+    return region in uplift.regions or ANY_REGION in uplift.regions
 
 
 def _of_catalogue(found: Found, uplifts: Iterable[Uplift], conditions: Conditions, at_ns: int) -> tuple[Card, str]:
@@ -171,10 +191,11 @@ def _of_catalogue(found: Found, uplifts: Iterable[Uplift], conditions: Condition
     card = card_of({**prices, **overrides})
     if conditions.region:
         for uplift in uplifts:
-            if conditions.region in uplift.regions:
+            if bears(uplift, conditions.region, at_ns):
                 factor = 1 + Fraction(uplift.percent) / 100
                 card = {item: rate.times(factor) if item in _TOKEN_ITEMS else rate for item, rate in card.items()}
-                remark += f" {conditions.region} {uplift.percent:+f}%"
+                place = "regional" if conditions.region == ANY_REGION else conditions.region
+                remark += f" {place} {uplift.percent:+f}%"
     return card, remark
 
 

@@ -142,9 +142,16 @@ class Uplift(msgspec.Struct, frozen=True, omit_defaults=True):
 
     list: str
     regions: tuple[str, ...]
+    """``*``: any that is named."""
     percent: Decimal
     source: str
+    models: tuple[str, ...] = ("*",)
+    """Globs of the models that bear it."""
     except_models: tuple[str, ...] = ()
+    since: date | None = None
+    """None: as long as there are such regions."""
+    asked: bool = False
+    """The request decides where it is served; else the answer alone tells."""
 
 
 class Catalogue:

@@ -12,4 +12,4 @@ cdef class Price:
     cpdef object bill(self, usage, at_ns, service_tier=*, region=*, reported_cost_nanousd=*, bint summed=*)
     cpdef Price at(self, at_ns)
     @cython.locals(found=Most)
-    cpdef object ceiling(self, input_tokens, output_tokens, units, service_tier=*)
+    cpdef object ceiling(self, input_tokens, output_tokens, units, service_tier=*, region=*)

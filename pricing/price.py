@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pricing.cards import (
     STANDARD,
     Conditions,
-    canonical_region,
     canonical_tier,
     known_regions,
     known_tiers,
     layered,
+    region_among,
     uplifts_of,
 )
 from pricing.catalogue import Catalogue, Found
@@ -53,8 +53,9 @@ class Price:
         self._spellings: dict[tuple[str, str], Sheet] = {}
         self._tiers: dict[str, Sheet] = {}
         """Spellings of tiers where no region is named, as is usual."""
-        self._ceilings: dict[frozenset[str], Ceiling] = {}
-        self._asked: dict[str | None, Ceiling] = {}
+        self._ceilings: dict[tuple[frozenset[str], frozenset[str]], Ceiling] = {}
+        self._asked: dict[str | tuple[str | None, str | None], Ceiling] = {}
+        """By tier, where no region is asked for, as is usual; else by both."""
         self.source = standard.source
         """Where it comes from: ``config prices[2] "gpt-4o*"``, ``catalogue genai-prices 0.2.3 openai/gpt-4o``."""
         if schedule.reported:
@@ -99,10 +100,8 @@ class Price:
         """The rates under these conditions, compiled once. A tier or region without prices of its own has the standard
         ones."""
         schedule = self._schedule
-        tier, place = canonical_tier(service_tier), canonical_region(region)
-        conditions = Conditions(
-            tier if tier in schedule.tiers else STANDARD, place if place in schedule.regions else ""
-        )
+        tier, place = canonical_tier(service_tier), region_among(schedule.regions, region)
+        conditions = Conditions(tier if tier in schedule.tiers else STANDARD, place)
         found = self._sheets.get(conditions)
         if found is None:
             found = self._sheets[conditions] = schedule.sheet(conditions, self.since_ns)
@@ -114,42 +113,59 @@ class Price:
         return found
 
     def ceiling(
-        self, input_tokens: int, output_tokens: int, units: Mapping[str, int], service_tier: str | None = None
+        self,
+        input_tokens: int,
+        output_tokens: int,
+        units: Mapping[str, int],
+        service_tier: str | None = None,
+        region: str | None = None,
     ) -> int:
         """Nanodollars that no bill exceeds for a usage with at most these totals, whatever its parts.
 
         ``units``: bounds of the other units by usage field (``web_search_requests``…); a unit that is absent is 0.
         ``service_tier``: the tier that the request asks for narrows the bound to tiers the provider may then bill
-        (``""``: any that it chooses itself); None: any tier at all. Every region counts.
+        (``""``: any that it chooses itself); None: any tier at all. ``region``: the one that the request asks for
+        (``""``: none) counts, with those that only the answer tells; None: every region.
         """
-        found = self._asked.get(service_tier)
+        key = service_tier if service_tier is not None and region == "" else (service_tier, region)
+        found = self._asked.get(key)
         if found is None:
-            found = self._ceiling(service_tier)
+            found = self._ceiling(service_tier, region)
         return found.cost(input_tokens, output_tokens, units)
 
     def affordable_output(
-        self, nanousd: int, input_tokens: int, units: Mapping[str, int], *, service_tier: str | None = None
+        self,
+        nanousd: int,
+        input_tokens: int,
+        units: Mapping[str, int],
+        *,
+        service_tier: str | None = None,
+        region: str | None = None,
     ) -> int:
         """The most output tokens whose ``ceiling`` is within ``nanousd``; 0 also where not even the input fits;
         ``UNBOUNDED`` where output is free."""
-        return self._ceiling(service_tier).affordable_output(nanousd, input_tokens, units)
+        return self._ceiling(service_tier, region).affordable_output(nanousd, input_tokens, units)
 
-    def _ceiling(self, service_tier: str | None) -> Ceiling:
-        found = self._asked.get(service_tier)
+    def _ceiling(self, service_tier: str | None, region: str | None) -> Ceiling:
+        key = service_tier if service_tier is not None and region == "" else (service_tier, region)
+        found = self._asked.get(key)
         if found is not None:
             return found
         schedule = self._schedule
+        regions = schedule.regions
+        if region is not None:
+            regions = schedule.told | {region_among(regions, region)}
         tiers = schedule.tiers
         if service_tier is not None and service_tier.strip().lower() in ("", "auto"):
             tiers = tiers - _ONLY_ON_REQUEST
         elif service_tier is not None:
             tiers = (tiers & {canonical_tier(service_tier)}) | {STANDARD}
-        found = self._ceilings.get(tiers)
+        found = self._ceilings.get((tiers, regions))
         if found is None:
-            found = Ceiling(self.sheet(tier, region) for tier in sorted(tiers) for region in sorted(schedule.regions))
-            self._ceilings[tiers] = found
+            found = Ceiling(self.sheet(tier, place) for tier in sorted(tiers) for place in sorted(regions))
+            self._ceilings[tiers, regions] = found
         if len(self._asked) < _MAX_SPELLINGS:
-            self._asked[service_tier] = found
+            self._asked[key] = found
         return found
 
 
@@ -166,6 +182,7 @@ class Schedule:
         "regions",
         "reported",
         "tiers",
+        "told",
     )
 
     def __init__(
@@ -180,10 +197,13 @@ class Schedule:
         """The provider's own figure comes first."""
         self.tiers = frozenset(known_tiers(self._entries, found))
         self.regions = frozenset(known_regions(self._entries, self._uplifts))
+        self.told = frozenset(known_regions(self._entries, self._uplifts, told=True))
+        """Without those that requests ask for."""
         priced = found.model.every() if found is not None else ()
         constraints = [one.constraint for one in priced if one.constraint is not None]
         constraints += [span for entry in self._entries if (span := daily(entry)) is not None]
         moments = [moment for entry in self._entries for moment in (entry.since, entry.until) if moment is not None]
+        moments += [uplift.since for uplift in self._uplifts if uplift.since is not None]
         self._changes = Changes(constraints, moments)
         self._prices: list[Price] = []
 

@@ -101,6 +101,9 @@ class Dialect(Protocol):
     base_url: ClassVar[str]
     """The provider's public address, used when the configuration names none; empty: it must be named."""
     auth: ClassVar[Auth]
+    regional_host: ClassVar[str]
+    """Pattern of hosts that serve in one region alone, which its group names; empty: where a call is served stands in
+    the request, or in the answer."""
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         """Facts of a request. ``target`` is path and query below the provider's base URL, as it came."""

@@ -80,3 +80,6 @@ class Facts(msgspec.Struct, gc=False):
     """True: the answer tells of a use that was charged before, perhaps: see ``Reading.claim``."""
     claim: str = ""
     """What ``Reading.claim`` is where the request tells it."""
+
+    region: str = ""
+    """Where it is to be served; empty: anywhere, or the answer tells."""

@@ -75,6 +75,7 @@ class OpenAIShape:
     price_as: ClassVar[str] = ""
     base_url: ClassVar[str] = ""
     auth: ClassVar[Auth] = Auth()
+    regional_host: ClassVar[str] = ""
     operations: ClassVar[dict[str, str]] = {
         "/chat/completions": "chat",
         "/responses": "responses",

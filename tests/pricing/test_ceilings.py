@@ -70,6 +70,7 @@ def test_no_bill_exceeds_the_ceiling_of_its_totals(
     totals = (usage.input_tokens_total + more_in, usage.output_tokens_total + more_out, units_of(usage))
     assert bill.nanousd <= price.ceiling(*totals)
     assert bill.nanousd <= price.ceiling(*totals, service_tier=tier)
+    assert bill.nanousd <= price.ceiling(*totals, service_tier=tier, region=region)
 
 
 @settings(max_examples=120, deadline=None)
@@ -118,6 +119,19 @@ def test_a_tier_that_only_a_request_can_choose_is_not_held_against_others() -> N
     unasked, fast = claude.ceiling(1000, 500, {}, service_tier=""), claude.ceiling(1000, 500, {}, service_tier="fast")
     assert fast == 2 * unasked
     assert claude.ceiling(1000, 500, {}) == fast
+
+
+def test_a_region_that_only_a_request_can_choose_is_not_held_against_others() -> None:
+    gpt, claude = BOOK.find("openai", "gpt-5.4", NOW), BOOK.find("anthropic", "claude-sonnet-4-6", NOW)
+    assert gpt is not None
+    assert claude is not None
+    anywhere = gpt.ceiling(1000, 500, {}, service_tier="default", region="")
+    assert anywhere == 1000 * 2_500 + 500 * 15_000
+    assert gpt.ceiling(1000, 500, {}, service_tier="default", region="eu") == anywhere * 11 // 10
+    assert gpt.ceiling(1000, 500, {}, service_tier="default") == anywhere * 11 // 10
+    # where Anthropic serves a call its answer tells
+    told = claude.ceiling(1000, 500, {}, service_tier="standard", region="")
+    assert told == claude.ceiling(1000, 500, {}, service_tier="standard")
 
 
 def test_units_without_a_rate_cost_nothing_in_a_ceiling() -> None:

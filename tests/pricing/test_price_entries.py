@@ -158,9 +158,10 @@ def test_a_negative_discount_is_an_uplift_also_of_long_context_rates() -> None:
     price = found(prices, "openai", "gpt-5.5")
     usage = Usage(input_tokens_total=1_000_000)
     assert amounts(price, usage) == {"input": 10}
-    assert amounts(price, usage, region="EU") == {"input": 11}
-    assert amounts(price, usage, region="us") == {"input": 10}
-    assert price.ceiling(1_000_000, 0, {}, service_tier="default") == 11 * NANO
+    # on top of what the catalogue knows of regions
+    assert amounts(price, usage, region="EU") == {"input": Decimal("12.1")}
+    assert amounts(price, usage, region="us") == {"input": 11}
+    assert price.ceiling(1_000_000, 0, {}, service_tier="default") == 12_100_000_000
 
 
 def test_a_discount_alone_prices_nothing() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -13,48 +11,11 @@ from pathlib import Path
 import pytest
 import trustme
 from support.gateway import Gateway
-from support.thread import InThread
+from support.proxied import Proxied
 from support.upstream import Upstream, answer
 
 ANSWER = json.dumps({"model": "m", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}).encode()
 KEY = "sk-proxy-test-key"
-
-
-class Proxied(InThread):
-    """A provider over TLS that only the proxy can find, and the proxy."""
-
-    def __init__(self, authority: trustme.CA) -> None:
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("provider.test").configure_cert(self.context)
-        self.heads: list[bytes] = []
-
-    async def start(self) -> list[asyncio.Server]:
-        provider = await asyncio.start_server(self._provide, "127.0.0.1", 0, ssl=self.context)
-        proxy = await asyncio.start_server(self._proxy, "127.0.0.1", 0)
-        self.provider, self.port = (one.sockets[0].getsockname()[1] for one in (provider, proxy))
-        return [provider, proxy]
-
-    async def _provide(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        assert b"\r\nHost: provider.test" in head
-        writer.write(answer(ANSWER))
-        await writer.drain()
-        writer.close()
-
-    async def _proxy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.heads.append(await reader.readuntil(b"\r\n\r\n"))
-        there, back = await asyncio.open_connection("127.0.0.1", self.provider)
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        await asyncio.gather(_pump(reader, back), _pump(there, writer))
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65_536):
-            writer.write(data)
-    except ConnectionError:
-        pass
-    writer.close()
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +25,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture(scope="module")
 def proxied(authority: trustme.CA) -> Iterator[Proxied]:
-    with Proxied(authority) as running:
+    with Proxied(authority, answer(ANSWER)) as running:
         yield running
 
 

@@ -123,6 +123,7 @@ class Anthropic:
     price_as: ClassVar[str] = "anthropic"
     base_url: ClassVar[str] = "https://api.anthropic.com"
     auth: ClassVar[Auth] = Auth(b"x-api-key", b"")
+    regional_host: ClassVar[str] = ""
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         path = plain_path(target)

@@ -244,6 +244,7 @@ class Bedrock:
     price_as: ClassVar[str] = "bedrock"
     base_url: ClassVar[str] = ""
     auth: ClassVar[Auth] = Auth()
+    regional_host: ClassVar[str] = ""
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         match = _PATH.search(plain_path(target))

@@ -135,6 +135,7 @@ class Cohere:
     price_as: ClassVar[str] = "cohere"
     base_url: ClassVar[str] = "https://api.cohere.com"
     auth: ClassVar[Auth] = Auth()
+    regional_host: ClassVar[str] = ""
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         path = plain_path(target)

@@ -39,6 +39,7 @@ class Gemini:
     price_as: ClassVar[str] = "gemini"
     base_url: ClassVar[str] = "https://generativelanguage.googleapis.com"
     auth: ClassVar[Auth] = Auth(b"x-goog-api-key", b"")
+    regional_host: ClassVar[str] = ""
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         path = plain_path(target)

@@ -1,4 +1,5 @@
-"""Mistral: chat, FIM, agents, embeddings, OCR, transcription. Source: https://docs.mistral.ai/api
+"""Mistral: chat, FIM, agents, embeddings, OCR, transcription. Sources: https://docs.mistral.ai/api;
+https://docs.mistral.ai/inference/regional-inference (hosts).
 
 Streams report usage in their last chunk, unasked.
 """
@@ -30,6 +31,7 @@ class Mistral(OpenAIShape):
     kind = "mistral"
     price_as = "mistral"
     base_url = "https://api.mistral.ai"
+    regional_host = r"api\.([a-z]+)\.mistral\.ai"
     operations = {
         **OpenAIShape.operations,
         "/fim/completions": "fim",

@@ -95,6 +95,7 @@ class Ollama:
     price_as: ClassVar[str] = "ollama"
     base_url: ClassVar[str] = "http://localhost:11434"
     auth: ClassVar[Auth] = Auth()
+    regional_host: ClassVar[str] = ""
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         path = plain_path(target)

@@ -1,6 +1,7 @@
 """OpenAI. Decisions are answered like responses: they report tokens, and stream not.
 
-Sources: https://platform.openai.com/docs/api-reference; openai-python (``decision_create_params``, ``Decision``).
+Sources: https://platform.openai.com/docs/api-reference; openai-python (``decision_create_params``, ``Decision``);
+https://developers.openai.com/api/docs/guides/data-residency (hosts).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ class OpenAI(OpenAIShape):
     kind = "openai"
     price_as = "openai"
     base_url = "https://api.openai.com"
+    regional_host = r"([a-z]+)\.api\.openai\.com"
     limit_key = b"max_completion_tokens"
     counts_searches = True
     limits_tools = True

@@ -20,6 +20,7 @@ class Simulated:
     price_as: ClassVar[str] = "simulated"
     base_url: ClassVar[str] = ""
     auth: ClassVar[Auth] = Auth()
+    regional_host: ClassVar[str] = ""
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         return self._by_path(plain_path(target)).read(method, target, content_type, body)

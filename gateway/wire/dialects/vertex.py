@@ -18,6 +18,7 @@ from gateway.wire.numbers import count, text
 from gateway.wire.paths import plain_path
 from gateway.wire.usage import Reading, Usage
 
+_LOCATION = re.compile(r"/locations/([a-z0-9-]{1,40})/")
 _RAW = re.compile(r"/publishers/([^/]+)/models/([^/:]+):(rawPredict|streamRawPredict|countTokens)$")
 
 
@@ -52,11 +53,19 @@ class Vertex:
     price_as: ClassVar[str] = "vertex"
     base_url: ClassVar[str] = ""
     auth: ClassVar[Auth] = Auth()
+    regional_host: ClassVar[str] = r"([a-z0-9-]+)-aiplatform\.googleapis\.com|aiplatform\.(us|eu)\.rep\.googleapis\.com"
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         path = plain_path(target)
         if method != b"POST":
             return Facts()
+        facts = self._read(path, method, target, content_type, body)
+        place = _LOCATION.search(path)
+        if place:
+            facts.region = place[1]
+        return facts
+
+    def _read(self, path: str, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         if "/endpoints/openapi/" in path:
             return OPENAI.read(method, target, content_type, body)
         raw = _RAW.search(path)
