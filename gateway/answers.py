@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from gateway.admission import Admitted
@@ -10,6 +12,7 @@ from gateway.ledger.record import REJECTED, Record
 from gateway.parts import Parts
 from gateway.ports import Header
 from gateway.wire import dialects
+from gateway.wire.cors import readable
 from gateway.wire.dialect import Refusal, Reply
 from gateway.wire.usage import Usage
 
@@ -42,19 +45,20 @@ _FAILURES = {
 }
 
 
-def failure(status: int, code: str, message: str, request_id: str | None) -> Reply:
-    """A failure of the gateway's own: never in the provider's name."""
+def failure(status: int, code: str, message: str, request_id: str | None, asked: Sequence[Header] = ()) -> Reply:
+    """A failure of the gateway's own: never in the provider's name. ``asked``: the request's fields."""
     error: dict[str, str] = {"message": message, "type": "spendgate_error", "code": code}
     headers: list[Header] = [JSON, (b"x-spendgate-error", code.encode())]
     if request_id is not None:
         headers.append((b"x-spendgate-request-id", request_id.encode()))
+    headers += readable(asked)
     return Reply(status, headers, msgspec.json.encode({"error": error}))
 
 
-def upstream_failure(provider: str, kind: str, request_id: str) -> Reply:
+def upstream_failure(provider: str, kind: str, request_id: str | None, asked: Sequence[Header] = ()) -> Reply:
     """The provider never answered."""
     status, text = _FAILURES.get(kind, (502, "failed"))
-    return failure(status, f"upstream_{kind}", f'The provider "{provider}" {text}.', request_id)
+    return failure(status, f"upstream_{kind}", f'The provider "{provider}" {text}.', request_id, asked)
 
 
 def refusal(caller: Caller, call: Admitted | None, why: Refusal, request_id: str) -> Reply:
@@ -67,7 +71,8 @@ def refusal(caller: Caller, call: Admitted | None, why: Refusal, request_id: str
         # nobody has read the body, and what it says does not matter
         facts = dialect.read(caller.method, caller.target, caller.content_type, b"")
     reply = dialect.refuse(why, facts)
-    return Reply(reply.status, [*reply.headers, (b"x-spendgate-request-id", request_id.encode())], reply.body)
+    own: Header = b"x-spendgate-request-id", request_id.encode()
+    return Reply(reply.status, [*reply.headers, own, *readable(caller.headers)], reply.body)
 
 
 def rejection(

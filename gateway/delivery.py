@@ -163,7 +163,8 @@ class Delivery:
         """The provider never answered: the gateway says so in its own name."""
         call = self._call
         assert call is not None
-        self._client_reply(answers.upstream_failure(call.provider.name, self._failure, call.entry.request_id))
+        asked, request_id = call.caller.headers, call.entry.request_id
+        self._client_reply(answers.upstream_failure(call.provider.name, self._failure, request_id, asked))
 
     def _break_off(self) -> None:
         """The provider broke off: so does the connection, never with a clean end."""

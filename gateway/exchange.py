@@ -29,11 +29,13 @@ from gateway.loops import bounded, clamped
 from gateway.near import Near, behind_others
 from gateway.parts import Parts
 from gateway.ports import CredentialUnavailable, Failure, Header, RequestHead, UpstreamPort
+from gateway.preflight import Preflight
 from gateway.session import Session
 from gateway.session_asks import AskedSession
 from gateway.session_live import LiveSession
 from gateway.session_opening import route
 from gateway.settling import CHECKPOINT_SECONDS, Settling
+from gateway.wire.cors import is_question
 from gateway.wire.dialect import Meter, Refusal
 from gateway.wire.http_heads import fields_of
 from gateway.wire.sockets import LIVE, RESPONSES, socket_api
@@ -64,8 +66,8 @@ class Exchange(Settling):
         self._caller: Caller | None = None
         self._near: Near | None = None
         self._upstream: UpstreamPort | None = None
-        self._session: Session | None = None
-        """A WebSocket, once the head asked for one: it takes over."""
+        self._session: Session | Preflight | None = None
+        """A WebSocket, or a browser's question, once the head was one: it takes over."""
         self._extension: Extension | Heard | None = None
         """Follows a stream that a quota may end: its reservation grows with it, or is whole."""
 
@@ -83,6 +85,12 @@ class Exchange(Settling):
             self.wants_body = False
             self._answer(answers.health(head.target, self._parts.ready()))
             self._to(ENDED)
+            return
+        if head.method == b"OPTIONS" and is_question(head.headers):
+            self.wants_body = False
+            self._to(ENDED)
+            self._session = asked = Preflight(self._parts, self._client, head)
+            asked.start()
             return
         caller = self._caller = identify(self._parts, head)
         if head.upgrade and caller.rejected is None:
@@ -191,7 +199,8 @@ class Exchange(Settling):
         """The ledger can't take the call: nothing was sent, nothing was spent."""
         self._release()
         self._parts.observer.failed("", "", "ledger", reason)
-        self._answer(answers.failure(503, "ledger_unavailable", reason, None))
+        asked = self._caller.headers if self._caller is not None else ()
+        self._answer(answers.failure(503, "ledger_unavailable", reason, None, asked))
 
     def _release(self) -> None:
         call = self._call

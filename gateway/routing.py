@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from gateway.ports import Credential, Endpoint, Upstreams
+from gateway.wire.cors import Remembered
 from gateway.wire.dialect import Dialect
 
 ROUTED = b"v1"
@@ -41,6 +42,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     usage_unasked: bool = False
     """Streams report their usage unasked: nothing is asked for and nothing taken out."""
     upstreams: Upstreams
+    preflights: Remembered = msgspec.field(default_factory=Remembered)
 
 
 class ModelRoute(msgspec.Struct, frozen=True):

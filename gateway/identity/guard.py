@@ -50,13 +50,14 @@ class Guard:
     While nobody sends unknown keys, a usual call costs a look at ``active``.
     """
 
-    __slots__ = ("_monotonic", "_rated", "active", "limits", "watched")
+    __slots__ = ("_asked", "_monotonic", "_rated", "active", "limits", "watched")
 
     def __init__(self, limits: GuardLimits, monotonic: Callable[[], float]) -> None:
         self.watched: dict[str, Watched] = {}
         self.active = False
         """Whether any call has to be asked for: kept, because each call looks at it."""
         self._rated: dict[str, Rated] = {}
+        self._asked: dict[str, Rated] = {}
         self._monotonic = monotonic
         self.use(limits)
 
@@ -116,23 +117,32 @@ class Guard:
     def called(self, peer: str) -> float:
         """A call came, where their rate is bounded."""
         rate = self.limits.calls_per_second
-        now = self._monotonic()
-        peer = scope(peer)
-        found = self._rated.get(peer)
-        if found is None:
-            if len(self._rated) >= MAX_RATED:
-                del self._rated[next(iter(self._rated))]
-            found = self._rated[peer] = Rated(left=float(rate), at=now)
-        _refill(found, now, rate, rate)
-        if found.left < 1:
-            return (1 - found.left) / rate
-        found.left -= 1
-        return 0.0
+        return _taken(self._rated, scope(peer), rate, rate, self._monotonic())
+
+    def asked(self, peer: str) -> float:
+        """A browser asked whether a page may call, which takes no key: bounded as unknown keys are, beside them."""
+        limit = self.limits.unknown_keys_per_minute
+        wait = self.called(peer) if self.limits.calls_per_second else 0.0
+        return wait or (_taken(self._asked, scope(peer), limit / 60, limit, self._monotonic()) if limit else 0.0)
 
     def _forget(self, now: float) -> None:
         for peer in list(islice(self.watched, 2)):
             if self.watched[peer].last + FORGET_SECONDS <= now:
                 del self.watched[peer]
+
+
+def _taken(rated: dict[str, Rated], peer: str, per_second: float, most: int, now: float) -> float:
+    """Take one of what an address may do; answers the seconds until there is one again."""
+    found = rated.get(peer)
+    if found is None:
+        if len(rated) >= MAX_RATED:
+            del rated[next(iter(rated))]
+        found = rated[peer] = Rated(left=float(most), at=now)
+    _refill(found, now, per_second, most)
+    if found.left < 1:
+        return (1 - found.left) / per_second
+    found.left -= 1
+    return 0.0
 
 
 def _refill(bucket: Watched | Rated, now: float, per_second: float, most: int) -> None:

@@ -11,9 +11,10 @@ import msgspec
 from gateway.ports import Header
 from gateway.simulated import anthropic, gemini, openai
 from gateway.simulated.text import Ask, Shape
+from gateway.wire.cors import ALLOWED, READABLE
 
-JSON: tuple[Header, ...] = ((b"Content-Type", b"application/json"),)
-SSE: tuple[Header, ...] = ((b"Content-Type", b"text/event-stream"), (b"Cache-Control", b"no-cache"))
+JSON: tuple[Header, ...] = ((b"Content-Type", b"application/json"), *READABLE)
+SSE: tuple[Header, ...] = ((b"Content-Type", b"text/event-stream"), (b"Cache-Control", b"no-cache"), *READABLE)
 _GEMINI = re.compile(r"/models/([^/:]+):(\w+)$")
 
 
@@ -30,6 +31,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 def answer(method: bytes, target: bytes, body: bytes, first_seconds: float, token_seconds: float) -> list[Step]:
     """The whole answer to a request, as the steps in which it comes."""
     path, _, query = target.decode("latin-1").partition("?")
+    if method == b"OPTIONS":
+        return [Step(status=ALLOWED.status, headers=tuple(ALLOWED.headers)), Step(end=True)]
     if method == b"GET":
         return _plain(200, openai.models(), first_seconds / 10)
     shape, operation, model = _shape_of(path)
