@@ -30,6 +30,7 @@ from gateway.near import Near, behind_others
 from gateway.parts import Parts
 from gateway.ports import CredentialUnavailable, Failure, Header, RequestHead, UpstreamPort
 from gateway.preflight import Preflight
+from gateway.routing import redirected
 from gateway.session import Session
 from gateway.session_asks import AskedSession
 from gateway.session_live import LiveSession
@@ -228,6 +229,8 @@ class Exchange(Settling):
             out = self._out_headers = [header for header in out if header[0].lower() != b"content-encoding"]
         elif not meter.rewrites:
             self._declared = fields
+        if 300 <= status < 400:
+            out = self._out_headers = redirected(call.provider, out)
         out.append((b"x-spendgate-request-id", call.entry.request_id.encode()))
         if call.clamped is not None or call.limited:
             out.append((b"x-spendgate-clamped", clamped(call)))

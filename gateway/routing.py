@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from urllib.parse import urlsplit
 
 import msgspec
 
-from gateway.ports import Credential, Endpoint, Upstreams
+from gateway.ports import Credential, Endpoint, Header, Upstreams
 from gateway.wire.cors import Remembered
 from gateway.wire.dialect import Dialect
 
@@ -43,6 +44,29 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Streams report their usage unasked: nothing is asked for and nothing taken out."""
     upstreams: Upstreams
     preflights: Remembered = msgspec.field(default_factory=Remembered)
+
+
+def redirected(provider: Provider, headers: Sequence[Header]) -> list[Header]:
+    """A redirect's fields. A ``Location`` below the provider's base URL becomes the gateway's path for it, so that who
+    follows makes a call like the one before; any other stays as it is."""
+    return [(name, _below(provider, to)) if name.lower() == b"location" else (name, to) for name, to in headers]
+
+
+def _below(provider: Provider, location: bytes) -> bytes:
+    endpoint, path = provider.endpoint, location
+    try:
+        url = urlsplit(location)
+        if url.netloc:
+            secure = url.scheme == b"https" if url.scheme else endpoint.tls is not None
+            if (url.hostname, url.port or (443 if secure else 80)) != (endpoint.host.encode(), endpoint.port):
+                return location
+            path = location.partition(b"//")[2][len(url.netloc) :]
+    except ValueError:
+        return location
+    base = provider.base_path
+    if not path.startswith(base + b"/"):
+        return location
+    return b"/" + provider.name.encode() + path[len(base) :]
 
 
 class ModelRoute(msgspec.Struct, frozen=True):
