@@ -18,6 +18,10 @@ from gateway.wire.dialect import Dialect
 
 ROUTED = b"v1"
 """The first segment that is routed by model instead of by provider name."""
+UPLOADS = b"upload"
+"""The first segment of the second request of an upload by Google's SDK for JavaScript: it takes the path from the
+address that Google gave it, and the host alone from its base URL, without ``/{provider}``. Source: googleapis/js-genai,
+``uploadBlobInternal``."""
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -85,9 +89,11 @@ class Router:
         self._providers = dict(providers)
         self._routes = tuple(routes)
         self.default = next((p for p in providers.values() if p.kind == "openai"), None)
+        self._uploads = next((p for p in providers.values() if p.kind == "gemini"), None)
 
     def split(self, target: bytes) -> tuple[Provider | None, bytes]:
-        """Provider named by the path, and the target below it. ``(None, target)``: none is named."""
+        """Provider named by the path, and the target below it. ``(None, target)``: none is named. An upload to Google
+        that has begun is the first one's of kind ``gemini``."""
         end = target.find(b"/", 1)
         segment = target[1:] if end < 0 else target[1:end]
         provider = self._by_segment.get(segment)
@@ -98,6 +104,8 @@ class Router:
             provider = self._by_segment.get(name)
             if provider is not None:
                 return provider, b"/?" + query
+        if segment == UPLOADS and b"upload_id=" in target:
+            return self._uploads, target
         return None, target
 
     def is_routed(self, target: bytes) -> bool:

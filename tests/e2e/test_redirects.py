@@ -19,6 +19,16 @@ kind = "openai-compatible"
 base_url = "{url}/base"
 api_key = "sk-real"
 
+[providers.google]
+kind = "gemini"
+base_url = "{url}"
+api_key = "sk-real-google"
+
+[providers.google2]
+kind = "gemini"
+base_url = "http://127.0.0.1:9"
+api_key = "sk-real"
+
 [providers.bare]
 kind = "ollama"
 base_url = "{url}"
@@ -49,6 +59,9 @@ def script(seen: Seen) -> Iterable[Step]:
     """Slashes at the end are taken away by a redirect, as Ollama does (a path) and servers in FastAPI (an address)."""
     if (to := seen.header("x-to")) is not None:
         return [answer(b"", status=int(seen.header("x-status") or 307), headers={"X-Other": "1", "Location": to})]
+    if seen.header("x-goog-upload-command") == "start":
+        place = f"https://generativelanguage.googleapis.com{seen.target}?upload_id=AB&upload_protocol=resumable"
+        return [answer(b"", headers={"X-Goog-Upload-Status": "active", "X-Goog-Upload-URL": place})]
     if seen.target.endswith("/"):
         place = seen.target.rstrip("/")
         absolute = f"http://{seen.header('host')}{place}" if seen.target.startswith("/base") else place
@@ -107,6 +120,27 @@ def test_an_sdk_that_follows_is_metered_where_it_arrives(gateway: Gateway) -> No
     assert got.json()["path"] == "/base/v1/chat/completions"
     record = gateway.get("/api/requests/" + got.headers["x-spendgate-request-id"])
     assert (record["provider"], record["path"], record["cost_nanousd"]) == ("p", "/v1/chat/completions", 7000)
+
+
+def test_an_upload_to_google_goes_on_where_its_sdk_for_javascript_sends_it(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    """That takes the host from its base URL and the path from the address in the answer."""
+    headers = {"x-goog-api-key": KEY, "X-Goog-Upload-Command": "start"}
+    begun = httpx.post(gateway.url + "/google/upload/v1beta/files", headers=headers, json={"file": {}})
+    place = httpx.URL(begun.headers["x-goog-upload-url"]).raw_path.decode()
+    headers["X-Goog-Upload-Command"] = "upload, finalize"
+    got = httpx.post(gateway.url + place, headers=headers, content=b"hello")
+    assert got.status_code == 200
+    seen = upstream.seen[-1]
+    assert (seen.target, seen.body) == ("/upload/v1beta/files?upload_id=AB&upload_protocol=resumable", b"hello")
+    assert seen.header("x-goog-api-key") == "sk-real-google"
+    assert gateway.get("/api/requests/" + got.headers["x-spendgate-request-id"])["provider"] == "google"
+
+
+@pytest.mark.parametrize("path", ["/upload/v1beta/files", "/uploads/v1beta/files?upload_id=AB"])
+def test_no_other_path_without_a_provider_is_an_upload(gateway: Gateway, path: str) -> None:
+    assert httpx.post(gateway.url + path, headers={"x-goog-api-key": KEY}, content=b"hello").status_code == 404
 
 
 def test_a_path_alone_is_followed_to_the_same_provider(gateway: Gateway) -> None:
