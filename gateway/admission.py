@@ -23,6 +23,7 @@ from gateway.wire import dialects
 from gateway.wire.dialect import Refusal
 from gateway.wire.facts import Facts
 from gateway.wire.http_heads import body_length, request_fields
+from gateway.wire.pointing import address_of
 from pricing.book import Price, PriceBook
 
 NOTHING_BOUND = Bound(input_tokens=0, output_tokens=0, units={})
@@ -158,8 +159,12 @@ def admit(parts: Parts, caller: Caller, coded: bytes, plain: bytes | None) -> Ad
             facts.asks_usage = True
         elif not facts.asks_usage:
             body = dialect.prepare(facts, target, body)
-    elif body is received:
-        body = coded
+    else:
+        if body is received:
+            body = coded
+        if facts.here is not None:
+            address = address_of(caller.headers, parts.secure)
+            facts.here = b"%b/%b" % (address, provider.name.encode()) if address else b""
     # by position, here and below: names cost several times as much
     entry = OpenEntry(
         parts.new_id(),

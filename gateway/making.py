@@ -47,6 +47,7 @@ class Making:
             "models": assembly.models_of(config, catalogue),
             "on_disconnect": config.on_disconnect,
             "max_body_bytes": config.server.max_body_bytes,
+            "secure": config.server.tls is not None,
         }
 
     def begun(

@@ -67,6 +67,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     on_disconnect: OnDisconnectConfig
     max_body_bytes: int
     """Of a request's body, also without its content coding."""
+    secure: bool
+    """The data plane speaks TLS."""
     ready: Callable[[], str]
     """Empty when calls may be served, else why not."""
     prompt_hash: Callable[[bytes], int] | None = None

@@ -64,6 +64,10 @@ class Facts(msgspec.Struct, gc=False):
     optionless: bool = False
     """True: the body has no ``stream_options``, so that they can be put in without a search for them."""
 
+    here: bytes | None = None
+    """Not None: the answer tells addresses at the provider, which become ones below this, the gateway's own for that
+    provider as the client reaches it; empty: nothing says how."""
+
     # a loop of tools that the provider runs itself
     turns: int = 1
     """How often the provider reads the context for one answer, at most."""

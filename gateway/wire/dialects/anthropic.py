@@ -6,6 +6,7 @@ Sources: https://docs.anthropic.com/en/api, https://docs.anthropic.com/en/api/op
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -28,9 +29,15 @@ from gateway.wire.meter import JsonMeter
 from gateway.wire.numbers import table, text
 from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.paths import plain_path
+from gateway.wire.pointing import PointingMeter
 from gateway.wire.usage import Beside, Reading, Usage
 
 BATCH_KEYS = ("result/type", "result/message/usage", "result/message/model", "result/message/stop_reason")
+
+
+RESULTS_URL = re.compile(rb'("results_url"\s*:\s*")[^"\\]*?(?=/v1/messages/batches/)')
+"""Where the results of a batch are. SDKs ask there, wherever that is: anthropic-sdk-python, -typescript,
+``messages.batches.results``."""
 
 
 class BatchReader:
@@ -141,6 +148,9 @@ class Anthropic:
         elif path.endswith("/results") and "/messages/batches/" in path:
             batch = path.split("/")[-2]
             return Facts(api=batches.RESULTS, billable=True, output_free=False, fetches=True, claim=text(batch))
+        elif "/messages/batches" in path:
+            # its body is to be read: no coding is asked for
+            return Facts(asks_usage=False, here=b"")
         return Facts()
 
     def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:
@@ -163,6 +173,8 @@ class Anthropic:
             return JsonMeter(batches.BatchReader(), headers, batches.KEYS)
         if facts.api == batches.RESULTS and status < 300:
             return batches.ResultsMeter(BatchReader(facts), headers, BATCH_KEYS, b'"result"')
+        if facts.here:
+            return PointingMeter(MessageReader(facts), headers, RESULTS_URL, facts.here)
         return meter(facts, headers, waives=True)
 
     def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
