@@ -6,7 +6,7 @@ newer ``data.json`` of that project can be read in its place. Nothing is compile
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from importlib import resources
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from pricing.matching import Clause, Matcher, compiled, dashed_date, spellings
+from pricing.matching import Clause, Matcher, compiled, dashed_date, glob, spellings
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -154,6 +154,18 @@ class Uplift(msgspec.Struct, frozen=True, omit_defaults=True):
     """The request decides where it is served; else the answer alone tells."""
 
 
+class Addition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Prices that the catalogue lacks for models that it has, from their provider's own page."""
+
+    list: str
+    models: tuple[str, ...]
+    """Globs of the catalogue's ids."""
+    prices: Prices
+    source: str
+    when: dict[str, str] = {}
+    """As a variant's; empty: they hold under all conditions."""
+
+
 class Catalogue:
     """An immutable set of price lists. Looking a model up compiles its list's match rules once."""
 
@@ -246,12 +258,35 @@ def load(path: str | Path | None = None) -> Catalogue:
 
 
 def catalogue_of(file: CatalogueFile) -> Catalogue:
-    """A catalogue from a file's content, with this package's names of lists, uplifts and supplement."""
+    """A catalogue from a file's content, with this package's names of lists, uplifts, additions and supplement."""
+    additions = msgspec.json.decode(_packaged("additions.json"), type=tuple[Addition, ...])
     lists = msgspec.json.decode(_packaged("lists.json"), type=Lists)
     uplifts = msgspec.json.decode(_packaged("uplifts.json"), type=tuple[Uplift, ...])
     more = msgspec.json.decode(_packaged("supplement.json"), type=CatalogueFile)
     plain = Lists(kinds={}, by_suffix={}, reported="", minimum_audio_ms={})
-    return Catalogue(file, lists, uplifts, Catalogue(more, plain))
+    return Catalogue(_completed(file, additions), lists, uplifts, Catalogue(_completed(more, additions), plain))
+
+
+def _completed(file: CatalogueFile, additions: Sequence[Addition]) -> CatalogueFile:
+    """The lists with what they lack; what they have stays as it is."""
+    providers = list(file.providers)
+    for more in additions:
+        wanted = [glob(text) for text in more.models]
+        for at, prices in enumerate(providers):
+            if prices.id == more.list:
+                models = [
+                    _with(one, more) if any(test(one.id.lower()) for test in wanted) else one for one in prices.models
+                ]
+                providers[at] = msgspec.structs.replace(prices, models=tuple(models))
+    return msgspec.structs.replace(file, providers=tuple(providers))
+
+
+def _with(model: CatalogueModel, more: Addition) -> CatalogueModel:
+    if more.when:
+        variants = (*(model.price_variants or ()), Variant(more.when, more.prices))
+        return msgspec.structs.replace(model, price_variants=variants)
+    held = [msgspec.structs.replace(one, prices={**more.prices, **one.prices}) for one in model.conditional()]
+    return msgspec.structs.replace(model, prices=held)
 
 
 def _packaged(name: str) -> bytes:

@@ -22,8 +22,7 @@ META = {"promptTokenCount": 1500, "candidatesTokenCount": 836, "thoughtsTokenCou
 EXACT = {"input_tokens_total": 3000, "output_tokens_total": 1800, "reasoning_tokens": 128}
 COST = (3000 * 300 + 1800 * 2500) // 2
 """Two requests; Gemini 2.5 Flash: 0.3 and 2.5 dollars a million tokens, in nanodollars; a batch costs half."""
-EMBED_COST = 40 * 150
-"""The catalogue has no price of its own for batches of this model."""
+EMBED_COST = 40 * 75
 CANDIDATE = {"content": {"role": "model", "parts": [{"text": "2 + 2 = 4"}]}, "finishReason": "STOP"}
 ANSWERED = {"response": {"candidates": [CANDIDATE], "usageMetadata": META, "modelVersion": MODEL}}
 FAILED = {"error": {"code": 8, "message": "it failed"}}

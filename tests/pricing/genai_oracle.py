@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatch
 from fractions import Fraction
 from functools import cache
+from importlib import resources
 from typing import Any
 
 from genai_prices.data import providers
@@ -12,6 +15,7 @@ from genai_prices.decompose import compute_leaf_values
 from genai_prices.types import ModelInfo, Provider, TieredPrices
 from genai_prices.types import Usage as GenaiUsage
 from genai_prices.units import UnitRegistry
+from msgspec.structs import replace
 
 from gateway.wire.usage import Usage
 from pricing.money import NANO
@@ -20,6 +24,18 @@ REGISTRY = UnitRegistry(__import__("genai_prices.data_units", fromlist=["unit_da
 ALL = list(providers)
 BY_ID = {provider.id: provider for provider in ALL}
 MODELS = [(provider, model) for provider in ALL for model in provider.models]
+
+
+ADDED = json.loads(resources.files("pricing.data").joinpath("additions.json").read_bytes())
+
+
+def as_listed(list_id: str, model_id: str, usage: Usage) -> Usage:
+    """A usage without the searches that genai-prices has no price for and the additions have."""
+    for more in ADDED:
+        if more["list"] == list_id and not more.get("when") and any(fnmatch(model_id, text) for text in more["models"]):
+            assert set(more["prices"]) == {"web_searches_kcount"}
+            return replace(usage, web_search_requests=0)
+    return usage
 
 
 @cache

@@ -13,7 +13,7 @@ from typing import Any
 import genai_prices
 import pytest
 from any_usage import usages
-from genai_oracle import ALL, BY_ID, MODELS, as_genai, exact_nanousd, name_of
+from genai_oracle import ALL, BY_ID, MODELS, as_genai, as_listed, exact_nanousd, name_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,6 +52,7 @@ def test_any_usage_of_any_model_costs_what_genai_prices_computes(model: Any, usa
         return
     price = BOOK.find(provider.id, name, at_ns)
     assert price is not None
+    usage = as_listed(provider.id, info.id, usage)
     assert_equal_within_rounding(price.bill(usage, at_ns=at_ns), exact_nanousd(provider, info, usage, at_ns))
 
 
@@ -75,6 +76,7 @@ def test_every_model_of_the_catalogue_is_found_by_its_names_and_billed_alike() -
                 cache_write_tokens=chance.randrange(size - cached),
                 web_search_requests=chance.randrange(3),
             )
+            usage = as_listed(provider.id, info.id, usage)
             assert_equal_within_rounding(price.bill(usage, at_ns=NOW), exact_nanousd(provider, info, usage, NOW))
     assert len(unreachable) < 25, unreachable
 
@@ -101,6 +103,7 @@ def test_a_service_tier_costs_what_genai_prices_computes_for_it(variant: Any, us
         return
     price = BOOK.find(provider.id, name, at_ns)
     assert price is not None
+    usage = as_listed(provider.id, info.id, usage)
     bill = price.bill(usage, at_ns=at_ns, service_tier=tier)
     assert_equal_within_rounding(bill, exact_nanousd(provider, info, usage, at_ns, context))
 

@@ -5,7 +5,8 @@ Agent API lies at ``/v1/agent``, with ``/v1/responses`` as its other name.
 
 Sources: https://docs.perplexity.ai/docs/search/fast-search, https://docs.perplexity.ai/docs/agent-api/openai-compatibility,
 https://docs.perplexity.ai/api-reference/chat-completions-post, https://docs.perplexity.ai/getting-started/pricing
-(citation tokens and reasoning tokens of deep research have prices of their own); perplexityai/perplexity-py
+(citation tokens and reasoning tokens of deep research have prices of their own, each answer of the other Sonar models
+a fee by how much it searched); https://docs.perplexity.ai/guides/pro-search-quickstart; perplexityai/perplexity-py
 (``ResponsesUsage``).
 """
 
@@ -22,6 +23,7 @@ from gateway.wire.json_read import read_fields
 from gateway.wire.meter import Reader
 from gateway.wire.named_models import SOME, alternatives
 from gateway.wire.numbers import count, nanousd, part, table, text
+from gateway.wire.openai_reader import Meaning, OpenAIReader
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.usage import Reading, Usage
 
@@ -35,6 +37,25 @@ CACHED = (
     ("cache_creation_input_tokens", "cache_write_tokens"),
 )
 """Details of an agent's input."""
+
+
+SIZES = ("low", "medium", "high")
+"""How much an answer searched, which decides its fee: the tiers ``search_low``, ``pro_search_low``…"""
+PRO = "pro_search_high"
+"""The tier that a Pro Search is held at; its answer tells the size."""
+
+
+class SearchOptions(msgspec.Struct):
+    web_search_options: Any = None
+
+
+_OPTIONS: msgspec.json.Decoder[SearchOptions] = msgspec.json.Decoder(SearchOptions)
+
+
+def _searches_as_pro(body: bytes) -> bool:
+    """A stream that asks for Pro Search, whose fee is higher; no answer says that it was one."""
+    options = read_fields(_OPTIONS, body)
+    return not isinstance(options, str) and table(options.web_search_options).get("search_type") == "pro"
 
 
 class Fallbacks(msgspec.Struct):
@@ -79,6 +100,8 @@ class Perplexity(OpenAIShape):
                 facts.unbounded = "tools of a preset may be called without end"
             if facts.input_open:
                 facts.units_bound = {"web_search_requests": SEARCHES}
+        if facts.stream and b'"search_type"' in body and _searches_as_pro(body):
+            facts.service_tier = PRO
         if "deep-research" in facts.model:
             facts.input_open = True
             facts.unbounded = "deep research may search without end"
@@ -86,7 +109,7 @@ class Perplexity(OpenAIShape):
         return facts
 
     def reader(self, facts: Facts, status: int, headers: Sequence[Header]) -> Reader:
-        return SearchReader(status) if facts.api == "search" else super().reader(facts, status, headers)
+        return SearchReader(status) if facts.api == "search" else SonarReader(self, facts, status)
 
     def take_usage(self, usage: dict[str, Any], document: dict[str, Any], into: Usage, reading: Reading) -> bool:
         seen = read_usage(usage, into)
@@ -105,10 +128,27 @@ class Perplexity(OpenAIShape):
             # its own tokens are stated apart: what it read of its sources is input, how it reasoned is output
             into.input_tokens_total = _sum(usage, "prompt_tokens", "citation_tokens")
             into.output_tokens_total = _sum(usage, "completion_tokens", "reasoning_tokens")
+        size = usage.get("search_context_size")
+        if size in SIZES:
+            reading.service_tier = f"search_{size}"
         cost = nanousd(table(usage.get("cost")).get("total_cost"))
         if cost is not None:
             reading.reported_cost_nanousd = cost
         return seen
+
+
+class SonarReader(OpenAIReader):
+    """Tells a Pro Search by its request."""
+
+    def __init__(self, dialect: Meaning, facts: Facts, status: int) -> None:
+        super().__init__(dialect, facts, status)
+        self._pro = facts.service_tier == PRO
+
+    def done(self) -> None:
+        super().done()
+        size = self.reading.service_tier
+        if self._pro and size.startswith("search_"):
+            self.reading.service_tier = f"pro_{size}"
 
 
 class SearchBody(msgspec.Struct):

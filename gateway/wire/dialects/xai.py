@@ -2,7 +2,9 @@
 
 Sources: https://docs.x.ai/docs/guides/reasoning; Google Cloud, "Reasoning for Grok models" (``reasoning_tokens`` is
 separate from ``completion_tokens``); https://docs.x.ai/docs/guides/live-search (billed by the source);
-recorded sessions of the realtime API (usage beside the response, with the seconds that are billed).
+https://docs.x.ai/developers/tools/tool-usage-details, https://docs.x.ai/developers/pricing (web searches are billed by
+the call); recorded answers with what they cost; recorded sessions of the realtime API (usage beside the response, with
+the seconds that are billed).
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ class XAI(OpenAIShape):
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         facts = super().read(method, target, content_type, body)
-        if facts.input_open and facts.api in ("chat", "responses"):
+        if (facts.unbounded and facts.api in ("chat", "responses")) or b'"search_parameters"' in body:
             facts.units_bound = {"web_search_requests": SOURCES}
         return facts
 
@@ -47,9 +49,11 @@ class XAI(OpenAIShape):
         seconds = milliseconds(usage.get("billable_audio_seconds"))
         if seconds is not None:
             into.audio_milliseconds = seconds
-        sources = count(usage.get("num_sources_used"))
-        if sources is not None:
-            into.web_search_requests = sources
+        searches = part(usage, "server_side_tool_usage_details", "web_search_calls")
+        if searches is None:
+            searches = count(usage.get("num_sources_used"))
+        if searches is not None:
+            into.web_search_requests = searches
         return seen
 
     @staticmethod
