@@ -198,6 +198,7 @@ def record_of(call: Admitted, reading: Reading, ending: Ending, estimated: Usage
         reading.claim,
         True,
         reading.claim != "" and source == "estimated",
+        reading.begun_as,
     )
 
 

@@ -110,7 +110,9 @@ class Settling(Delivery):
                 self._call = self._named(charged(call), model)
             else:
                 self._call = replace(call, facts=replace(call.facts, billable=False))
-                reading.claim = ""
+                if reading.usage is not None or not reading.begun_as:
+                    # else: where the results lie is told, whose they are is to be remembered
+                    reading.claim = ""
             self._reckon(self._call, reading, ending)
 
         ended = reading.complete if call.facts.stream else ending.clean
@@ -121,7 +123,7 @@ class Settling(Delivery):
             # of what broke off only a part may have been told
             told(False, None)
         else:
-            self._parts.ledger.claim(call.provider.name, reading.claim, told)
+            self._parts.ledger.claim(call.provider.name, reading.claim, reading.begun_as, told)
 
     def _named(self, call: Admitted, model: str) -> Admitted:
         """What was fetched is of a model, which no request to fetch names: it counts in the quotas of that one."""

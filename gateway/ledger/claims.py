@@ -2,8 +2,9 @@
 
 Such a use has an id of the provider's own. The first record with its report takes the claim to it, in the transaction
 in which it is written; a later record of the same id costs nothing. Where the id was known before its report, the
-record of the call that began it tells whose it is. That may hold an estimate, which the report replaces: an adjustment
-takes it back, and a release what quotas held for it.
+record of the call that began it tells whose it is. Where the results of a batch lie in a file the id is the file's,
+which a look at the batch tells beside its own. That record may hold an estimate, which the report replaces: an
+adjustment takes it back, and a release what quotas held for it.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def claimed(connection: sqlite3.Connection, record: Record) -> Record:
     key = record.provider, record.claim
     if record.usage_source != "response":
         connection.execute("DELETE FROM claims WHERE at_ns < ?", (record.ended_ns - KEPT_NS,))
-        connection.execute(_EXPECT, (*key, record.request_id, record.ended_ns))
+        began = connection.execute(_FIND, (record.provider, record.begun_as)).fetchone() if record.begun_as else None
+        connection.execute(_EXPECT, (*key, record.request_id if began is None else began[0], record.ended_ns))
         return record
     before = connection.execute(_FIND, key).fetchone()
     if before is not None and before[1]:
@@ -89,16 +91,19 @@ def uncharged(record: Record) -> Record:
     )
 
 
-def _looked_up(connection: sqlite3.Connection, key: tuple[str, str]) -> tuple[bool, Owner | None] | None:
+def _looked_up(connection: sqlite3.Connection, key: tuple[str, str], begun_as: str) -> tuple[bool, Owner | None] | None:
     """Whether it was charged, and who began it; None: nothing is known of it."""
     found = connection.execute(_FIND, key).fetchone()
+    charged = found is not None and bool(found[1])
+    if found is None and begun_as:
+        found = connection.execute(_FIND, (key[0], begun_as)).fetchone()
     if found is None:
         return None
     owner = connection.execute(_OWNER, (found[0],)).fetchone()
     if owner is None:
-        return bool(found[1]), None
+        return charged, None
     team, workflow, key_id, tags, model = owner
-    return bool(found[1]), Owner(team, workflow, key_id, msgspec.json.decode(tags), model)
+    return charged, Owner(team, workflow, key_id, msgspec.json.decode(tags), model)
 
 
 class Claims:
@@ -109,9 +114,9 @@ class Claims:
         self._taken: dict[tuple[str, str], None] = {}
         """Claims that were taken here, the newest ones: what the ledger says may be older."""
 
-    def take(self, provider: str, claim: str, then: Callable[[bool, Owner | None], None]) -> None:
+    def take(self, provider: str, claim: str, begun_as: str, then: Callable[[bool, Owner | None], None]) -> None:
         """``then`` hears whether the use is to be charged by whoever asks now, True once; and who began it, if that is
-        known."""
+        known. ``begun_as``: what the claim was called when it began, if not the same."""
         key = provider, claim
 
         def found(row: Any, error: Exception | None) -> None:
@@ -123,7 +128,7 @@ class Claims:
                 self._taken[key] = None
             then(free, row[1] if row is not None else None)
 
-        self._run(lambda connection: _looked_up(connection, key), found)
+        self._run(lambda connection: _looked_up(connection, key, begun_as), found)
 
     def settled(self, record: Record) -> None:
         """A record that has only an estimate leaves its claim to the next one."""

@@ -121,3 +121,5 @@ class Record(msgspec.Struct, gc=False):
     """False: no open entry was written for it: a refusal, a response of a session, what another model used."""
     pending: bool = False
     """What it used is reported later, see ``gateway.ledger.claims``: quotas hold its whole reservation until then."""
+    begun_as: str = ""
+    """As the reading's; not kept in the record."""

@@ -129,8 +129,8 @@ class SqliteLedger:
                 done = _both(self.reported, done)
         self._gathering.put((SETTLE, None, record, done))
 
-    def claim(self, provider: str, claim: str, then: Callable[[bool, Owner | None], None]) -> None:
-        self._claims.take(provider, claim, then)
+    def claim(self, provider: str, claim: str, begun_as: str, then: Callable[[bool, Owner | None], None]) -> None:
+        self._claims.take(provider, claim, begun_as, then)
 
     def checkpoint(self, checkpoint: Checkpoint, done: Done | None = None) -> None:
         transactions, request_id, encoded = self._transactions, checkpoint.request_id, _encode(checkpoint)

@@ -34,9 +34,10 @@ class Store(Protocol):
         is dropped then, and ``done`` told."""
         ...
 
-    def claim(self, provider: str, claim: str, then: Callable[[bool, Owner | None], None]) -> None:
+    def claim(self, provider: str, claim: str, begun_as: str, then: Callable[[bool, Owner | None], None]) -> None:
         """``then`` hears, on the event loop, whether the use that ``provider`` reports under ``claim`` is still to be
-        charged, True to one caller alone, and who began it; see ``gateway.ledger.claims``."""
+        charged, True to one caller alone, and who began it, as ``begun_as`` where that is another; see
+        ``gateway.ledger.claims``."""
         ...
 
     def checkpoint(self, checkpoint: Checkpoint, done: Done | None = None) -> None:

@@ -25,7 +25,7 @@ from gateway.wire.framing.json_scan import document_of, paths
 from gateway.wire.gemini_shape import GeminiReader
 from gateway.wire.hollow import hollow
 from gateway.wire.json_read import parse, read_fields
-from gateway.wire.meter import Base, SilentMeter, header
+from gateway.wire.meter import SilentMeter, header
 from gateway.wire.numbers import count, table, text
 from gateway.wire.paths import plain_path
 from gateway.wire.usage import Reading, Usage
@@ -141,16 +141,6 @@ class BatchReader:
                 return
 
 
-class PieceMeter(Base):
-    """One document, which its reader sees as it comes."""
-
-    def _take(self, data: bytes) -> None:
-        self._reader.frame(data)
-
-    def _end(self) -> None:
-        return
-
-
 class ResultsReader:
     """Reads results that lie in a file, one a line. Of a file that holds none there is no report."""
 
@@ -175,7 +165,7 @@ class ResultsReader:
 def meter(facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
     """A meter for a batch, or for a file that may hold the results of one. A part of a file (206) says nothing."""
     if facts.api == batches.API:
-        return PieceMeter(BatchReader(), headers)
+        return batches.PieceMeter(BatchReader(), headers)
     reader = ResultsReader(facts)
     if status != 200 or header(headers, b"content-type").lower().startswith(_MEDIA):
         return SilentMeter(reader, headers)

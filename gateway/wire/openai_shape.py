@@ -13,8 +13,8 @@ from typing import Any, ClassVar, TypedDict
 
 import msgspec
 
-from gateway.wire import anthropic_shape
-from gateway.wire.batches import API, KEYS, BatchReader, batch
+from gateway.wire import anthropic_shape, file_batches
+from gateway.wire.batches import KEYS, SUMMED, BatchReader, batch
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.json_edit import insert_first, set_inner, set_value
@@ -104,6 +104,8 @@ class OpenAIShape:
     keeps_answers: ClassVar[bool] = False
     """Responses and batches are made in the background and can be fetched, see ``gateway.wire.openai_later`` and
     ``gateway.wire.batches``."""
+    jobs: ClassVar[str] = ""
+    """How the path of its batches ends, where their use stands in their results: see ``gateway.wire.file_batches``."""
 
     # the request
 
@@ -123,6 +125,8 @@ class OpenAIShape:
         api = self._operations.get((method, target)) or self._operation(method, target)
         if api == "other":
             kept = (fetched(method, target) or batch(method, target)) if self.keeps_answers else None
+            if self.jobs:
+                kept = file_batches.read(self.jobs, method, target, body)
             return kept or Facts(api=api, model=model_named(body) if method == b"POST" else "")
         if content_type != b"application/json" and content_type[:19].lower() == b"multipart/form-data":
             return read_form(api, content_type, body, api not in self.free)
@@ -274,8 +278,12 @@ class OpenAIShape:
     def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
         if facts.api == "messages":
             return anthropic_shape.meter(facts, headers, cost_of=self.cost_of)
-        if facts.api == API:
-            return JsonMeter(BatchReader(), headers, KEYS)
+        if facts.api in SUMMED:
+            return (
+                file_batches.meter(self, facts, status, headers)
+                if self.jobs
+                else JsonMeter(BatchReader(), headers, KEYS)
+            )
         reader = self.reader(facts, status, headers)
         form = form_of(headers, facts)
         if form == "sse":

@@ -61,7 +61,7 @@ class Reading:
     """What a response said about itself once it ended (or so far: a checkpoint)."""
 
     __slots__ = (
-        "beside", "claim", "complete", "decoded_bytes", "failed", "frames", "model", "partial", "region",
+        "begun_as", "beside", "claim", "complete", "decoded_bytes", "failed", "frames", "model", "partial", "region",
         "reported_cost_nanousd", "sample", "service_tier", "source", "usage", "waived",
     )  # fmt: skip
 
@@ -103,6 +103,8 @@ class Reading:
         self.claim = claim
         """The provider's id of what was used, where it is reported more than once (a response in the background, the
         results of a batch); empty: it is reported once."""
+        self.begun_as = ""
+        """The provider's id of what began it, where ``claim`` is another: of the batch whose results lie in a file."""
         self.sample = sample
         """The first decoded bytes of an answer that reported no usage: material for an estimate."""
         self.decoded_bytes = decoded_bytes

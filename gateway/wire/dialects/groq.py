@@ -20,6 +20,7 @@ class Groq(OpenAIShape):
     price_as = "groq"
     base_url = "https://api.groq.com"
     asks = frozenset()
+    jobs = "/batches"
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         facts = super().read(method, target, content_type, body)

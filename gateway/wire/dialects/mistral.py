@@ -43,6 +43,7 @@ class Mistral(OpenAIShape):
         "/conversations": "conversations",
     }
     asks = frozenset()
+    jobs = "/batch/jobs"
 
     def operation(self, method: bytes, path: str) -> str:
         if method == b"POST" and _CONTINUED.search(path):

@@ -14,6 +14,7 @@ class Together(OpenAIShape):
     price_as = "together"
     base_url = "https://api.together.xyz"
     asks = frozenset()
+    jobs = "/batches"
 
 
 DIALECT = Together()
