@@ -19,6 +19,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, lt=LARGEST)]
 class InputDetails(msgspec.Struct, gc=False):
     cached_tokens: Count = 0
     cache_write_tokens: Count = 0
+    cache_creation_input_tokens: None = None
     audio_tokens: Count = 0
     image_tokens: Count = 0
     video_tokens: Count = 0

@@ -1,7 +1,8 @@
 """Usage objects in OpenAI's shape. Input holds cached tokens, output holds reasoning.
 
 Sources: OpenAI API reference, chat/object, responses/object, audio/transcriptions (usage by tokens or by duration),
-images/object, realtime-server-events/response/done (``cached_tokens_details``).
+images/object, realtime-server-events/response/done (``cached_tokens_details``); Alibaba Cloud Model Studio, "Context
+cache" (``cache_creation_input_tokens``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from gateway.wire.usage import Usage
 _INPUT: Mapping[str, str] = {
     "cached_tokens": "cache_read_tokens",
     "cache_write_tokens": "cache_write_tokens",
+    "cache_creation_input_tokens": "cache_write_tokens",
     "audio_tokens": "input_audio_tokens",
     "image_tokens": "input_image_tokens",
     "video_tokens": "input_video_tokens",

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from usages import JSON, SSE, ask, numbers, reading_of, sse
 
+from gateway.wire import dialects
+
 CHAT = "/v1/chat/completions"
 PLAIN = {"prompt_tokens": 100, "completion_tokens": 40, "total_tokens": 140}
 PLAIN_READ = {"input_tokens_total": 100, "output_tokens_total": 40}
@@ -44,6 +46,10 @@ def test_whoever_speaks_openais_shape_is_read_whole_and_streamed(kind: str, path
 
 
 DEPARTURES: list[tuple[str, str, str, dict[str, Any], dict[str, int]]] = [
+    ("a cache that was made", "openai-compatible", CHAT,
+     {**PLAIN, "prompt_tokens_details": {"cached_tokens": 10, "cache_creation_input_tokens": 50,
+                                         "cache_creation": {"ephemeral_5m_input_tokens": 50}}},
+     {**PLAIN_READ, "cache_read_tokens": 10, "cache_write_tokens": 50}),
     ("hits and misses", "deepseek", CHAT,
      {**PLAIN, "prompt_cache_hit_tokens": 64, "prompt_cache_miss_tokens": 36}, {**PLAIN_READ, "cache_read_tokens": 64}),
     ("cached tokens beside the totals", "together", CHAT,
@@ -230,6 +236,8 @@ COHERE = [
     ("/v1/rerank", {"meta": {"billed_units": {"search_units": 0}}}, {}),
     ("/v2/embed", {"meta": {"billed_units": {"input_tokens": 9, "image_tokens": 300}}},
      {"input_tokens_total": 309, "input_image_tokens": 300}),
+    ("/v2/embed", {"meta": {"billed_units": {"image_tokens": 300}}},
+     {"input_tokens_total": 300, "input_image_tokens": 300}),
     ("/v2/chat", {"usage": {"billed_units": {"input_tokens": 9, "output_tokens": 4},
                             "tokens": {"input_tokens": 76, "output_tokens": 5}}},
      {"input_tokens_total": 9, "output_tokens_total": 4}),
@@ -366,3 +374,28 @@ def test_a_raw_search_of_perplexitys_is_one_unit(asked: dict[str, Any], model: s
     answer = {"results": [{"title": "t", "url": "u", "snippet": "s"}], "id": "1", "server_time": None}
     assert numbers(reading_of("perplexity", facts, answer)) == {"search_units": 1}
     assert numbers(reading_of("perplexity", facts, {"error": {}}, status=429)) is None
+
+
+def test_xais_voices_are_billed_by_characters_and_by_length() -> None:
+    said = ask("xai", "/v1/tts", {"text": "Grüße", "language": "auto"})
+    assert (said.api, said.model, said.billable, said.units_bound) == (
+        "speech",
+        "grok-tts",
+        True,
+        {"input_characters": 5},
+    )
+    assert numbers(reading_of("xai", said, b"\xff\xf3\xc4\xc4" * 9, "audio/mpeg")) == {"input_characters": 5}
+    form = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+        + b"RIFF" * 99
+        + b"\r\n--b--\r\n"
+    )
+    heard = dialects.get("xai").read(b"POST", b"/v1/stt", b"multipart/form-data; boundary=b", form)
+    assert (heard.api, heard.model, heard.billable) == ("transcriptions", "grok-stt", True)
+    answer = {
+        "text": "Ruby.",
+        "language": "en",
+        "duration": 3.7,
+        "words": [{"text": "Ruby.", "start": 0.1, "end": 0.4}],
+    }
+    assert numbers(reading_of("xai", heard, answer)) == {"audio_milliseconds": 3700}

@@ -106,7 +106,9 @@ class CohereReader:
 
     def _take(self, units: dict[str, Any]) -> None:
         reading = self.reading
+        pictures = count(units.get("image_tokens"))
         for name, field in (
+            ("image_tokens", "input_image_tokens"),
             ("input_tokens", "input_tokens_total"),
             ("output_tokens", "output_tokens_total"),
             ("search_units", "search_units"),
@@ -117,10 +119,8 @@ class CohereReader:
                     reading.usage = Usage()
                     reading.source = "response"
                 setattr(reading.usage, field, value)
-        pictures = count(units.get("image_tokens"))
         if pictures and reading.usage is not None:
             # counted beside the text's tokens
-            reading.usage.input_image_tokens = pictures
             reading.usage.input_tokens_total = (count(units.get("input_tokens")) or 0) + pictures
 
     def done(self) -> None:

@@ -1,10 +1,13 @@
 """xAI. Reasoning is billed as output but stands beside ``completion_tokens``; every chunk carries the usage so far.
 
+Speech (``/v1/tts``, billed by the characters of ``text``) and transcription (``/v1/stt``, by the recording's length,
+which the answer tells) name no model: they go by ``grok-tts`` and ``grok-stt``.
+
 Sources: https://docs.x.ai/docs/guides/reasoning; Google Cloud, "Reasoning for Grok models" (``reasoning_tokens`` is
 separate from ``completion_tokens``); https://docs.x.ai/docs/guides/live-search (billed by the source);
 https://docs.x.ai/developers/tools/tool-usage-details, https://docs.x.ai/developers/pricing (web searches are billed by
 the call); recorded answers with what they cost; recorded sessions of the realtime API (usage beside the response, with
-the seconds that are billed).
+the seconds that are billed) and recorded answers of ``/v1/tts`` and ``/v1/stt``.
 """
 
 from __future__ import annotations
@@ -12,15 +15,35 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from gateway.wire.facts import Facts
+from gateway.wire.json_read import read_fields
 from gateway.wire.numbers import EXACT, count, part
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.openai_usage import milliseconds
+from gateway.wire.paths import plain_path
 from gateway.wire.usage import Reading, Usage
 
 TICKS_PER_NANOUSD = 10
 SOURCES = 50
 """The most that ``max_search_results`` takes."""
+VOICES = {"speech": "grok-tts", "transcriptions": "grok-stt"}
+
+
+class Spoken(msgspec.Struct):
+    text: Any = None
+
+
+_SPOKEN: msgspec.json.Decoder[Spoken] = msgspec.json.Decoder(Spoken)
+
+
+def _voice(facts: Facts, body: bytes) -> None:
+    facts.model = facts.model or VOICES[facts.api]
+    if facts.api == "speech":
+        fields = read_fields(_SPOKEN, body)
+        spoken = None if isinstance(fields, str) else fields.text
+        facts.units_bound = {"input_characters": len(spoken) if isinstance(spoken, str) else len(body)}
 
 
 class XAI(OpenAIShape):
@@ -30,11 +53,14 @@ class XAI(OpenAIShape):
     price_as = "xai"
     base_url = "https://api.x.ai"
     asks = frozenset()
+    operations = {**OpenAIShape.operations, "/tts": "speech", "/stt": "transcriptions"}
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         facts = super().read(method, target, content_type, body)
         if (facts.unbounded and facts.api in ("chat", "responses")) or b'"search_parameters"' in body:
             facts.units_bound = {"web_search_requests": SOURCES}
+        if facts.api in VOICES and facts.billable and plain_path(target).endswith(("/tts", "/stt")):
+            _voice(facts, body)
         return facts
 
     def take_usage(self, usage: dict[str, Any], document: dict[str, Any], into: Usage, reading: Reading) -> bool:
