@@ -155,13 +155,15 @@ class Uplift(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Addition(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Prices that the catalogue lacks for models that it has, from their provider's own page."""
+    """Prices that the catalogue lacks."""
 
     list: str
-    models: tuple[str, ...]
-    """Globs of the catalogue's ids."""
     prices: Prices
     source: str
+    models: tuple[str, ...] = ()
+    """Globs of the ids of models that it has."""
+    names: tuple[str, ...] = ()
+    """Names that have a price of their own where it takes that of another seller or another part of the world."""
     when: dict[str, str] = {}
     """As a variant's; empty: they hold under all conditions."""
 
@@ -264,7 +266,8 @@ def catalogue_of(file: CatalogueFile) -> Catalogue:
     uplifts = msgspec.json.decode(_packaged("uplifts.json"), type=tuple[Uplift, ...])
     more = msgspec.json.decode(_packaged("supplement.json"), type=CatalogueFile)
     plain = Lists(kinds={}, by_suffix={}, reported="", minimum_audio_ms={})
-    return Catalogue(_completed(file, additions), lists, uplifts, Catalogue(_completed(more, additions), plain))
+    more = _completed(more, [one for one in additions if not one.names])
+    return Catalogue(_completed(file, additions), lists, uplifts, Catalogue(more, plain))
 
 
 def _completed(file: CatalogueFile, additions: Sequence[Addition]) -> CatalogueFile:
@@ -274,7 +277,9 @@ def _completed(file: CatalogueFile, additions: Sequence[Addition]) -> CatalogueF
         wanted = [glob(text) for text in more.models]
         for at, prices in enumerate(providers):
             if prices.id == more.list:
-                models = [
+                known = {one.id for one in prices.models}
+                models = [CatalogueModel(n, Clause(equals=n), more.prices) for n in more.names if n not in known]
+                models += [
                     _with(one, more) if any(test(one.id.lower()) for test in wanted) else one for one in prices.models
                 ]
                 providers[at] = msgspec.structs.replace(prices, models=tuple(models))

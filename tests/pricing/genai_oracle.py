@@ -28,11 +28,17 @@ MODELS = [(provider, model) for provider in ALL for model in provider.models]
 
 ADDED = json.loads(resources.files("pricing.data").joinpath("additions.json").read_bytes())
 
+OWN_NAMES: dict[str, set[str]] = {}
+"""By list: names that the additions price themselves."""
+for _one in ADDED:
+    OWN_NAMES.setdefault(_one["list"], set()).update(_one.get("names", ()))
+
 
 def as_listed(list_id: str, model_id: str, usage: Usage) -> Usage:
     """A usage without the searches that genai-prices has no price for and the additions have."""
     for more in ADDED:
-        if more["list"] == list_id and not more.get("when") and any(fnmatch(model_id, text) for text in more["models"]):
+        models = () if more.get("when") else more.get("models", ())
+        if more["list"] == list_id and any(fnmatch(model_id, text) for text in models):
             assert set(more["prices"]) == {"web_searches_kcount"}
             return replace(usage, web_search_requests=0)
     return usage

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.wire import dialects
-from gateway.wire.usage import Reading
+from gateway.wire.usage import Reading, Usage
 from pricing.book import PriceBook
 from pricing.catalogue import load
 
@@ -81,6 +81,31 @@ def test_the_price_list_makes_of_a_recorded_call_what_its_provider_charged(
     searches = {"web_search_requests": reading.usage.web_search_requests}
     for asked in ("", facts_tier(kind, path, request_body)):
         assert bill.nanousd <= price.ceiling(*tokens, searches, service_tier=asked)
+
+
+ELSEWHERE = [
+    ("azure", "DeepSeek-R1", 1_350, 5_400),
+    ("azure", "deepseek-v4-pro", 1_740, 3_480),
+    ("azure", "gpt-oss-120b", 150, 600),
+    ("bedrock", "eu.amazon.nova-pro-v1:0", 1_050, 4_200),
+    ("bedrock", "apac.amazon.nova-lite-v1:0", 63, 252),
+    # where these come from they cost what they did, DeepSeek half of it at noon
+    ("deepseek", "deepseek-v4-pro", 660, 1_980),
+    ("bedrock", "us.amazon.nova-pro-v1:0", 800, 3_200),
+    ("bedrock", "amazon.nova-lite-v1:0", 60, 240),
+]
+
+
+@pytest.mark.parametrize(("kind", "model", "of_input", "of_output"), ELSEWHERE)
+def test_what_another_seller_or_part_of_the_world_sells_has_its_own_price(
+    kind: str, model: str, of_input: int, of_output: int
+) -> None:
+    at_ns = int(datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()) * 10**9
+    price = BOOK.find(dialects.get(kind).price_as, model, at_ns)
+    assert price is not None
+    lines = {line.item: line.nanousd for line in price.bill(Usage(input_tokens_total=1000, output_tokens_total=1000),
+                                                            at_ns=at_ns).lines}  # fmt: skip
+    assert lines == {"input": of_input * 1000, "output": of_output * 1000}
 
 
 def test_a_batch_of_geminis_first_embedding_model_costs_half() -> None:
