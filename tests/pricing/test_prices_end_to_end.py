@@ -53,6 +53,11 @@ base_url = "{url}"
 api_key = "sk-real"
 price_as = "reported"
 
+[providers.perplexity]
+kind = "perplexity"
+base_url = "{url}"
+api_key = "sk-real"
+
 [[prices]]
 provider = "residency"
 model = "gpt-*"
@@ -76,6 +81,8 @@ def play(seen: Seen) -> Iterable[Step]:
     asked = json.loads(seen.body)["model"]
     if asked.startswith("openai/"):
         usage["cost"] = 0.00123
+    if asked == "sonar":
+        usage |= {"search_context_size": "low", "cost": {"total_cost": 0.0061}}
     yield answer(json.dumps({"model": asked, "choices": [], "usage": usage}).encode())
 
 
@@ -151,6 +158,17 @@ def test_what_openrouter_reports_stands_beside_the_computed_cost(gateway: Gatewa
     taken = record(gateway, "trusted", "openai/gpt-4o-mini")
     assert taken["cost_nanousd"] == taken["reported_cost_nanousd"] == 1_230_000
     assert taken["cost_lines"] == [{"item": "reported", "quantity": 1, "unit": "request", "nanousd": 1_230_000}]
+
+
+def test_perplexitys_fee_is_that_of_the_search_which_the_answer_names(gateway: Gateway) -> None:
+    found = record(gateway, "perplexity", "sonar")
+    assert found["cost_nanousd"] == found["reported_cost_nanousd"] == 6_100_000
+    assert {one["item"]: one["nanousd"] for one in found["cost_lines"]} == {
+        "input": 1_000_000, "output": 100_000, "request": 5_000_000,
+    }  # fmt: skip
+    assert (found["service_tier"], found["price"]) == (
+        "search_low", f"catalogue {load().version} perplexity/sonar search_low",
+    )  # fmt: skip
 
 
 def newer(edit: Callable[[dict[str, Any]], None]) -> bytes:
