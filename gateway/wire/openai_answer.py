@@ -37,6 +37,7 @@ class Report(msgspec.Struct, gc=False):
 
     prompt_tokens: Count
     completion_tokens: Count
+    total_tokens: Count = 0
     prompt_tokens_details: InputDetails | None = None
     completion_tokens_details: OutputDetails | None = None
     cached_tokens: None = None
@@ -90,8 +91,11 @@ def usage_of(report: Report) -> Usage:
             usage.input_video_tokens = of_input.video_tokens
     of_output = report.completion_tokens_details
     if of_output is not None:
-        if of_output.reasoning_tokens:
-            usage.reasoning_tokens = of_output.reasoning_tokens
+        reasoning = of_output.reasoning_tokens
+        if reasoning:
+            usage.reasoning_tokens = reasoning
+            if report.total_tokens == report.prompt_tokens + report.completion_tokens + reasoning:
+                usage.output_tokens_total += reasoning
         if of_output.audio_tokens:
             usage.output_audio_tokens = of_output.audio_tokens
         if of_output.image_tokens:

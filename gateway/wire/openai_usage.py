@@ -1,4 +1,4 @@
-"""Usage objects in OpenAI's shape. Input holds cached tokens, output holds reasoning.
+"""Usage objects in OpenAI's shape. Input holds cached tokens, output holds reasoning, unless the total says otherwise.
 
 Sources: OpenAI API reference, chat/object, responses/object, audio/transcriptions (usage by tokens or by duration),
 images/object, realtime-server-events/response/done (``cached_tokens_details``); Alibaba Cloud Model Studio, "Context
@@ -61,6 +61,15 @@ def read_usage(usage: Mapping[str, Any], into: Usage) -> bool:
                 _take(value, fields, into)
         elif name == "seconds":
             seconds = milliseconds(value)
+    reasoning = into.reasoning_tokens
+    if (
+        reasoning
+        and tokens_in is not None
+        and tokens_out is not None
+        and count(usage.get("total_tokens")) == tokens_in + tokens_out + reasoning
+    ):
+        # beside the answer's tokens, as xAI's models report wherever they run
+        into.output_tokens_total = tokens_out + reasoning
     if seconds is not None:
         into.audio_milliseconds = seconds
     if tokens_in is None and tokens_out is None:

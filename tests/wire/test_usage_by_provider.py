@@ -60,6 +60,9 @@ DEPARTURES: list[tuple[str, str, str, dict[str, Any], dict[str, int]]] = [
     ("reasoning beside the completion", "xai", CHAT,
      {**PLAIN, "total_tokens": 200, "completion_tokens_details": {"reasoning_tokens": 60}},
      {**PLAIN_READ, "output_tokens_total": 100, "reasoning_tokens": 60}),
+    ("reasoning beside the completion of a model of xAI's on Azure", "azure", "/models/chat/completions?api-version=x",
+     {**PLAIN, "total_tokens": 200, "completion_tokens_details": {"reasoning_tokens": 60}},
+     {**PLAIN_READ, "output_tokens_total": 100, "reasoning_tokens": 60}),
     ("reasoning inside, as the total says", "xai", "/v1/responses",
      {"input_tokens": 100, "output_tokens": 40, "total_tokens": 140, "output_tokens_details": {"reasoning_tokens": 9},
       "num_sources_used": 3},
@@ -216,6 +219,16 @@ def test_pages_that_mistral_reads_on_vertex_are_counted() -> None:
     assert (facts.output_free, facts.units_bound) == (True, {"pages": 30})
     answer = {"model": "mistral-ocr-2505", "pages": [{}], "usage_info": {"pages_processed": 7, "doc_size_bytes": 12}}
     assert numbers(reading_of("vertex", facts, answer)) == {"pages": 7}
+
+
+def test_nothing_is_added_to_a_stream_of_mistrals_on_vertex_which_refuses_options() -> None:
+    path = "/v1/projects/p/locations/l/publishers/mistralai/models/mistral-medium-3:streamRawPredict"
+    facts = ask("vertex", path, {"model": "mistral-medium-3", "messages": [], "stream": True})
+    assert (facts.api, facts.stream, facts.asks_usage) == ("chat", True, True)
+    said = {"model": "mistral-medium-3", "choices": [{"delta": {"content": "a"}}]}
+    last = {**said, "choices": [{"delta": {}, "finish_reason": "stop"}], "usage": PLAIN}
+    reading = reading_of("vertex", facts, sse(said, last, done=True), SSE)
+    assert (numbers(reading), reading.complete) == (PLAIN_READ, True)
 
 
 def test_a_conversation_of_mistrals_streams_its_report_in_its_last_event() -> None:

@@ -83,6 +83,8 @@ class Vertex:
         facts = OPENAI.read(b"POST", b"/chat/completions", b"application/json", body)
         # the model of the path answers, whatever the body names
         facts.model = model
+        # Mistral refuses stream_options, and reports unasked
+        facts.asks_usage = True
         if "-ocr-" in model:
             facts.input_open = facts.output_free = True
             facts.units_bound = {"pages": OCR_PAGES}
