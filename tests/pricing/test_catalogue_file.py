@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from datetime import UTC, datetime
+from fnmatch import fnmatch
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from genai_oracle import ALL
 
 from gateway.wire.usage import Usage
 from pricing.book import PriceBook
-from pricing.catalogue import CatalogueFile, catalogue_of, load
+from pricing.cards import card_of
+from pricing.catalogue import CatalogueFile, Prices, catalogue_of, load
 from pricing.data.build import provider_json
 from pricing.money import NANO
 from pricing.update import CatalogueError, parse, read_bytes, rendered, save, take
@@ -268,3 +270,22 @@ def test_a_newer_catalogue_is_compared_first_and_taken_when_wanted(tmp_path: Pat
     with pytest.raises(OSError, match="can't be reached"):
         take("https://prices.example/data.json", target, current, unreachable, NOW)
     assert load(target).version == taken.after
+
+
+ADDITIONS = json.loads(resources.files("pricing.data").joinpath("additions.json").read_bytes())
+
+
+@pytest.mark.parametrize(
+    "added", ADDITIONS, ids=lambda one: f"{one['list']} {(*one.get('models', ()), *one.get('names', ()))[0]}"
+)
+def test_each_addition_adds_rates_to_models_that_are_there_and_says_where_they_come_from(added: dict[str, Any]) -> None:
+    catalogue = load()
+    assert "https://" in added["source"]
+    assert len(card_of(msgspec.convert(added["prices"], Prices, strict=False))) == len(added["prices"])
+    lists = {**catalogue.supplement.lists, **catalogue.lists} if catalogue.supplement else catalogue.lists
+    ids = {model.id for model in lists[added["list"]].models}
+    for text in (*added.get("models", ()), *added.get("names", ())):
+        assert any(fnmatch(one, text) for one in ids), text
+    packaged = msgspec.json.decode(PACKAGED, type=CatalogueFile)
+    known = {model.id for one in packaged.providers if one.id == added["list"] for model in one.models}
+    assert not known & set(added.get("names", ()))
