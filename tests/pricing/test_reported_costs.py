@@ -108,6 +108,12 @@ def test_what_another_seller_or_part_of_the_world_sells_has_its_own_price(
     assert lines == {"input": of_input * 1000, "output": of_output * 1000}
 
 
+def test_an_hour_that_xai_writes_down_costs_ten_cents() -> None:
+    price = BOOK.find("xai", "grok-stt", AUGUST)
+    assert price is not None
+    assert price.bill(Usage(audio_milliseconds=3_600_000), at_ns=AUGUST).nanousd == 100_000_000
+
+
 def test_a_batch_of_geminis_first_embedding_model_costs_half() -> None:
     price = BOOK.find("gemini", "gemini-embedding-001", AUGUST)
     assert price is not None
