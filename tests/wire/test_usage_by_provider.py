@@ -349,6 +349,13 @@ def test_the_tier_is_the_one_that_the_answer_confirms(asked: str) -> None:
     assert stream.service_tier == "flex"
 
 
+@pytest.mark.parametrize(("said", "tier"), [("standard", "standard"), ("priority", "priority"), (None, ""), (7, "")])
+def test_mistrals_usage_names_the_tier_that_served(said: Any, tier: str) -> None:
+    facts = ask("mistral", CHAT, {"model": "m", "messages": [], "service_tier": "priority"})
+    reading = reading_of("mistral", facts, {"model": "m", "usage": {**PLAIN, "service_tier": said}})
+    assert (facts.service_tier, reading.service_tier) == ("priority", tier)
+
+
 @pytest.mark.parametrize("path", ["/v1/moderations", "/v1/responses/input_tokens"])
 def test_what_is_free_is_free_whatever_it_reports(path: str) -> None:
     assert not ask("openai", path, {"model": "m"}).billable

@@ -1,7 +1,8 @@
 """Mistral: chat, FIM, agents, embeddings, OCR, transcription. Sources: https://docs.mistral.ai/api;
 https://docs.mistral.ai/inference/regional-inference (hosts).
 
-Streams report usage in their last chunk, unasked.
+Streams report usage in their last chunk, unasked. The usage names the tier that served: one that was asked for
+(https://docs.mistral.ai/inference/priority-tier) may be out of reach.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 from gateway.wire.dialect import Refusal, Reply
 from gateway.wire.facts import SEARCHES, Facts
 from gateway.wire.json_read import mentions
-from gateway.wire.numbers import count, table
+from gateway.wire.numbers import count, table, text
 from gateway.wire.openai_forms import heard
 from gateway.wire.openai_shape import OpenAIShape, read_usage, retry_headers
 from gateway.wire.usage import Reading, Usage
@@ -72,6 +73,9 @@ class Mistral(OpenAIShape):
 
     def take_usage(self, usage: dict[str, Any], document: dict[str, Any], into: Usage, reading: Reading) -> bool:
         seen = read_usage(usage, into)
+        tier = usage.get("service_tier")
+        if isinstance(tier, str):
+            reading.service_tier = text(tier, 40)
         pages = count(usage.get("pages_processed"))
         if pages is not None:
             into.pages = pages
