@@ -12,7 +12,6 @@ from prometheus_client.registry import Collector
 from gateway.metrics.lines import Lines, Piece, as_metric
 
 Encoder = Callable[[Collector], bytes]
-END = b"# EOF\n"
 SLICE_SECONDS = 0.0005
 """Once a scrape has worked so long, it rests."""
 REST = 3
@@ -21,31 +20,29 @@ MAX_REST_SECONDS = 0.02
 """Or so long, where it was kept from working: a busy machine must not keep it for ever."""
 
 
-class _One(Collector):
+class _These(Collector):
     """What an encoder takes for a registry."""
 
-    def __init__(self, metric: Metric) -> None:
-        self._metric = metric
+    def __init__(self, *metrics: Metric) -> None:
+        self._metrics = metrics
 
     def collect(self) -> Iterable[Metric]:
-        return (self._metric,)
+        return self._metrics
 
 
 def slices(pieces: Iterable[Piece], encoder: Encoder, *, exemplars: bool) -> Iterator[bytes]:
     """The exposition of ``pieces``, one after another; the pieces of one family must follow each other."""
     lines = Lines(exemplars=exemplars)
+    # what ends each of the encoder's texts and must end the whole: OpenMetrics' "# EOF", else a scrape does not count
+    end = encoder(_These())
     last = None
-    end = b""
     for piece in pieces:
         if isinstance(piece, Metric):
-            text = encoder(_One(piece))
-            yield text.removesuffix(END)
+            yield encoder(_These(piece)).removesuffix(end)
             continue
         if piece.family != last:
             last = piece.family
-            head = encoder(_One(as_metric(type(piece)(last, []))))
-            end = END if head.endswith(END) else b""
-            yield head.removesuffix(END)
+            yield encoder(_These(as_metric(type(piece)(last, [])))).removesuffix(end)
         yield lines.text(piece).encode()
     yield end
 

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from storm import CONFIG as STORM
 from storm import Storm, compare, play
 from support.gateway import Gateway
@@ -219,6 +220,16 @@ def call(gateway: Gateway, key: str, said: str = "hi") -> int:
         return error.code
 
 
+def asked_by_prometheus(gateway: Gateway) -> float:
+    """How many calls were counted, by a scrape in the form that Prometheus asks for: it takes all of it or nothing."""
+    accept = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"}
+    request = urllib.request.Request(gateway.admin + "/metrics", headers=accept)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+        families = text_string_to_metric_families(answer.read().decode())
+        return sum(sample.value for one in families if one.name == "spendgate_requests" for sample in one.samples)
+
+
 def test_one_scrape_counts_all_one_reload_reaches_all_one_signal_drains_all(tmp_path: Path) -> None:
     def text(key: str, first: float) -> str:
         return shared(ECHO.replace("{key}", key).replace("{first}", str(first)), 3)
@@ -228,6 +239,7 @@ def test_one_scrape_counts_all_one_reload_reaches_all_one_signal_drains_all(tmp_
     with ThreadPoolExecutor(30) as callers:
         assert set(callers.map(call, [gateway] * 30, ["one"] * 30)) == {200}
     assert value(gateway, "spendgate_requests_total") == 30
+    assert asked_by_prometheus(gateway) == 30
     assert len(workers_of(gateway)) == 3
     # a worker that is killed takes nothing back of what it counted
     os.kill(workers_of(gateway)[0], signal.SIGKILL)
