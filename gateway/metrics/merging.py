@@ -5,7 +5,7 @@ What a process counted that has ended goes on to count, so no counter falls when
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 from prometheus_client.metrics_core import Metric
@@ -14,6 +14,8 @@ from gateway.metrics.lines import Piece, as_metric
 
 LEAST = ("spendgate_ledger_healthy", "spendgate_tls_certificate_end_timestamp_seconds")
 """Gauges of which the least counts."""
+MOST = ("spendgate_upstream_endpoints_unreachable",)
+"""Gauges of which the most counts: all see the same endpoints."""
 OWN = (
     "spendgate_config_reload_timestamp_seconds",
     "spendgate_quota_limit",
@@ -47,6 +49,13 @@ def told(piece: Piece) -> Told:
 
 def _metric(piece: Piece) -> Metric:
     return piece if isinstance(piece, Metric) else as_metric(piece)
+
+
+def _together(name: str) -> Callable[[float, float], float]:
+    """What two processes' values of a family are together."""
+    if name in LEAST:
+        return min
+    return max if name in MOST else float.__add__
 
 
 class Merged:
@@ -88,6 +97,7 @@ class Merged:
     def _sum(self, own: Metric, theirs: Sequence[Told]) -> Metric:
         if own.name in OWN:
             return own
+        together = _together(own.name)
         sums: dict[tuple[str, Labels], float] = {}
         for sample in own.samples:
             sums[sample.name, tuple(sample.labels.items())] = float(sample.value)
@@ -96,10 +106,7 @@ class Merged:
         for family in theirs:
             for name, labels, value in family.samples:
                 known = sums.get((name, labels))
-                if known is None:
-                    sums[name, labels] = value
-                else:
-                    sums[name, labels] = min(known, value) if own.name in LEAST else known + value
+                sums[name, labels] = value if known is None else together(known, value)
         merged = Metric(own.name, own.documentation, own.type, own.unit)
         for (name, labels), value in sums.items():
             merged.add_sample(name, dict(labels), value)

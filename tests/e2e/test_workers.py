@@ -21,7 +21,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from storm import CONFIG as STORM
 from storm import Storm, compare, play
-from support.gateway import Gateway
+from support.gateway import Gateway, free_port
 from support.upstream import Upstream
 from test_never_over import BUDGET_NANOUSD, Provider, config, gauge, rush, show
 
@@ -258,6 +258,31 @@ def test_one_scrape_counts_all_one_reload_reaches_all_one_signal_drains_all(tmp_
     outcomes = dict(ledger.execute("SELECT outcome, count(*) FROM requests GROUP BY 1").fetchall())
     assert outcomes == {"completed": 42, "rejected": 20}
     ledger.close()
+
+
+UNREACHABLE = """
+[providers.sim]
+kind = "openai"
+base_url = "http://127.0.0.1:{port}"
+breaker_failures = 1
+breaker_seconds = 60
+
+[[keys]]
+id = "one"
+secret = "sk-test-one-0123456789"
+team = "t"
+workflow = "w"
+"""
+
+
+def test_an_endpoint_that_no_worker_reaches_is_one_endpoint(tmp_path: Path) -> None:
+    text = UNREACHABLE.format(port=free_port())
+    with Gateway(tmp_path, shared(text, 2)) as gateway:
+        until("both take calls", lambda: value(gateway, "spendgate_workers") == 2)
+        # each of them tries once, then no more
+        statuses = [call(gateway, "one") for _ in range(40)]
+        assert (statuses.count(502), statuses.count(503)) == (2, 38)
+        assert value(gateway, "spendgate_upstream_endpoints_unreachable") == 1
 
 
 def test_calls_in_line_get_what_another_worker_gives_back(tmp_path: Path) -> None:
