@@ -99,16 +99,20 @@ def run_backup(options: argparse.Namespace) -> int:
 
 def run_restore(options: argparse.Namespace) -> int:
     from gateway.ledger.faults import LedgerCorrupt
-    from gateway.ledger.keeping import restore
-    from gateway.ledger.schema import migrate
+    from gateway.ledger.keeping import prepare, restore
 
     copy = Path(options.file)
     if not copy.is_file():
         raise UserError(f"{copy} is no file")
     try:
-        migrate(copy)
+        prepare(copy)
     except LedgerCorrupt as error:
         raise UserError(str(error)) from error
+    except sqlite3.OperationalError as error:
+        text = (
+            f"{copy} is of an older version and can't be brought to this one where it lies ({error}): copy it elsewhere"
+        )
+        raise UserError(text) from error
     counts = restore(copy, ledger_file(options))
     print("put back: " + ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in counts.items()))
     return 0

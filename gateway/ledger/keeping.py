@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from gateway.ledger.claims import KEPT_NS
-from gateway.ledger.connections import connect
+from gateway.ledger.connections import connect, connect_reader
 from gateway.ledger.days import DAY_NS, add_up_day, closed_until
 from gateway.ledger.edges import horizon_ns
 from gateway.ledger.ids import first_id_at
 from gateway.ledger.rows import DIMENSIONS, GROUP_BITS, HOUR_NS, REQUEST_COLUMNS, SELECT, SUMS, record_of_row
+from gateway.ledger.schema import migrate, outdated
 from gateway.ledger.writer import Writer, unwritten
 
 SLICE_ROWS = 2000
@@ -87,6 +89,21 @@ def _copy(source: Path, target: Path, progress: Callable[[int, int], None] | Non
     finally:
         writer.close()
         reader.close()
+
+
+def prepare(copy: Path) -> None:
+    """Bring a copy to the newest schema, so that it can be put back. One that has it is only read, and stays as it is.
+
+    Raises as ``migrate`` does.
+    """
+    try:
+        with closing(connect_reader(copy)) as connection:
+            if not outdated(connection, copy):
+                return
+    except sqlite3.Error:
+        # what is wrong is said where it is opened to be written
+        pass
+    migrate(copy)
 
 
 def restore(copy: Path, ledger: Path) -> dict[str, int]:

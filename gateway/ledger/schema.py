@@ -309,6 +309,14 @@ def _follow(db: Any) -> None:
         db.execute(statement)
 
 
+def outdated(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether the file lacks something of the newest schema. Raises ``LedgerNewer``, and ``sqlite3.DatabaseError``."""
+    check_structure(connection)
+    db = Database(connection)
+    refuse_newer(MIGRATIONS, db, path)
+    return bool(MIGRATIONS.pending(db) or _missing(db))
+
+
 def migrate(path: Path) -> Path | None:
     """Bring the file to the newest schema, all at once; a file with data is copied before what moves records. Answers
     the copy's path, if one was made.
@@ -320,17 +328,16 @@ def migrate(path: Path) -> Path | None:
         with closing(connect(path)) as connection:
             return _brought_up(path, connection)
     except sqlite3.OperationalError:
+        # it may be sound: read-only, locked, a disk that fails
         raise
     except sqlite3.DatabaseError as error:
         raise LedgerCorrupt(f"{path} is damaged or no ledger: {error}") from error
 
 
 def _brought_up(path: Path, connection: sqlite3.Connection) -> Path | None:
-    check_structure(connection)
-    db = Database(connection)
-    refuse_newer(MIGRATIONS, db, path)
-    if not (MIGRATIONS.pending(db) or _missing(db)):
+    if not outdated(connection, path):
         return None
+    db = Database(connection)
     # one process after the other: what was to be done when the turn comes may be done then
     connection.execute(f"PRAGMA busy_timeout = {TURN_MS}")
     connection.execute("BEGIN IMMEDIATE")

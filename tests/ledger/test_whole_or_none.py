@@ -54,6 +54,18 @@ def test_a_file_that_is_there_is_whole_whenever_its_maker_is_killed(gateway: Gat
     assert not list(folder.glob("again-*.part*"))
 
 
+def test_a_copy_that_is_put_back_stays_as_it_is(gateway: Gateway) -> None:
+    folder = gateway.directory
+    gateway.cli("ledger", "backup", str(folder / "copy.db"))
+    copied = (folder / "copy.db").read_bytes()
+    for path in (folder / "data").iterdir():
+        path.unlink()
+    before = sorted(path.name for path in folder.iterdir())
+    assert f"put back: {CALLS:,} records" in gateway.cli("ledger", "restore", str(folder / "copy.db")).stdout
+    assert (folder / "copy.db").read_bytes() == copied
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
 def test_records_go_into_a_pipe_that_has_a_name(gateway: Gateway) -> None:
     pipe = gateway.directory / "pipe"
     os.mkfifo(pipe)
