@@ -106,18 +106,13 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         with path.open("wb") as out:
             yield out
         return
+    from gateway.ledger.whole import part_beside
+
     path = path.resolve()
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
+    with part_beside(path) as part:
         with part.open("wb") as out:
             yield out
         part.replace(path)
-    except OSError as error:
-        if error.filename == str(part):
-            error.filename = str(path)
-        raise
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def moment(text: str) -> int:

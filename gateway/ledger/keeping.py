@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -15,6 +14,7 @@ from gateway.ledger.edges import horizon_ns
 from gateway.ledger.ids import first_id_at
 from gateway.ledger.rows import DIMENSIONS, GROUP_BITS, HOUR_NS, REQUEST_COLUMNS, SELECT, SUMS, record_of_row
 from gateway.ledger.schema import migrate, outdated
+from gateway.ledger.whole import part_beside
 from gateway.ledger.writer import Writer, unwritten
 
 SLICE_ROWS = 2000
@@ -61,19 +61,11 @@ def backup(source: Path, target: Path, progress: Callable[[int, int], None] | No
     if target.exists():
         raise FileExistsError(f"{target} is there already")
     # beside its place until it is whole: a part of a copy must not look like one, however this process ends
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
-        part.open("xb").close()
+    with part_beside(target) as part:
         _copy(source, part, progress)
         if target.exists():
             raise FileExistsError(f"{target} is there already")
         part.rename(target)
-    except OSError as error:
-        if error.filename == str(part):
-            error.filename = str(target)
-        raise
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path, progress: Callable[[int, int], None] | None) -> None:

@@ -48,10 +48,24 @@ def test_a_file_that_is_there_is_whole_whenever_its_maker_is_killed(gateway: Gat
     process.kill()
     process.wait(10)
     killed = (folder / name).read_bytes() if (folder / name).exists() else None
-    again = folder / f"again-{name}"
-    gateway.cli("ledger", *options, str(again))
-    assert killed in (None, again.read_bytes())
-    assert not list(folder.glob("again-*.part*"))
+    (folder / f"{name}.part").touch()
+    (folder / f"other-{name}.1.part").touch()
+    if killed is not None:
+        # it was done before it was killed
+        (folder / name).unlink()
+    gateway.cli("ledger", *options, str(folder / name))
+    assert killed in (None, (folder / name).read_bytes())
+    # what was left of it is gone, and nothing else
+    assert {one.name for one in folder.iterdir()} == before | {name, f"{name}.part", f"other-{name}.1.part"}
+
+
+def test_two_copies_of_one_name_that_are_made_at_once_do_not_disturb_each_other(gateway: Gateway) -> None:
+    folder = gateway.directory
+    command = [sys.executable, "-m", "gateway.cli.main", "ledger", "export", "--out", str(folder / "all.jsonl")]
+    for one in [subprocess.Popen([*command, "--config", str(gateway.path)]) for _ in range(3)]:
+        assert one.wait(60) == 0
+    assert len((folder / "all.jsonl").read_text().splitlines()) == CALLS
+    assert not list(folder.glob("*.part*"))
 
 
 def test_a_copy_that_is_put_back_stays_as_it_is(gateway: Gateway) -> None:
