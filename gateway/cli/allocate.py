@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.common import UserError, command, configuration, dollars, ledger_file
+from gateway.cli.common import UserError, command, configuration, dollars, ledger_file, takes_by
 
 if TYPE_CHECKING:
     from datetime import date
@@ -27,7 +27,7 @@ def add_parser(commands: Any) -> None:
         "spendgate allocate --month 2026-10 --by team,workflow",
     )
     made.add_argument("--month", metavar="YYYY-MM", help="default: this month, so far")
-    made.add_argument("--by", default="team", metavar="LIST", help="team, or team,workflow (default: team)")
+    takes_by(made, "team, or team,workflow (default: team)", "team")
     made.add_argument("--format", choices=FORMATS, default="table")
     made.set_defaults(run=run)
 

@@ -50,6 +50,26 @@ def command(commands: Any, name: str, help_text: str, example: str) -> argparse.
     return made
 
 
+def takes_by(made: argparse.ArgumentParser, text: str, default: str) -> None:
+    """Let a command's user name dimensions: with commas between, or in pieces, as ``--by team --by model``."""
+    made.add_argument("--by", action=_Pieces, default=default, metavar="LIST", help=text)
+
+
+class _Pieces(argparse.Action):
+    """A list with commas between; what is given again is added to it, where it would else be forgotten."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        pieces = [*getattr(namespace, f"{self.dest}_pieces", ()), values]
+        setattr(namespace, f"{self.dest}_pieces", pieces)
+        setattr(namespace, self.dest, ",".join(pieces))
+
+
 def takes_token(made: argparse.ArgumentParser) -> None:
     """Let a command's user say which token it shows."""
     text = f"file with a token for the admin port (default: {TOKEN}, else server.admin_token)"

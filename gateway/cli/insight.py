@@ -19,6 +19,7 @@ from gateway.cli.common import (
     ledger_file,
     moment,
     table,
+    takes_by,
 )
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def add_parser(commands: Any) -> None:
     top.set_defaults(run=run_all)
     actions = top.add_subparsers(dest="action", metavar="ACTION")
     ahead = command(actions, "forecast", "this month's cost, with an interval", "spendgate insight forecast --by team")
-    ahead.add_argument("--by", default="", metavar="LIST", help="team, workflow, model… (default: all together)")
+    takes_by(ahead, "team, workflow, model… (default: all together)", "")
     ahead.add_argument("--where", action="append", default=[], metavar="DIMENSION=VALUE", help="only these calls")
     ahead.add_argument("--format", choices=("table", "json"), default="table")
     ahead.set_defaults(run=run_forecast)

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.common import UserError, command, configuration, dollars, ledger_file, moment, table
+from gateway.cli.common import UserError, command, configuration, dollars, ledger_file, moment, table, takes_by
 
 if TYPE_CHECKING:
     from gateway.config.schema import Config
@@ -31,7 +31,7 @@ def add_parser(commands: Any) -> None:
     )
     made.add_argument("file", nargs="+", metavar="FILE", help="the provider's export; several are read as one")
     made.add_argument("--provider", required=True, metavar="NAME", help="a kind (openai, anthropic…) or a name")
-    made.add_argument("--by", default="model", metavar="LIST", help="day, model, project (default: model)")
+    takes_by(made, "day, model, project (default: model)", "model")
     made.add_argument("--since", type=moment, metavar="WHEN", help="default: the statement's first day")
     made.add_argument("--until", type=moment, metavar="WHEN", help="default: after its last day, without today")
     made.add_argument(

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.common import UserError, command, dollars, forward, ledger_file, moment
+from gateway.cli.common import UserError, command, dollars, forward, ledger_file, moment, takes_by
 
 if TYPE_CHECKING:
     from gateway.cli.reported import Report
@@ -29,11 +29,9 @@ def add_parser(commands: Any) -> None:
         "spend and tokens by any dimension",
         "spendgate report --by team,workflow,model --since 2026-11-01",
     )
-    made.add_argument(
-        "--by",
-        default="team,workflow,model",
-        metavar="LIST",
-        help="team, workflow, key, provider, model, hour, day, week, month, tag.NAME (default: team,workflow,model)",
+    default = "team,workflow,model"
+    takes_by(
+        made, f"team, workflow, key, provider, model, hour, day, week, month, tag.NAME (default: {default})", default
     )
     made.add_argument("--since", type=moment, metavar="WHEN", help="date or RFC 3339 time (default: this month)")
     made.add_argument("--until", type=moment, metavar="WHEN", help="default: now")

@@ -8,14 +8,14 @@ import time
 import urllib.parse
 from typing import Any
 
-from gateway.cli.common import UserError, command, count, dollars, seconds, takes_token
+from gateway.cli.common import UserError, command, count, dollars, seconds, takes_by, takes_token
 
 HOUR, DAY = 3600, 86_400
 
 
 def add_parser(commands: Any) -> None:
     made = command(commands, "top", "who is spending now, live", "spendgate top --by model")
-    made.add_argument("--by", default="team", metavar="LIST", help="team, workflow, model… (default: team)")
+    takes_by(made, "team, workflow, model… (default: team)", "team")
     made.add_argument("--window", type=count, default=60, metavar="SECONDS", help="how far back (default: 60)")
     made.add_argument("--interval", type=seconds, default=2.0, metavar="SECONDS", help="default: 2")
     made.add_argument("--count", type=count, default=0, metavar="N", help="end after so many times (default: Ctrl-C)")

@@ -54,6 +54,16 @@ def two_months(tmp_path_factory: pytest.TempPathFactory) -> Gateway:
 APRIL = ("--since", "2026-04-01", "--until", "2026-05-01")
 
 
+def test_dimensions_may_be_named_one_by_one(two_months: Gateway) -> None:
+    together = two_months.cli("report", "--by", "model,team", *APRIL).stdout
+    assert two_months.cli("report", "--by", "model", *APRIL, "--by", "team").stdout == together
+    twice = two_months.cli("report", "--by", "team", "--by", "team", check=False)
+    assert (twice.returncode, twice.stderr) == (1, "spendgate: team is named twice\n")
+    assert two_months.cli("allocate", "--month", "2026-04", "--by", "team", "--by", "workflow").stdout == (
+        two_months.cli("allocate", "--month", "2026-04", "--by", "team,workflow").stdout
+    )
+
+
 def test_a_month_beside_the_month_before_names_what_is_new_and_what_is_gone(two_months: Gateway) -> None:
     said = two_months.cli("report", "--by", "team", *APRIL, "--compare", "previous").stdout.splitlines()
     shown = {line.split()[0]: line.split()[-4:] for line in said}
