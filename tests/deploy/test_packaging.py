@@ -137,6 +137,12 @@ def test_the_systemd_unit_waits_longer_than_calls_may_take() -> None:
     assert "ExecReload=/bin/kill -HUP $MAINPID" in UNIT
 
 
+def test_the_systemd_unit_is_tried_for_as_long_as_it_takes() -> None:
+    before_service, _, _ = UNIT.partition("[Service]")
+    assert "StartLimitIntervalSec=0" in before_service.splitlines()
+    assert "Restart=always" in UNIT
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_the_systemd_unit_is_valid_and_hardened(tmp_path: Path) -> None:
     for name in ("spendgate.socket", "spendgate-admin.socket"):
