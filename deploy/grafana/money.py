@@ -137,7 +137,7 @@ QUOTA_PANELS = [
         "Refusals",
         "Calls that a quota refused in the chosen time.",
         "short",
-        [("sum(increase(spendgate_quota_refusals_total[$__range]))", "refused")],
+        [("sum(increase(spendgate_quota_refusals_total[$__range])) or vector(0)", "refused")],
         TRAFFIC,
         "stat",
         8,

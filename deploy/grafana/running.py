@@ -125,7 +125,7 @@ HEALTH_PANELS = [
         "Unpriced calls",
         "Calls of models without a price, in the chosen time. Their cost is missing.",
         "short",
-        [("sum(increase(spendgate_unpriced_requests_total[$__range]))", "unpriced")],
+        [("sum(increase(spendgate_unpriced_requests_total[$__range])) or vector(0)", "unpriced")],
         SPEND,
         "stat",
         6,
@@ -136,7 +136,8 @@ HEALTH_PANELS = [
         "percentunit",
         [
             (
-                "sum(increase(spendgate_usage_estimated_total[$__range])) / (sum(increase(spendgate_request_duration_seconds_count[$__range])) > 0)",
+                "(sum(increase(spendgate_usage_estimated_total[$__range])) or vector(0)) "
+                "/ (sum(increase(spendgate_request_duration_seconds_count[$__range])) > 0)",
                 "estimated",
             )
         ],

@@ -241,6 +241,21 @@ def test_each_query_of_each_panel_returns_data(prometheus: Prometheus, name: str
     assert any(value != "NaN" for value in values) or reason(expression)
 
 
+@pytest.mark.parametrize(
+    "metric",
+    ["spendgate_unpriced_requests_total", "spendgate_usage_estimated_total", "spendgate_quota_refusals_total"],
+)
+def test_a_figure_of_what_never_happened_is_zero(prometheus: Prometheus, metric: str) -> None:
+    (asked,) = (
+        target["expr"]
+        for _, panel in panels()
+        for target in panel["targets"]
+        if panel["type"] == "stat" and metric in target["expr"]
+    )
+    (answer,) = prometheus.query(filled(asked).replace(metric, f"{metric}_of_nobody"))
+    assert answer["value"][1] == "0"
+
+
 def test_each_recording_rule_records(prometheus: Prometheus) -> None:
     for rule in rules():
         if "record" in rule:
