@@ -210,7 +210,9 @@ class Metrics:
             spend.outcomes[outcome] = spend.outcomes.get(outcome, 0) + 1
             if outcome == REJECTED:
                 return
-        spend.cost_nanousd += record.cost_nanousd
+        if not record.pending:
+            # else its report brings what it cost, and in the ledger an adjustment that takes the estimate back
+            spend.cost_nanousd += record.cost_nanousd
         tokens, units = spend.tokens, astuple(record.usage)
         place = 0
         for at in _PLACES:

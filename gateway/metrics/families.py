@@ -40,7 +40,13 @@ TOKENS = Family(
     "Tokens used. Types input and output are totals; the other types are parts of them.",
     (*_CALL, "type"),
 )
-COST = Family("spendgate_cost_usd", "counter", "Cost of settled calls in US dollars.", _CALL, "usd")
+COST = Family(
+    "spendgate_cost_usd",
+    "counter",
+    "Cost of settled calls in US dollars. What is reported later counts when it is reported.",
+    _CALL,
+    "usd",
+)
 DURATION = Family(
     "spendgate_request_duration_seconds",
     "histogram",

@@ -189,6 +189,7 @@ def test_a_background_response_is_charged_when_its_usage_first_comes_and_never_a
         ("reported", -records[0]["cost_nanousd"])
     ]
     assert spent(gateway) == COST
+    assert round(gateway.value("spendgate_cost_usd_total") * 1e9) == COST
     assert "agrees with itself" in gateway.cli("ledger", "verify").stdout
     # what the report replaced is no call to be priced again
     assert "0 calls changed by 0.000000 USD" in gateway.cli("ledger", "reprice", "--since", "2020-01-01").stdout
