@@ -55,6 +55,22 @@ def test_every_option_has_an_entry(command: str) -> None:
             assert all(f"`{choice}`" in row[0] for choice in action.choices)
 
 
+NAMED = sorted({text for page in PAGES for text in re.findall(r"`spendgate ([a-z][^`]*)`", page.read_text())})
+
+
+@pytest.mark.parametrize("text", NAMED)
+def test_every_command_that_a_page_names_exists(text: str) -> None:
+    words = text.split()
+    options = [word for word in words if word.startswith("--")]
+    named = [name for name in COMMANDS if words[: len(name.split())] == name.split()]
+    assert named
+    command = max(named, key=len)
+    actions = COMMANDS[command]._actions
+    assert set(options) <= {word for action in actions for word in action.option_strings}
+    if any(isinstance(action, argparse._SubParsersAction) for action in actions):
+        assert words[len(command.split()) :] == options
+
+
 @pytest.mark.parametrize("line", EXAMPLES)
 def test_every_example_can_be_typed(line: str) -> None:
     words = shlex.split(line)
