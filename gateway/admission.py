@@ -163,8 +163,7 @@ def admit(parts: Parts, caller: Caller, coded: bytes, plain: bytes | None) -> Ad
         if body is received:
             body = coded
         if facts.here is not None:
-            address = address_of(caller.headers, parts.secure)
-            facts.here = b"%b/%b" % (address, provider.name.encode()) if address else b""
+            facts.here = _addresses(parts, caller, provider)
     # by position, here and below: names cost several times as much
     entry = OpenEntry(
         parts.new_id(),
@@ -333,6 +332,16 @@ def reserve_lent(parts: Parts, call: Admitted, short: Shortage, then: Callable[[
 
     if not quotas.ask(call.subject, call.amounts, call.entry.started_ns, lent, beside=for_others(call)):
         then(short)
+
+
+def _addresses(parts: Parts, caller: Caller, provider: Provider) -> tuple[bytes, bytes]:
+    """The provider's own address, and the one at which its client reaches it."""
+    here, endpoint = address_of(caller.headers, parts.secure), provider.endpoint
+    if not here:
+        return b"", b""
+    scheme = b"https" if endpoint.tls is not None else b"http"
+    there = b"%b://%b%b" % (scheme, endpoint.host_header, provider.base_path)
+    return there, b"%b/%b" % (here, provider.name.encode())
 
 
 def _route_by_model(parts: Parts, caller: Caller, body: bytes) -> tuple[Provider, bytes, bytes] | Refusal:

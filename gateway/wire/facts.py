@@ -64,9 +64,9 @@ class Facts(msgspec.Struct, gc=False):
     optionless: bool = False
     """True: the body has no ``stream_options``, so that they can be put in without a search for them."""
 
-    here: bytes | None = None
-    """Not None: the answer tells addresses at the provider, which become ones below this, the gateway's own for that
-    provider as the client reaches it; empty: nothing says how."""
+    here: tuple[bytes, bytes] | None = None
+    """Not None: the answer tells addresses below the provider's own, the first, which become ones below the second, the
+    gateway's for that provider as the client reaches it; both empty: nothing says how."""
 
     # a loop of tools that the provider runs itself
     turns: int = 1

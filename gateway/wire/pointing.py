@@ -28,14 +28,18 @@ def address_of(headers: Sequence[Header], secure: bool) -> bytes:
 
 
 class PointingMeter(Base):
-    """A JSON answer in which what ``found`` finds, but for its first group, becomes ``here``. It is held to its end."""
+    """A JSON answer in which an address behind what ``before`` matches becomes the gateway's own, where it lies below
+    the provider's: ``addresses``, the provider's and the gateway's. It is held to its end."""
 
-    def __init__(self, reader: Reader, headers: Sequence[Header], found: re.Pattern[bytes], here: bytes) -> None:
+    def __init__(
+        self, reader: Reader, headers: Sequence[Header], before: bytes, addresses: tuple[bytes, bytes]
+    ) -> None:
         super().__init__(reader, headers)
         # in a coding that nobody here knows it can't be read
         self.rewrites = self._decoder is None or not self._decoder.broken
         self.undo_encoding = self._decoder is not None and self.rewrites
-        self._found, self._here = found, here
+        there, self._here = addresses
+        self._found = re.compile(b"(%b)%b(?=/)" % (before, re.escape(there)))
         self._pieces: list[bytes] = []
         self._size = 0
 

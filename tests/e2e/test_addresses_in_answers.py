@@ -27,30 +27,31 @@ secret = "sk-test-addresses"
 team = "t"
 workflow = "w"
 """
-AT = "https://api.anthropic.com/v1/messages/batches"
+PATH = "/v1/messages/batches"
 MESSAGE = {"id": "m", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5", "content": [],
            "stop_reason": "end_turn", "usage": {"input_tokens": 1000, "output_tokens": 100}}  # fmt: skip
 LINE = json.dumps({"custom_id": "a", "result": {"type": "succeeded", "message": MESSAGE}}).encode() + b"\n"
 
 
-def batch(name: str, ended: bool = True) -> dict[str, Any]:
+def batch(at: str, name: str, ended: bool = True) -> dict[str, Any]:
     counts = dict.fromkeys(("processing", "succeeded", "errored", "canceled", "expired"), 1)
     moment = "2026-11-01T00:00:00Z"
-    place = f"{AT}/{name}/results" if ended else None
+    place = f"{at}{PATH}/{name}/results" if ended else None
     return {"id": name, "type": "message_batch", "processing_status": "ended", "request_counts": counts,
             "created_at": moment, "expires_at": moment, "results_url": place}  # fmt: skip
 
 
 def script(seen: Seen) -> Iterable[Step]:
     path = seen.target.partition("?")[0]
+    at = "https://api.elsewhere.example" if "elsewhere" in seen.target else f"http://{seen.header('host')}"
     if path.endswith("/results"):
         return [answer(LINE, "application/x-jsonl")]
     if path.endswith("/batches"):
-        data = [batch("msgbatch_1"), batch("msgbatch_2", ended=False), batch("msgbatch_3")]
+        data = [batch(at, "msgbatch_1"), batch(at, "msgbatch_2", ended=False), batch(at, "msgbatch_3")]
         body = json.dumps({"data": data, "has_more": False, "first_id": None, "last_id": None}).encode()
         pieces = [chunk(body[at : at + 7]) for at in range(0, len(body), 7)]
         return [chunked_head("application/json"), *pieces, LAST_CHUNK]
-    body = json.dumps(batch(path.rpartition("/")[2]), separators=(",", ":")).encode()
+    body = json.dumps(batch(at, path.rpartition("/")[2]), separators=(",", ":")).encode()
     if "long" in seen.target:
         body += b" " * 5_000_000
     if "coded" in seen.target:
@@ -95,7 +96,7 @@ def test_a_list_of_batches_tells_such_addresses_alone_otherwise(gateway: Gateway
     assert [one["results_url"] for one in got["data"]] == [
         f"{here}/msgbatch_1/results", None, f"{here}/msgbatch_3/results"
     ]  # fmt: skip
-    assert {**got["data"][0], "results_url": None} == {**batch("msgbatch_1"), "results_url": None}
+    assert {**got["data"][0], "results_url": None} == {**batch("", "msgbatch_1"), "results_url": None}
 
 
 def test_the_address_is_the_one_at_which_the_client_is(gateway: Gateway) -> None:
@@ -106,8 +107,14 @@ def test_the_address_is_the_one_at_which_the_client_is(gateway: Gateway) -> None
 
 
 @pytest.mark.parametrize("host", ['a"b', "a b", "a/b", "x.example, y.example"])
-def test_where_nothing_sensible_says_how_the_gateway_is_reached_the_answer_stays(gateway: Gateway, host: str) -> None:
-    assert told(gateway, X_Forwarded_Host=host) == f"{AT}/msgbatch_1/results"
+def test_where_nothing_sensible_says_how_the_gateway_is_reached_the_answer_stays(
+    gateway: Gateway, upstream: Upstream, host: str
+) -> None:
+    assert told(gateway, X_Forwarded_Host=host) == f"{upstream.url}{PATH}/msgbatch_1/results"
+
+
+def test_an_address_that_is_not_the_provider_s_own_stays(gateway: Gateway) -> None:
+    assert told(gateway, "?elsewhere") == f"https://api.elsewhere.example{PATH}/msgbatch_1/results"
 
 
 def test_an_answer_that_comes_coded_all_the_same_is_read(gateway: Gateway, upstream: Upstream) -> None:
@@ -115,5 +122,5 @@ def test_an_answer_that_comes_coded_all_the_same_is_read(gateway: Gateway, upstr
     assert upstream.seen[-1].header("accept-encoding") == "identity"
 
 
-def test_an_answer_that_is_too_long_to_be_held_passes_as_it_is(gateway: Gateway) -> None:
-    assert told(gateway, "?long") == f"{AT}/msgbatch_1/results"
+def test_an_answer_that_is_too_long_to_be_held_passes_as_it_is(gateway: Gateway, upstream: Upstream) -> None:
+    assert told(gateway, "?long") == f"{upstream.url}{PATH}/msgbatch_1/results"

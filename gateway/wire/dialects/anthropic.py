@@ -6,7 +6,6 @@ Sources: https://docs.anthropic.com/en/api, https://docs.anthropic.com/en/api/op
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -35,7 +34,7 @@ from gateway.wire.usage import Beside, Reading, Usage
 BATCH_KEYS = ("result/type", "result/message/usage", "result/message/model", "result/message/stop_reason")
 
 
-RESULTS_URL = re.compile(rb'("results_url"\s*:\s*")[^"\\]*?(?=/v1/messages/batches/)')
+RESULTS_URL = rb'"results_url"\s*:\s*"'
 """Where the results of a batch are. SDKs ask there, wherever that is: anthropic-sdk-python, -typescript,
 ``messages.batches.results``."""
 
@@ -150,7 +149,7 @@ class Anthropic:
             return Facts(api=batches.RESULTS, billable=True, output_free=False, fetches=True, claim=text(batch))
         elif "/messages/batches" in path:
             # its body is to be read: no coding is asked for
-            return Facts(asks_usage=False, here=b"")
+            return Facts(asks_usage=False, here=(b"", b""))
         return Facts()
 
     def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:
@@ -173,7 +172,7 @@ class Anthropic:
             return JsonMeter(batches.BatchReader(), headers, batches.KEYS)
         if facts.api == batches.RESULTS and status < 300:
             return batches.ResultsMeter(BatchReader(facts), headers, BATCH_KEYS, b'"result"')
-        if facts.here:
+        if facts.here is not None and facts.here[1]:
             return PointingMeter(MessageReader(facts), headers, RESULTS_URL, facts.here)
         return meter(facts, headers, waives=True)
 
