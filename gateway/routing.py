@@ -51,24 +51,21 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 def redirected(provider: Provider, headers: Sequence[Header]) -> list[Header]:
-    """A redirect's fields. A ``Location`` below the provider's base URL becomes the gateway's path for it, so that who
-    follows makes a call like the one before; any other stays as it is."""
+    """A redirect's fields. A ``Location`` that is an address below the provider's base URL becomes the gateway's path
+    for it: who followed it would leave the gateway, with a key that no provider must see. Any other passes as it is."""
     return [(name, _below(provider, to)) if name.lower() == b"location" else (name, to) for name, to in headers]
 
 
 def _below(provider: Provider, location: bytes) -> bytes:
-    endpoint, path = provider.endpoint, location
+    endpoint, base = provider.endpoint, provider.base_path
     try:
         url = urlsplit(location)
-        if url.netloc:
-            secure = url.scheme == b"https" if url.scheme else endpoint.tls is not None
-            if (url.hostname, url.port or (443 if secure else 80)) != (endpoint.host.encode(), endpoint.port):
-                return location
-            path = location.partition(b"//")[2][len(url.netloc) :]
+        secure = url.scheme == b"https" if url.scheme else endpoint.tls is not None
+        host, port = url.hostname, url.port or (443 if secure else 80)
     except ValueError:
         return location
-    base = provider.base_path
-    if not path.startswith(base + b"/"):
+    path = location.partition(b"//")[2][len(url.netloc) :]
+    if (host, port) != (endpoint.host.encode(), endpoint.port) or not path.startswith(base + b"/"):
         return location
     return b"/" + provider.name.encode() + path[len(base) :]
 
