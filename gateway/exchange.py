@@ -32,17 +32,11 @@ from gateway.ports import CredentialUnavailable, Failure, Header, RequestHead, U
 from gateway.preflight import Preflight
 from gateway.routing import redirected
 from gateway.session import Session
-from gateway.session_asks import AskedSession
-from gateway.session_live import LiveSession
-from gateway.session_opening import route
+from gateway.sessions import session_of
 from gateway.settling import CHECKPOINT_SECONDS, Settling
 from gateway.wire.cors import is_question
 from gateway.wire.dialect import Meter, Refusal
 from gateway.wire.http_heads import fields_of
-from gateway.wire.sockets import LIVE, RESPONSES, socket_api
-
-SESSIONS = {LIVE: LiveSession, RESPONSES: AskedSession}
-"""Sessions that are more than bytes both ways, by their API."""
 
 
 class Found:
@@ -95,11 +89,8 @@ class Exchange(Settling):
             return
         caller = self._caller = identify(self._parts, head)
         if head.upgrade and caller.rejected is None:
-            if caller.provider is None:
-                route(self._parts, caller)
-            api = socket_api(caller.provider.dialect, caller.target, head.headers) if caller.provider else ""
-            if api:
-                self._session = SESSIONS.get(api, Session)(self._parts, caller, self._client, head, api)
+            self._session = session_of(self._parts, caller, self._client, head)
+            if self._session is not None:
                 return
             caller.rejected = answers.UPGRADE_REFUSED
         if caller.rejected is not None:
