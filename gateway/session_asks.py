@@ -192,6 +192,7 @@ def asked_call(parts: Parts, session: Admitted, message: bytes) -> Admitted | Re
         return Refusal(status=400, code="invalid_request", message=facts.malformed)
     model = facts.model = facts.model or session.facts.model
     facts.stream = True
+    facts.region = session.facts.region
     now_ns = parts.clock.now_ns()
     price = forbidden(provider, principal, model) or listed_price(parts, provider, model, now_ns)
     if isinstance(price, Refusal):
