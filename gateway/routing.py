@@ -18,6 +18,7 @@ from gateway.wire.dialect import Dialect
 
 ROUTED = b"v1"
 """The first segment that is routed by model instead of by provider name."""
+PORTS = {b"https": 443, b"http": 80}
 UPLOADS = b"upload"
 """The first segment of the second request of an upload by Google's SDK for JavaScript: it takes the path from the
 address that Google gave it, and the host alone from its base URL, without ``/{provider}``. Source: googleapis/js-genai,
@@ -60,12 +61,12 @@ def _below(provider: Provider, location: bytes) -> bytes:
     endpoint, base = provider.endpoint, provider.base_path
     try:
         url = urlsplit(location)
-        secure = url.scheme == b"https" if url.scheme else endpoint.tls is not None
-        host, port = url.hostname, url.port or (443 if secure else 80)
+        scheme = url.scheme or (b"https" if endpoint.tls is not None else b"http")
+        place = (url.hostname, url.port or PORTS.get(scheme))
     except ValueError:
         return location
     path = location.partition(b"//")[2][len(url.netloc) :]
-    if (host, port) != (endpoint.host.encode(), endpoint.port) or not path.startswith(base + b"/"):
+    if scheme not in PORTS or place != (endpoint.host.encode(), endpoint.port) or not path.startswith(base + b"/"):
         return location
     return b"/" + provider.name.encode() + path[len(base) :]
 

@@ -390,7 +390,8 @@ class Session:
         if unfinished is not None:
             parts.ledger.settle(self._booked(unfinished, outcome))
         self._release()
-        session = msgspec.structs.replace(call, facts=Facts(api=call.entry.api, model=call.facts.model, stream=True))
+        facts = Facts(api=call.entry.api, model=call.facts.model, stream=True, region=call.facts.region)
+        session = msgspec.structs.replace(call, facts=facts)
         record = record_of(session, Reading(), self._ending(outcome, call.entry.started_ns), None)
         parts.observer.settled(record, call.provider.kind)
         parts.ledger.settle(record, lambda _: self._ended())

@@ -10,5 +10,6 @@ cdef class Ending:
 cpdef bint needs_estimate(call, Said reading, Ending ending)
 cpdef merge_estimate(reported, estimated)
 cpdef within(call, estimated)
+cpdef str region_of(call, Said reading)
 cpdef tuple price_usage(call, usage, Said reading)
 cpdef record_of(call, Said reading, Ending ending, estimated)

@@ -12,6 +12,7 @@ from gateway.ledger.record import COMPLETED, Checkpoint, Record
 from gateway.tokens.bounds import Bound
 from gateway.wire.batches import SUMMED
 from gateway.wire.usage import Reading, Usage
+from pricing.cards import canonical_region
 from pricing.money import Line
 from pricing.units import SEEN
 
@@ -128,10 +129,18 @@ def price_usage(call: Admitted, usage: Usage, reading: Reading) -> tuple[int, tu
             return 0, (), "", False
         return reported, (Line("reported", 1, "request", reported),), "reported by the provider", True
     # by position: names cost more than the bill
-    tier = reading.service_tier or facts.service_tier
+    tier, region = reading.service_tier or facts.service_tier, region_of(call, reading)
     cost, summed = reading.reported_cost_nanousd, facts.api in SUMMED
-    bill = price.bill(usage, call.entry.started_ns, tier, reading.region or facts.region, cost, summed)
+    bill = price.bill(usage, call.entry.started_ns, tier, region, cost, summed)
     return bill.nanousd, bill.lines, bill.source, True
+
+
+def region_of(call: Admitted, reading: Reading) -> str:
+    """Where a call was served: as the answer says, if it names a region, else as the request asks."""
+    told = reading.region
+    if not told:
+        return call.facts.region
+    return told if canonical_region(told) else call.facts.region or told
 
 
 def keep_reported(usage: Usage, lines: tuple[Line, ...]) -> None:
@@ -192,7 +201,7 @@ def record_of(call: Admitted, reading: Reading, ending: Ending, estimated: Usage
         ending.response_bytes,
         entry.trace_id,
         reading.service_tier or call.facts.service_tier,
-        reading.region or call.facts.region,
+        region_of(call, reading),
         entry.prompt_hash,
         entry.span,
         reading.claim,

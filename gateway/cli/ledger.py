@@ -109,10 +109,7 @@ def run_restore(options: argparse.Namespace) -> int:
     except LedgerCorrupt as error:
         raise UserError(str(error)) from error
     except sqlite3.OperationalError as error:
-        text = (
-            f"{copy} is of an older version and can't be brought to this one where it lies ({error}): copy it elsewhere"
-        )
-        raise UserError(text) from error
+        raise UserError(f"{copy} can't be read or brought to this version where it lies ({error}): copy it") from error
     counts = restore(copy, ledger_file(options))
     print("put back: " + ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in counts.items()))
     return 0

@@ -132,7 +132,7 @@ class Remembered:
         if not _lets_in(reply):
             return
         if len(self._answers) >= MAX_REMEMBERED:
-            self._answers.clear()
+            del self._answers[next(iter(self._answers))]
         self._answers[key] = now + _seconds(reply), reply
 
 

@@ -19,7 +19,8 @@ _SCHEMES = frozenset((b"http", b"https"))
 def address_of(headers: Sequence[Header], secure: bool) -> bytes:
     """Where a request's client reaches the gateway, by its fields and those of a proxy before it; empty where nothing
     says so. ``secure``: the gateway's port speaks TLS."""
-    fields = {name.lower(): value for name, value in headers}
+    # of several proxies the first one is the client's
+    fields = {name.lower(): value.partition(b",")[0].strip() for name, value in headers}
     scheme = fields.get(b"x-forwarded-proto", b"").lower()
     host = fields.get(b"x-forwarded-host") or fields.get(b"host", b"")
     if not _HOST(host):

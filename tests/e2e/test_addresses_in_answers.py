@@ -103,10 +103,12 @@ def test_the_address_is_the_one_at_which_the_client_is(gateway: Gateway) -> None
     path = "/claude/v1/messages/batches/msgbatch_1/results"
     assert told(gateway, Host="llm.example:8443") == "http://llm.example:8443" + path
     assert told(gateway, X_Forwarded_Proto="https", X_Forwarded_Host="llm.example") == "https://llm.example" + path
+    several = told(gateway, X_Forwarded_Proto="https, http", X_Forwarded_Host="llm.example, inner.example")
+    assert several == "https://llm.example" + path
     assert told(gateway, X_Forwarded_Proto="gopher") == gateway.url + path
 
 
-@pytest.mark.parametrize("host", ['a"b', "a b", "a/b", "x.example, y.example"])
+@pytest.mark.parametrize("host", ['a"b', "a b", "a/b"])
 def test_where_nothing_sensible_says_how_the_gateway_is_reached_the_answer_stays(
     gateway: Gateway, upstream: Upstream, host: str
 ) -> None:

@@ -29,6 +29,9 @@ ASKED = {"max_tokens": 200, "messages": [{"role": "user", "content": "Hello"}]}
 RAW = "/publishers/anthropic/models/claude-sonnet-4-5@20250929:rawPredict"
 
 
+PLACELESS = {**MESSAGE, "usage": {**MESSAGE["usage"], "inference_geo": "not_available"}}
+
+
 def call(gateway: Gateway, path: str, body: dict[str, Any]) -> None:
     request = urllib.request.Request(f"{gateway.url}{path}", json.dumps(body).encode(), method="POST")
     request.add_header("authorization", f"Bearer {KEY}")
@@ -39,13 +42,18 @@ def call(gateway: Gateway, path: str, body: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("location", "region", "cost"),
-    [("global", "global", 4_500_000), ("europe-west1", "europe-west1", 4_950_000), ("us", "us", 4_950_000)],
+    ("location", "said", "region", "cost"),
+    [
+        ("global", MESSAGE, "global", 4_500_000),
+        ("europe-west1", MESSAGE, "europe-west1", 4_950_000),
+        ("us", MESSAGE, "us", 4_950_000),
+        ("europe-west1", PLACELESS, "europe-west1", 4_950_000),
+    ],
 )
 def test_claude_on_vertex_costs_a_tenth_more_but_at_the_global_endpoint(
-    tmp_path: Path, location: str, region: str, cost: int
+    tmp_path: Path, location: str, said: dict[str, Any], region: str, cost: int
 ) -> None:
-    with Upstream(lambda _: iter([answer(json.dumps(MESSAGE).encode())])) as upstream:
+    with Upstream(lambda _: iter([answer(json.dumps(said).encode())])) as upstream:
         provider = f'[providers.vertex]\nkind = "vertex"\nbase_url = "{upstream.url}"\napi_key = "ya29.real"\n'
         with Gateway(tmp_path, provider + KEYS) as gateway:
             body = {"anthropic_version": "vertex-2023-10-16", **ASKED}

@@ -396,6 +396,24 @@ def test_a_raw_search_of_perplexitys_is_one_unit(asked: dict[str, Any], model: s
     assert numbers(reading_of("perplexity", facts, {"error": {}}, status=429)) is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "body", "tier", "units"),
+    [
+        ("perplexity", b'{"stream":true,"web_search_options":{"search_type":"pro"}}', "pro_search_high", {}),
+        ("perplexity", b'{"stream":true,"web_search_options":{"search\\u005ftype":"pro"}}', "pro_search_high", {}),
+        ("perplexity", b'{"stream":true,"web_search_options":{"search_type":"auto"}}', "pro_search_high", {}),
+        ("perplexity", b'{"stream":true,"service_tier":"search_low"}', "", {}),
+        ("xai", b'{"search\\u005fparameters":{"mode":"on"}}', "", {"web_search_requests": 50}),
+    ],
+)
+def test_what_a_search_may_cost_is_held_however_the_request_writes_it(
+    kind: str, body: bytes, tier: str, units: dict[str, int]
+) -> None:
+    facts = dialects.get(kind).read(b"POST", b"/chat/completions", b"application/json", body)
+    assert facts.service_tier == tier
+    assert units.items() <= facts.units_bound.items()
+
+
 def test_xais_voices_are_billed_by_characters_and_by_length() -> None:
     said = ask("xai", "/v1/tts", {"text": "Grüße", "language": "auto"})
     assert (said.api, said.model, said.billable, said.units_bound) == (
@@ -405,7 +423,10 @@ def test_xais_voices_are_billed_by_characters_and_by_length() -> None:
         {"input_characters": 5},
     )
     assert numbers(reading_of("xai", said, b"\xff\xf3\xc4\xc4" * 9, "audio/mpeg")) == {"input_characters": 5}
+    # the request chooses no price by a name that nothing reads
+    assert ask("xai", "/v1/tts", {"text": "Hi", "model": "grok-4"}).model == "grok-tts"
     form = (
+        b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ngrok-4\r\n'
         b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
         + b"RIFF" * 99
         + b"\r\n--b--\r\n"

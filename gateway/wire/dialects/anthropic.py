@@ -147,7 +147,7 @@ class Anthropic:
         elif path.endswith("/results") and "/messages/batches/" in path:
             batch = path.split("/")[-2]
             return Facts(api=batches.RESULTS, billable=True, output_free=False, fetches=True, claim=text(batch))
-        elif "/messages/batches" in path:
+        elif method == b"GET" and "/messages/batches" in path:
             # its body is to be read: no coding is asked for
             return Facts(asks_usage=False, here=(b"", b""))
         return Facts()

@@ -19,7 +19,7 @@ import msgspec
 
 from gateway.wire.dialect import Header
 from gateway.wire.facts import SEARCHES, Facts
-from gateway.wire.json_read import read_fields
+from gateway.wire.json_read import mentions, read_fields
 from gateway.wire.meter import Reader
 from gateway.wire.named_models import SOME, alternatives
 from gateway.wire.numbers import count, nanousd, part, table, text
@@ -50,12 +50,13 @@ class SearchOptions(msgspec.Struct):
 
 
 _OPTIONS: msgspec.json.Decoder[SearchOptions] = msgspec.json.Decoder(SearchOptions)
+chooses_in = mentions(b'"search_type')
 
 
 def _searches_as_pro(body: bytes) -> bool:
-    """A stream that asks for Pro Search, whose fee is higher; no answer says that it was one."""
+    """A stream that asks for Pro Search, whose fee is higher, or leaves it open: no answer says which it was."""
     options = read_fields(_OPTIONS, body)
-    return not isinstance(options, str) and table(options.web_search_options).get("search_type") == "pro"
+    return not isinstance(options, str) and table(options.web_search_options).get("search_type") in ("pro", "auto")
 
 
 class Fallbacks(msgspec.Struct):
@@ -100,8 +101,8 @@ class Perplexity(OpenAIShape):
                 facts.unbounded = "tools of a preset may be called without end"
             if facts.input_open:
                 facts.units_bound = {"web_search_requests": SEARCHES}
-        if facts.stream and b'"search_type"' in body and _searches_as_pro(body):
-            facts.service_tier = PRO
+        # a tier here says how much was searched: none that a request names
+        facts.service_tier = PRO if facts.stream and chooses_in(body) and _searches_as_pro(body) else ""
         if "deep-research" in facts.model:
             facts.input_open = True
             facts.unbounded = "deep research may search without end"

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from gateway.wire.facts import Facts
-from gateway.wire.json_read import read_fields
+from gateway.wire.json_read import mentions, read_fields
 from gateway.wire.numbers import EXACT, count, part
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.openai_usage import milliseconds
@@ -36,10 +36,12 @@ class Spoken(msgspec.Struct):
 
 
 _SPOKEN: msgspec.json.Decoder[Spoken] = msgspec.json.Decoder(Spoken)
+searches_in = mentions(b'"search_parameters')
 
 
 def _voice(facts: Facts, body: bytes) -> None:
-    facts.model = facts.model or VOICES[facts.api]
+    # whatever the request names: nothing there chooses a model
+    facts.model = VOICES[facts.api]
     if facts.api == "speech":
         fields = read_fields(_SPOKEN, body)
         spoken = None if isinstance(fields, str) else fields.text
@@ -57,7 +59,7 @@ class XAI(OpenAIShape):
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         facts = super().read(method, target, content_type, body)
-        if (facts.unbounded and facts.api in ("chat", "responses")) or b'"search_parameters"' in body:
+        if (facts.unbounded and facts.api in ("chat", "responses")) or searches_in(body):
             facts.units_bound = {"web_search_requests": SOURCES}
         if facts.api in VOICES and facts.billable and plain_path(target).endswith(("/tts", "/stt")):
             _voice(facts, body)
