@@ -24,6 +24,7 @@ PARTS = {
 }  # fmt: skip
 """Option → field of the usage. Parts are contained in their total: cached input in input, reasoning in output."""
 MISSING_DAYS = 30
+SIMULATED = "simulated"
 FIRST = ("openai", "anthropic", "gemini")
 """Makers whose own price comes before a reseller's, where a model has both."""
 
@@ -133,8 +134,9 @@ def _find(options: argparse.Namespace, config: Config, book: PriceBook, at_ns: i
             raise UserError(f'there is no price list "{provider}". {near(provider, [*lists, *book.catalogue.lists])}')
         candidates = [lists.get(provider, provider)]
     else:
-        real = [name for name in lists.values() if name != "simulated"]
-        candidates = list(dict.fromkeys([*real, *FIRST, *dialects.kinds(), *book.catalogue.lists]))
+        guessed = dict.fromkeys([*lists.values(), *FIRST, *dialects.kinds(), *book.catalogue.lists])
+        # what the built-in provider's calls cost says nothing of a model that nobody prices
+        candidates = [name for name in guessed if name != SIMULATED]
     for name in candidates:
         price = book.find(name, model, at_ns)
         if price is not None:

@@ -289,6 +289,14 @@ def test_a_price_needs_no_configuration(tmp_path: Path) -> None:
     assert spendgate(tmp_path, "price", "gpt-4o-mini", "--config", "none.toml").returncode == 1
 
 
+def test_what_simulated_calls_cost_is_no_price_of_a_model_that_nobody_knows(tmp_path: Path) -> None:
+    shipped = ("--config", str(Path(__file__).parents[2] / "config.example.toml"))
+    for name in ("nobody-knows-it", "openai/nobody-knows-it"):
+        done = spendgate(tmp_path, "price", name, *shipped)
+        assert f'no price is known for "{name}"' in said(done)
+    assert 'config prices[0] "*"' in spendgate(tmp_path, "price", "simulated/nobody-knows-it", *shipped).stdout
+
+
 def test_a_reader_that_stops_reading_causes_no_noise(folder: Path) -> None:
     piped = f"{sys.executable} -m gateway.cli.main price gpt-4o --format json | head -c 1"
     done = subprocess.run(piped, shell=True, cwd=folder, capture_output=True, text=True, timeout=60)
