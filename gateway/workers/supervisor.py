@@ -33,6 +33,7 @@ from gateway.ledger.recovery import recover
 from gateway.ledger.schema import migrate
 from gateway.ledger.single import DirectoryLock
 from gateway.ledger.sqlite import SqliteLedger
+from gateway.ledger.store import LedgerUnavailable
 from gateway.ledger.turns import SharedTurns
 from gateway.log import set_up
 from gateway.metrics import Metrics
@@ -104,7 +105,7 @@ class Supervisor:
         self.crew = Crew(self.config_path, self._text, self.clock.now_ns, lock.fds, self.log, self._heard, self._ended)
         self.desk = SharedDesk(self.ledger, self.clock, self.log, lambda: self.bank.quotas)
         self.bank = Bank(path, self.crew, self.clock.now_ns, self.desk.note)
-        self.desk.check = self.bank.verify
+        self.desk.check = self._compared
         self.desk.settle = lambda: self.bank.settle(set())
         self.webhooks = Webhooks(self.ledger, self.clock, self.log)
         self.desk.told.append(self.webhooks.wake)
@@ -250,7 +251,17 @@ class Supervisor:
         ready = self.crew.ready
         if not ready:
             return "no worker takes calls yet"
-        return self.ledger.reason or next((hand.reason for hand in ready if hand.reason), "")
+        return self._unwritable()
+
+    def _unwritable(self) -> str:
+        """Why the ledger can't be written, here or by a worker; empty: it can."""
+        return self.ledger.reason or next((hand.reason for hand in self.crew.ready if hand.reason), "")
+
+    async def _compared(self) -> list[Any]:
+        # workers can't say what they count while their rows don't reach the disk
+        if reason := self._unwritable():
+            raise LedgerUnavailable(reason)
+        return await self.bank.verify()
 
     async def reload(self, who: str) -> tuple[list[str], list[str]]:
         """As ``gateway.app.App.reload``, for all workers: nothing changes anywhere where something is wrong."""

@@ -6,10 +6,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import threading
 import time
+import urllib.error
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -171,3 +174,19 @@ def broken(gateway: Gateway) -> bool:
     except OSError:
         return True
     return False
+
+
+def test_counters_are_not_compared_with_a_ledger_that_can_not_be_written(tmp_path: Path) -> None:
+    with Gateway(tmp_path, shared(ECHO.replace("{key}", "one").replace("{first}", "0.0"), 2)) as gateway:
+        assert gateway.post("/api/quotas/verify")["differences"] == []
+        with closing(sqlite3.connect(tmp_path / "data" / "ledger.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert call(gateway, "one") == 503
+            until("it is known", lambda: value(gateway, "spendgate_ledger_healthy") == 0)
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                gateway.post("/api/quotas/verify")
+            assert refused.value.code == 503
+            assert "database is locked" in refused.value.read().decode()
+            other.execute("ROLLBACK")
+        until("it is written again", lambda: value(gateway, "spendgate_ledger_healthy") == 1)
+        assert gateway.post("/api/quotas/verify")["differences"] == []
