@@ -20,7 +20,7 @@ from pricing.units import PARTS, UNITS, WHOLES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pricing.md").read_text(encoding="utf-8")
 TOML = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-MEANT = {("openai", "*"): "gpt-4o", ("openai-eu", "*"): "gpt-4o", ("mistral", "*"): "mistral-large-latest"}
+MEANT = {("openai", "*"): "gpt-4o", ("azure-eu", "*"): "gpt-4o", ("mistral", "*"): "mistral-large-latest"}
 NOW = 1_795_500_000_000_000_000
 
 
