@@ -176,17 +176,24 @@ def broken(gateway: Gateway) -> bool:
     return False
 
 
+def is_ready(gateway: Gateway) -> bool:
+    try:
+        return bool(gateway.get("/readyz"))
+    except urllib.error.HTTPError:
+        return False
+
+
 def test_counters_are_not_compared_with_a_ledger_that_can_not_be_written(tmp_path: Path) -> None:
     with Gateway(tmp_path, shared(ECHO.replace("{key}", "one").replace("{first}", "0.0"), 2)) as gateway:
         assert gateway.post("/api/quotas/verify")["differences"] == []
         with closing(sqlite3.connect(tmp_path / "data" / "ledger.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             assert call(gateway, "one") == 503
-            until("it is known", lambda: value(gateway, "spendgate_ledger_healthy") == 0)
+            until("it is known", lambda: not is_ready(gateway))
             with pytest.raises(urllib.error.HTTPError) as refused:
                 gateway.post("/api/quotas/verify")
             assert refused.value.code == 503
             assert "database is locked" in refused.value.read().decode()
             other.execute("ROLLBACK")
-        until("it is written again", lambda: value(gateway, "spendgate_ledger_healthy") == 1)
+        until("it is written again", lambda: is_ready(gateway))
         assert gateway.post("/api/quotas/verify")["differences"] == []
