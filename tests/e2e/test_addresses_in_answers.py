@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import ssl
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import anthropic
 import httpx
 import pytest
+import trustme
 from support.gateway import Gateway
 from support.upstream import LAST_CHUNK, Seen, Step, Upstream, answer, chunk, chunked_head
 
@@ -106,6 +108,20 @@ def test_the_address_is_the_one_at_which_the_client_is(gateway: Gateway) -> None
     several = told(gateway, X_Forwarded_Proto="https, http", X_Forwarded_Host="llm.example, inner.example")
     assert several == "https://llm.example" + path
     assert told(gateway, X_Forwarded_Proto="gopher") == gateway.url + path
+
+
+def test_a_gateway_that_speaks_tls_is_reached_by_https(tmp_path: Path, upstream: Upstream) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "own.pem")
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    own = f'cert = "{tmp_path}/own.pem"\nkey = "{tmp_path}/own.pem"\n'
+    config = CONFIG.format(url=upstream.url) + f"[server]\n[server.tls]\n{own}[server.admin_tls]\n{own}"
+    with Gateway(tmp_path, config, trust=trust) as gateway:
+        path = "/claude/v1/messages/batches/msgbatch_1"
+        got = httpx.get(gateway.url + path, headers={"x-api-key": KEY}, verify=trust).json()
+        assert got["results_url"] == f"https://127.0.0.1:{gateway.port}{path}/results"
 
 
 @pytest.mark.parametrize("host", ['a"b', "a b", "a/b"])
