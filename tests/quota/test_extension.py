@@ -135,7 +135,9 @@ def ask_anthropic(gateway: Gateway) -> tuple[str, str]:
 @pytest.mark.parametrize("ask", [ask_openai, ask_anthropic])
 def test_a_short_answer_ends_by_itself_and_costs_what_it_cost(tmp_path: Path, ask: object) -> None:
     provider = Provider(20 if ask is ask_anthropic else 300)
-    with Upstream(provider.script) as upstream, Gateway(tmp_path, CONFIG.format(url=upstream.url)) as gateway:
+    # less than the whole hold, and enough also where all words come at once
+    config = CONFIG.replace("usd = 0.0003", "usd = 0.001")
+    with Upstream(provider.script) as upstream, Gateway(tmp_path, config.format(url=upstream.url)) as gateway:
         text, reason = ask(gateway)
         assert text == " word" * provider.tokens
         assert reason in ("stop", "end_turn")
