@@ -15,7 +15,7 @@ from gateway.metrics.lines import Piece, as_metric
 LEAST = ("spendgate_ledger_healthy", "spendgate_tls_certificate_end_timestamp_seconds")
 """Gauges of which the least counts."""
 MOST = ("spendgate_upstream_endpoints_unreachable",)
-"""Gauges of which the most counts: all see the same endpoints."""
+"""Gauges of which the most counts: a sum would tell one endpoint once for each process that can't reach it."""
 OWN = (
     "spendgate_config_reload_timestamp_seconds",
     "spendgate_quota_limit",
