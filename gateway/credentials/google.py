@@ -34,7 +34,12 @@ def google_tokens(config: GoogleConfig) -> Callable[[], Awaitable[Token]]:
         if not found:
             found.append(make())
         credentials = found[0]
-        credentials.refresh(google.auth.transport.requests.Request())
+        try:
+            credentials.refresh(google.auth.transport.requests.Request())
+        except Exception:
+            # the file's key may have been replaced by another: it is read again for the next try
+            found.clear()
+            raise
         expiry = credentials.expiry.replace(tzinfo=UTC).timestamp()
         return Token(credentials.token, expiry)
 

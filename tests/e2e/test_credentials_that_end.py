@@ -28,16 +28,17 @@ AZURE = "/openai/v1/chat/completions"
 
 
 class Authority:
-    """Grants a new token each time, of a life of ``seconds``; refuses while ``closed``."""
+    """Grants a new token each time, of a life of ``seconds``; refuses while ``closed``, and for the key ``revoked``."""
 
     def __init__(self) -> None:
         self.seconds = 3600
+        self.revoked = "none"
         self.closed = False
         self.granted: list[dict[str, str]] = []
 
     def script(self, seen: Seen) -> Iterable[Step]:
         form = {name: values[0] for name, values in parse_qs(seen.body.decode()).items()}
-        if self.closed:
+        if self.closed or key_of(form) == self.revoked:
             return [answer(b'{"error":"temporarily_unavailable"}', status=503)]
         self.granted.append({**form, "target": seen.target})
         token = {"access_token": f"token-{len(self.granted)}", "expires_in": self.seconds, "token_type": "Bearer"}
@@ -134,13 +135,21 @@ def test_without_a_token_a_call_fails_by_name_and_costs_nothing_until_there_is_o
         assert SECRET not in gateway.log()
 
 
-def service_account(directory: Path, token_url: str) -> Path:
+def key_of(form: dict[str, str]) -> str:
+    """The key that signed a service account's request for a token; empty where none did."""
+    if "assertion" not in form:
+        return ""
+    head = form["assertion"].split(".")[0]
+    return str(json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"])
+
+
+def service_account(directory: Path, token_url: str, key_id: str = "k1") -> Path:
     """A key file as Google's console makes it, but for where its tokens come from."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     path = directory / "account.json"
     path.write_text(
-        json.dumps({"type": "service_account", "project_id": "p", "private_key_id": "k1", "private_key": pem.decode(),
+        json.dumps({"type": "service_account", "project_id": "p", "private_key_id": key_id, "private_key": pem.decode(),
                     "client_email": "gateway@p.iam.gserviceaccount.com", "client_id": "1", "token_uri": token_url})
     )  # fmt: skip
     return path
@@ -163,6 +172,23 @@ def test_vertex_is_called_with_a_token_of_the_service_account(
     claimed = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
     assert claimed["iss"] == "gateway@p.iam.gserviceaccount.com"
     assert claimed["scope"] == "https://www.googleapis.com/auth/cloud-platform"
+
+
+def test_a_service_accounts_new_key_is_taken_without_a_restart(
+    tmp_path: Path, authority: Authority, tokens: Upstream, provider: Upstream
+) -> None:
+    account = service_account(tmp_path, tokens.url + "/token", "k1")
+    config = (
+        f'[providers.vertex]\nkind = "vertex"\nbase_url = "{provider.url}"\n[providers.vertex.google]\n'
+        f'service_account_file = "{account}"\n{PEOPLE}'
+    )
+    authority.seconds = 4
+    with Gateway(tmp_path, config) as gateway:
+        assert ask(gateway, "/vertex" + VERTEX, authorization=f"Bearer {KEY}")[0] == 200
+        authority.revoked = "k1"
+        service_account(tmp_path, tokens.url + "/token", "k2")
+        wait_for(lambda: key_of(authority.granted[-1]) == "k2")
+        assert ask(gateway, "/vertex" + VERTEX, authorization=f"Bearer {KEY}")[0] == 200
 
 
 def test_a_callers_own_token_passes_through_where_the_gateway_has_none(tmp_path: Path, provider: Upstream) -> None:
