@@ -186,6 +186,8 @@ def admit(parts: Parts, caller: Caller, coded: bytes, plain: bytes | None) -> Ad
         caller.trace_id,
         caller.span,
         parts.prompt_hash(received) if facts.billable and parts.prompt_hash is not None else 0,
+        facts.service_tier,
+        facts.region,
     )
     return Admitted(
         caller,

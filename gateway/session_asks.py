@@ -213,6 +213,8 @@ def asked_call(parts: Parts, session: Admitted, message: bytes) -> Admitted | Re
         reserved_input_tokens=amounts.input_tokens,
         reserved_output_tokens=amounts.output_tokens,
         request_bytes=len(message),
+        service_tier=facts.service_tier,
+        region=facts.region,
     )
     call = replace(
         session,

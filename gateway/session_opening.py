@@ -62,6 +62,7 @@ def session_call(parts: Parts, caller: Caller, api: str, *, named_later: bool) -
         stream=True,
         trace_id=caller.trace_id,
         span=caller.span,
+        region=provider.region,
     )
     return Admitted(
         caller=caller,

@@ -279,7 +279,7 @@ def owned(call: Admitted, owner: Owner, request_id: str) -> Admitted:
 
 def checkpoint_of(call: Admitted, reading: Reading, usage: Usage, status: int, at_ns: int, seen: int) -> Checkpoint:
     """How far ``call`` has come, priced, should nobody come back."""
-    cost, lines, price, _ = price_usage(call, usage, reading)
+    cost, lines, price, priced = price_usage(call, usage, reading)
     keep_reported(usage, lines)
     return Checkpoint(
         request_id=call.entry.request_id,
@@ -289,6 +289,10 @@ def checkpoint_of(call: Admitted, reading: Reading, usage: Usage, status: int, a
         cost_nanousd=cost,
         cost_lines=lines,
         price=price,
+        priced=priced,
+        reported_cost_nanousd=reading.reported_cost_nanousd,
+        service_tier=reading.service_tier or call.facts.service_tier,
+        region=region_of(call, reading),
         status=status,
         response_bytes=seen,
         reserved_nanousd=call.entry.reserved_nanousd,

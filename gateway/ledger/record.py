@@ -46,6 +46,10 @@ class OpenEntry(msgspec.Struct, array_like=True, gc=False):
     """Where the call stands in its trace, see ``gateway.tracing``; empty: it is not traced."""
     prompt_hash: int = 0
     """See ``gateway.ledger.prompts``; 0: none was made."""
+    service_tier: str = ""
+    """The one that was asked for."""
+    region: str = ""
+    """Where it is to be served, as far as the request or the provider's host tells."""
 
 
 class Checkpoint(msgspec.Struct, kw_only=True):
@@ -61,6 +65,11 @@ class Checkpoint(msgspec.Struct, kw_only=True):
     cost_nanousd: int = 0
     cost_lines: tuple[Line, ...] = ()
     price: str = ""
+    priced: bool = True
+    reported_cost_nanousd: int | None = None
+    service_tier: str = ""
+    """As the answer tells so far, else the entry's; so is the region."""
+    region: str = ""
     status: int = 0
     response_bytes: int = 0
     reserved_nanousd: int = 0

@@ -61,6 +61,7 @@ def recovered(entry: OpenEntry, last: Checkpoint | None, now_ns: int) -> Record:
     """The record of a call that nobody can ask any more."""
     ended_ns = max(entry.started_ns, last.at_ns if last is not None else min(now_ns, entry.started_ns))
     requested = (last.model_requested if last is not None else "") or entry.model_requested
+    tier = (last.service_tier if last is not None else "") or entry.service_tier
     return Record(
         request_id=entry.request_id,
         started_ns=entry.started_ns,
@@ -83,6 +84,8 @@ def recovered(entry: OpenEntry, last: Checkpoint | None, now_ns: int) -> Record:
         cost_nanousd=last.cost_nanousd if last is not None else 0,
         cost_lines=last.cost_lines if last is not None else (),
         price=last.price if last is not None else "",
+        priced=last.priced if last is not None else True,
+        reported_cost_nanousd=last.reported_cost_nanousd if last is not None else None,
         quotas=entry.quotas,
         reserved_nanousd=max(entry.reserved_nanousd, last.reserved_nanousd if last else 0),
         reserved_input_tokens=max(entry.reserved_input_tokens, last.reserved_input_tokens if last else 0),
@@ -91,6 +94,8 @@ def recovered(entry: OpenEntry, last: Checkpoint | None, now_ns: int) -> Record:
         request_bytes=entry.request_bytes,
         response_bytes=last.response_bytes if last is not None else 0,
         trace_id=entry.trace_id,
+        service_tier=tier,
+        region=(last.region if last is not None else "") or entry.region,
         prompt_hash=entry.prompt_hash,
     )
 
