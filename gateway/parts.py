@@ -47,6 +47,10 @@ class Observer(Protocol):
 
     def failed(self, request_id: str, provider: str, failure: str, detail: str) -> None: ...
 
+    def preflight(self, provider: str, result: str) -> None:
+        """A browser's question before a call, and who answers it."""
+        ...
+
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     router: Router

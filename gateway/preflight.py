@@ -48,17 +48,21 @@ class Preflight:
 
     def start(self) -> None:
         """Answer, or ask the provider."""
-        provider = self._provider
+        provider, tell = self._provider, self._parts.observer.preflight
         if provider is None:
+            tell("", "unnamed")
             self._reply(ALLOWED)
             return
         known = provider.preflights.find(self._key, self._parts.clock.monotonic())
         if known is not None:
+            tell(provider.name, "remembered")
             self._reply(answer_of(self._question, known))
         elif provider.preflights.asking >= MAX_AT_ONCE or self._parts.guard.asked(self._peer):
+            tell(provider.name, "refused")
             text = "Too many pages ask at once whether they may call. Try again in a moment."
             self._reply(answers.failure(503, "too_many_preflights", text, None))
         else:
+            tell(provider.name, "asked")
             self._ask(provider)
 
     def _ask(self, provider: Provider) -> None:

@@ -14,7 +14,7 @@ Trace = Callable[[Record], None]
 class Watch:
     """Implements ``gateway.parts.Observer``. ``trace`` gives an untraced record its trace, and hears of all."""
 
-    __slots__ = ("_log", "_metrics", "_tells_all", "_trace", "exceeded", "settled", "started")
+    __slots__ = ("_log", "_metrics", "_tells_all", "_trace", "exceeded", "preflight", "settled", "started")
 
     def __init__(self, metrics: Metrics, log: logging.Logger, trace: Trace | None = None) -> None:
         self._metrics = metrics
@@ -23,6 +23,7 @@ class Watch:
         self._tells_all = log.isEnabledFor(logging.DEBUG)
         self.started = metrics.started
         self.exceeded = metrics.exceeded
+        self.preflight = metrics.preflight
         # what is not asked for costs nothing
         self.settled: Callable[[Record, str], None] = (
             self._settled if trace is not None or self._tells_all else metrics.settled

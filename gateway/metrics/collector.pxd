@@ -20,7 +20,7 @@ cdef class Metrics:
     cdef public object max_series, series_folded
     cdef public object quota_samples, certificates, quota_events, webhook_deliveries
     cdef public dict _spend, _speed, _flows, _vitals
-    cdef public dict _quota_refusals, _refusals, _exceeded, _failures
+    cdef public dict _quota_refusals, _refusals, _exceeded, _failures, _preflights
     cdef public Counts _overhead, _commit, _lag
 
     @cython.locals(flow=Flow)

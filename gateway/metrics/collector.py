@@ -106,6 +106,7 @@ class Metrics:
         self._refusals: dict[tuple[str, ...], int] = {}
         self._exceeded: dict[tuple[str, str], int] = {}
         self._failures: dict[tuple[str, str], int] = {}
+        self._preflights: dict[tuple[str, str], int] = {}
         self.quota_samples: Callable[[], Iterable[QuotaSample]] = tuple
         self.certificates: Callable[[], dict[str, float]] = dict
         """Port → when its certificate ends."""
@@ -186,6 +187,9 @@ class Metrics:
 
     def failed(self, request_id: str, provider: str, failure: str, detail: str) -> None:
         self._failures[provider, failure] = self._failures.get((provider, failure), 0) + 1
+
+    def preflight(self, provider: str, result: str) -> None:
+        self._preflights[provider, result] = self._preflights.get((provider, result), 0) + 1
 
     def committed(self, seconds: float) -> None:
         """One ledger commit took ``seconds``."""
@@ -282,6 +286,7 @@ class Metrics:
             (names.REFUSALS, self._refusals),
             (names.EXCEEDED, self._exceeded),
             (names.FAILURES, self._failures),
+            (names.PREFLIGHTS, self._preflights),
         ):
             yield from cut(family, [(*key, count) for key, count in counts.items()])
         responses = [

@@ -126,6 +126,13 @@ RESPONSES = Family(
     "Calls sent, by the class of the provider's status: 2xx to 5xx, or none where no answer came.",
     ("provider", "status"),
 )
+PREFLIGHTS = Family(
+    "spendgate_preflights",
+    "counter",
+    "Questions of browsers before a call (CORS), by who answers: asked (the provider), remembered, refused (too many), "
+    "unnamed (the path names no provider).",
+    ("provider", "result"),
+)
 
 CERTIFICATE = Family(
     "spendgate_tls_certificate_end_timestamp_seconds",
@@ -193,5 +200,5 @@ VITALS = (
 FAMILIES = (
     REQUESTS, TOKENS, COST, DURATION, FIRST_TOKEN, OVERHEAD, INFLIGHT, QUOTA_LIMIT, QUOTA_USED, QUOTA_RESERVED,
     QUOTA_RESETS, QUOTA_REFUSALS, QUOTA_EVENTS, WEBHOOKS, REFUSALS, ESTIMATED, UNPRICED, EXCEEDED, RESPONSES, FAILURES,
-    COMMIT, LAG, CERTIFICATE, *VITALS,
+    PREFLIGHTS, COMMIT, LAG, CERTIFICATE, *VITALS,
 )  # fmt: skip

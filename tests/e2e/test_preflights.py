@@ -11,6 +11,8 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 from support.gateway import Gateway
 from support.upstream import Seen, Step, Upstream, answer
 
@@ -261,6 +263,32 @@ def test_an_address_asks_few_a_minute_and_its_calls_go_on(tmp_path: Path, upstre
         assert len(questions(upstream, "/base/few")) == 3
         assert call(gateway).status == 200
         assert gateway.value("spendgate_watched_addresses") == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_metrics_tell_who_answers_in_all_processes(tmp_path: Path, upstream: Upstream, workers: int) -> None:
+    limits = f"workers = {workers}\n[server.limits]\nunknown_keys_per_minute_per_peer = 6"
+    with Gateway(tmp_path, CONFIG.format(url=upstream.url, limits=limits)) as gateway:
+        before = len(questions(upstream, "/base/told"))
+        statuses = [ask(gateway, "/p/told", **QUESTION).status for _ in range(8)]
+        statuses += [ask(gateway, f"/p/told/{number}", **QUESTION).status for number in range(20)]
+        assert ask(gateway, "/nowhere/told", **QUESTION).status == 204
+        asked = len(questions(upstream, "/base/told")) - before
+        refused = statuses.count(503)
+        assert (min(asked, refused) > 0, statuses.count(200)) == (True, 28 - refused)
+
+        def told() -> dict[tuple[str, str], int]:
+            found = [sample for sample in samples(gateway) if sample.value]
+            return {(one.labels["provider"], one.labels["result"]): int(one.value) for one in found}
+
+        wanted = {"asked": asked, "remembered": 28 - refused - asked, "refused": refused}
+        whole = {("p", name): count for name, count in wanted.items()} | {("", "unnamed"): 1}
+        until(lambda: told() == whole)
+
+
+def samples(gateway: Gateway) -> list[Sample]:
+    families = text_string_to_metric_families(gateway.metrics())
+    return next(family.samples for family in families if family.name == "spendgate_preflights")
 
 
 @pytest.mark.parametrize(
