@@ -23,6 +23,7 @@ _KEPT_SINCE = (
     "INSERT INTO facts (name, value) VALUES ('records_since_ns', ?) "
     "ON CONFLICT (name) DO UPDATE SET value = max(CAST(value AS INTEGER), excluded.value)"
 )
+_ENDED = "UPDATE adjustments SET outcome = ? WHERE request_id = ? AND outcome IS NULL"
 _RESTORED = "INSERT INTO facts (name, value) VALUES ('restored', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
 _GRANT = ("quota", "unit", "amount", "from_ns", "who", "why", "created_ns")
 """What a grant is known by: its number is another one in another ledger, and its end may have been moved."""
@@ -36,20 +37,22 @@ def restored(connection: sqlite3.Connection) -> int:
 
 
 def forget(connection: sqlite3.Connection, keep_days: int, now_ns: int) -> int:
-    """Delete one slice of the records that are older than ``keep_days``; answers how many. Rollups stay, and estimates
-    whose report is still to come: it takes back what they cost.
+    """Delete one slice of the records that are older than ``keep_days``; answers how many. Rollups stay, how corrected
+    calls ended, and estimates whose report is still to come: it takes back what they cost.
 
     Runs in the writer's transaction; called again until it answers 0.
     """
     horizon = (now_ns - keep_days * DAY_NS) // HOUR_NS * HOUR_NS
     old = connection.execute(
-        "SELECT id FROM records WHERE request_id < ? AND started_ns < ? AND request_id NOT IN "
+        "SELECT r.id, r.request_id, k.outcome FROM records r CROSS JOIN kinds k ON k.id = r.kind_id "
+        "WHERE request_id < ? AND started_ns < ? AND request_id NOT IN "
         "(SELECT request_id FROM claims WHERE charged = 0 AND at_ns >= ?) LIMIT ?",
         (first_id_at(horizon), horizon, now_ns - KEPT_NS, SLICE_ROWS),
     ).fetchall()
     if old:
         connection.execute(_KEPT_SINCE, (horizon,))
-        connection.executemany("DELETE FROM records WHERE id = ?", old)
+        connection.executemany(_ENDED, [(outcome, request_id) for _, request_id, outcome in old])
+        connection.executemany("DELETE FROM records WHERE id = ?", [(number,) for number, _, _ in old])
     return len(old)
 
 

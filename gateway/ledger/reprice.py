@@ -126,8 +126,8 @@ def book_adjustments(connection: sqlite3.Connection, found: list[Adjustment], no
         try:
             connection.executemany(
                 "INSERT OR IGNORE INTO adjustments (id, request_id, at_ns, hour, kind, reason, who, delta_nanousd, "
-                "price, cost_lines, team, workflow, key_id, provider, model, model_requested, tags) "
-                "VALUES (?, ?, ?, ?, 'reprice', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "price, cost_lines, team, workflow, key_id, provider, model, model_requested, tags, outcome) "
+                "VALUES (?, ?, ?, ?, 'reprice', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [_row(one, now_ns, who, why) for one in found[start : start + SLICE_ROWS]],
             )
             connection.execute("COMMIT")
@@ -157,4 +157,5 @@ def _row(one: Adjustment, now_ns: int, who: str, why: str) -> tuple[Any, ...]:
         row["model"],
         row["model_requested"],
         row["tags"],
+        row["outcome"],
     )

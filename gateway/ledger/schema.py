@@ -27,7 +27,7 @@ from gateway.ledger.rows import (
 )
 
 MIGRATIONS = Migrations("spendgate")
-LIGHT = ("prompt_hashes", "outcomes", "waste", "claims", "pending")
+LIGHT = ("prompt_hashes", "outcomes", "waste", "claims", "pending", "corrected_outcomes")
 """Migrations that leave every record and sum where it lies: no copy is made before them."""
 TURN_MS = 60_000
 """So long a process waits for another that brings the file to the newest schema."""
@@ -291,6 +291,12 @@ def pending(db: Any) -> None:
         "ALTER TABLE new_kinds RENAME TO kinds",
     ]
     _without_views(db, statements)
+
+
+@MIGRATIONS()
+def corrected_outcomes(db: Any) -> None:
+    """How the call ended that an adjustment corrects, for when its record is gone. NULL: as the record says."""
+    db.execute("ALTER TABLE adjustments ADD COLUMN outcome TEXT")
 
 
 def _missing(db: Any) -> list[str]:

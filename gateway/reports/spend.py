@@ -15,7 +15,7 @@ import msgspec
 from gateway.ledger.days import closed_until
 from gateway.ledger.edges import id_bounds, in_whole_hours
 from gateway.ledger.ids import first_id_at
-from gateway.ledger.rows import GROUP_BITS, GROUP_MASK, HOUR_NS, TIMES, USAGE_FIELDS
+from gateway.ledger.rows import GROUP_BITS, GROUP_MASK, HOUR_NS, OWNER_COLUMNS, TIMES, USAGE_FIELDS
 from gateway.ledger.splitting import is_split
 
 OUTCOME = "outcome"
@@ -28,8 +28,9 @@ ALWAYS = ("requests", "rejected", "cost_nanousd")
 """Fields of a row that are always known."""
 MAX_TAG = 128
 WITH_OUTCOME = (
-    "(SELECT a.*, coalesce((SELECT k.outcome FROM records r CROSS JOIN kinds k ON k.id = r.kind_id "
-    "WHERE r.request_id = a.request_id), 'completed') AS outcome FROM adjustments a)"
+    f"(SELECT {', '.join(OWNER_COLUMNS)}, a.hour, a.request_id, a.delta_nanousd, coalesce(a.outcome, "  # noqa: S608
+    "(SELECT k.outcome FROM records r CROSS JOIN kinds k ON k.id = r.kind_id WHERE r.request_id = a.request_id), "
+    "'completed') AS outcome FROM adjustments a)"
 )
 """Adjustments with how the calls ended that they correct."""
 

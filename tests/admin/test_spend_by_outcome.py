@@ -51,7 +51,11 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Any:
             f"adj_{kind}", one.request_id, one.ended_ns, one.started_ns // HOUR_NS, "repriced", "", "", 777, "p", "[]",
             one.team, one.workflow, one.key_id, one.provider, one.model, one.model_requested, '{"env": "prod"}',
         )  # fmt: skip
-        writer.execute(f"INSERT INTO adjustments VALUES ({', '.join('?' * len(values))})", values)
+        names = (
+            "id, request_id, at_ns, hour, kind, reason, who, delta_nanousd, price, cost_lines, team, workflow, key_id, "
+            "provider, model, model_requested, tags"
+        )
+        writer.execute(f"INSERT INTO adjustments ({names}) VALUES ({', '.join('?' * len(values))})", values)
     writer.close()
     return LedgerReader(path).connection()
 

@@ -261,6 +261,42 @@ def corrected(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.parametrize("older", [False, True])
+def test_a_correction_counts_under_its_calls_outcome_when_the_record_is_gone(tmp_path: Path, older: bool) -> None:
+    path = book.ledger(tmp_path / "l.db", RECORDS)
+    reprice(path, prices(3))
+    connection = connect(path)
+    if older:
+        # as it was written before adjustments told outcomes
+        connection.execute("ALTER TABLE adjustments DROP COLUMN outcome")
+        connection.execute("DELETE FROM _sqlite_migrations WHERE name = 'corrected_outcomes'")
+        assert migrate(path) is None
+    by_outcome = {
+        filters: spend(connection, ["outcome", "team"], 0, FOREVER, filters)
+        for filters in ((), (("outcome", "recovered"),), (("outcome", "completed"),))
+    }
+    assert {row.group[0] for row in by_outcome[()]} == {"completed", "client_disconnected", "recovered"}
+    assert 0 < forget(connection, 5, book.START_NS + 5 * DAY_NS + 3 * book.HOUR_NS) < len(RECORDS)
+    for filters, rows in by_outcome.items():
+        assert spend(connection, ["outcome", "team"], 0, FOREVER, filters) == rows
+    connection.close()
+    copied = book.ledger(tmp_path / "new.db", [])
+    restore(path, copied)
+    assert spend(reader(copied), ["outcome", "team"], 0, FOREVER) == by_outcome[()]
+    assert verify(reader(copied)) == []
+
+
+def test_an_estimate_that_a_report_replaced_counts_under_its_outcome_when_its_record_is_gone(tmp_path: Path) -> None:
+    began = book.record(1, claim="resp", usage_source="estimated", pending=True, outcome="client_disconnected")
+    path = book.ledger(tmp_path / "l.db", [began])
+    connection = connect(path)
+    Writer().write(connection, records=[book.record(5000, claim="resp", usage_source="response", outcome="completed")])
+    assert forget(connection, 1, book.START_NS + 70 * DAY_NS) == 2
+    (row,) = spend(connection, ["team"], 0, FOREVER, [("outcome", began.outcome)])
+    assert (row.requests, row.cost_nanousd) == (1, 0)
+    connection.close()
+
+
 def test_a_price_that_is_taken_back_and_agreed_again_counts_each_time(tmp_path: Path) -> None:
     path = book.ledger(tmp_path / "l.db", RECORDS)
     tokens = sum(r.usage.input_tokens_total + r.usage.output_tokens_total for r in RECORDS)
