@@ -1,10 +1,5 @@
 # The steps of an admission call each other without a look-up.
 cpdef admit(parts, caller, coded, plain)
+cpdef _admitted(parts, caller, usual, facts, body, worst, now_ns, coded, received)
 cpdef upstream_head(call, own)
-cpdef listed_price(parts, provider, str model, now_ns)
-cpdef amounts_of(price, limit, facts, others=*)
-cpdef limits_of(parts, provider, facts)
-cpdef others_of(parts, provider, principal, facts, limit, now_ns)
 cpdef reserve(parts, call)
-cpdef forbidden(provider, principal, str model, bint named=*)
-cpdef learn(parts, call, str answered)

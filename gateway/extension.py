@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from gateway.admission import Admitted, amounts_of
+from gateway.admission import Admitted
 from gateway.parts import Parts
 from gateway.ports import Header
 from gateway.quota.engine import Amounts
 from gateway.quota.rule import Rule
 from gateway.tokens.bounds import Bound
 from gateway.tokens.text import answer_text
+from gateway.worst_case import amounts_of
 
 FIRST_TOKENS = 192
 """Output tokens of each choice that are held at first."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gateway.admission import Admitted, Others, amounts_of, limits_of, others_of
+from gateway.admission import Admitted
 from gateway.parts import Parts
 from gateway.quota.rule import UNITS, Rule
 from gateway.tokens.bounds import bound, looped
 from gateway.wire.dialect import Refusal
 from gateway.wire.facts import SEARCHES
 from gateway.wire.tool_limits import limited
+from gateway.worst_case import Others, amounts_of, limits_of, others_of
 
 LIMITS = (SEARCHES, 10, 3, 1)
 """What is tried as a limit; the first that fits into what is left is taken."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from gateway.admission import Admitted, amounts_of, for_others, reserve, reserve_lent
+from gateway.admission import Admitted, for_others, reserve, reserve_lent
 from gateway.extension import HEADROOM_TOKENS, LEAST_TOKENS, MARGIN_TOKENS, extendable, first_bound
 from gateway.parts import Parts
 from gateway.quota.counter import Counter
@@ -16,6 +16,7 @@ from gateway.quota.rule import CONCURRENT, UNITS
 from gateway.tokens.bounds import Bound
 from gateway.wire.dialect import Refusal
 from gateway.wire.facts import UNLIMITED
+from gateway.worst_case import amounts_of
 from pricing.money import NANO
 
 MIN_OUTPUT_TOKENS = 16

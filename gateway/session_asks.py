@@ -14,31 +14,24 @@ from collections import deque
 
 from msgspec.structs import replace
 
-from gateway.admission import (
-    ALONE,
-    Admitted,
-    amounts_of,
-    forbidden,
-    limits_of,
-    listed_price,
-    others_of,
-)
+from gateway.admission import Admitted
 from gateway.caller import Caller
 from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, Record
 from gateway.ledger.rows import held_of
 from gateway.loops import bounded
 from gateway.near import refusal_of
 from gateway.parts import Parts
+from gateway.policy import forbidden
 from gateway.ports import ClientPort, RequestHead
 from gateway.quota.engine import Amounts, Shortage
 from gateway.session import MAX_HELD_BYTES, POLICY_VIOLATION, TRY_AGAIN_LATER, Session
 from gateway.settlement import beside_of, record_of
-from gateway.tokens.bounds import bound
 from gateway.wire.dialect import Refusal
 from gateway.wire.framing.websocket import MAX_MESSAGE_BYTES, Messages
 from gateway.wire.openai_asks import asks
 from gateway.wire.talks import Ended
 from gateway.wire.usage import Reading, Usage
+from gateway.worst_case import worst_case
 
 
 class AskedSession(Session):
@@ -194,14 +187,11 @@ def asked_call(parts: Parts, session: Admitted, message: bytes) -> Admitted | Re
     facts.stream = True
     facts.region = session.facts.region
     now_ns = parts.clock.now_ns()
-    price = forbidden(provider, principal, model) or listed_price(parts, provider, model, now_ns)
-    if isinstance(price, Refusal):
-        return price
-    limit = bound(facts, limits_of(parts, provider, facts))
-    others = others_of(parts, provider, principal, facts, limit, now_ns) if facts.others else ALONE
-    if isinstance(others, Refusal):
-        return others
-    amounts = amounts_of(price, limit, facts, others)
+    limits = parts.models.facts(provider.price_as, model)
+    worst = forbidden(provider, principal, model) or worst_case(parts, provider, principal, facts, limits, now_ns)
+    if isinstance(worst, Refusal):
+        return worst
+    price, limit, amounts, others = worst
     entry = replace(
         session.entry,
         request_id=parts.new_id(),

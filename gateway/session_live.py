@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from gateway.admission import Admitted, amounts_of, forbidden, listed_price
+from gateway.admission import Admitted
 from gateway.caller import Caller
 from gateway.ledger.record import Checkpoint
 from gateway.near import refusal_of
 from gateway.parts import Parts
+from gateway.policy import forbidden
 from gateway.ports import ClientPort, RequestHead
 from gateway.quota.engine import Shortage
 from gateway.session import MAX_HELD_BYTES, POLICY_VIOLATION, TRY_AGAIN_LATER, Session
 from gateway.tokens.bounds import Bound
 from gateway.wire.dialect import Refusal
 from gateway.wire.gemini_live import Setup
+from gateway.worst_case import amounts_of, listed_price
 
 
 class LiveSession(Session):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from gateway.admission import Admitted, amounts_of, forbidden, listed_price
+from gateway.admission import Admitted
 from gateway.caller import Caller, recorded_path
 from gateway.ledger.record import OpenEntry
 from gateway.parts import Parts
+from gateway.policy import forbidden
 from gateway.ports import Header
 from gateway.quota.engine import Subject
 from gateway.tokens.bounds import Bound
@@ -17,6 +18,7 @@ from gateway.wire.facts import Facts
 from gateway.wire.http_heads import request_head_bytes
 from gateway.wire.paths import with_query_value
 from gateway.wire.sockets import handshake_headers, socket_model
+from gateway.worst_case import amounts_of, listed_price
 from pricing.book import Price
 
 

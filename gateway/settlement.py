@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import msgspec
 
-from gateway.admission import Admitted, amounts_of
+from gateway.admission import Admitted
 from gateway.ledger.claims import Owner
 from gateway.ledger.record import COMPLETED, Checkpoint, Record
 from gateway.tokens.bounds import Bound
 from gateway.wire.batches import SUMMED
 from gateway.wire.usage import Reading, Usage
+from gateway.worst_case import amounts_of
 from pricing.cards import canonical_region
 from pricing.money import Line
 from pricing.units import SEEN

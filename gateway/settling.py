@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from gateway.admission import Admitted, learn
+from gateway.admission import Admitted
 from gateway.call_state import SETTLING
 from gateway.delivery import Delivery
 from gateway.ledger.claims import Owner
@@ -29,6 +29,7 @@ from gateway.settlement import (
 )
 from gateway.wire.dialect import Meter
 from gateway.wire.usage import Reading, Usage
+from gateway.worst_case import learn
 
 CHECKPOINT_SECONDS = 1.0
 NO_READING = Reading()
@@ -199,7 +200,7 @@ class Settling(Delivery):
             self._teach(record)
         # a name with a price of its own needs no other's
         if (call.price is None or parts.answered) and call.facts.billable and reading.model and call.facts.model:
-            learn(parts, call, reading.model)
+            learn(parts, call.provider, call.facts.model, reading.model, call.entry.started_ns)
         parts.observer.settled(record, call.provider.kind)
         parts.ledger.settle(record, self._settled)
 
