@@ -1,13 +1,13 @@
 # Fields of a call on its way.
-from gateway.settling cimport Settling
+from gateway.following cimport Following
 
 
 cdef class Found:
     cdef public object parts, caller, until
 
 
-cdef class Exchange(Settling):
-    cdef public object _caller, _near, _upstream, _session, _extension
+cdef class Exchange(Following):
+    cdef public object _caller, _near, _session
     cdef public bint wants_body
 
     cpdef _ready(self)

@@ -21,21 +21,20 @@ from gateway.call_state import ANSWERING, ENDED, HEAD, NEAR, OPENING, SENT
 from gateway.caller import Caller, identify
 from gateway.coded import undo
 from gateway.delivery import HELD_SECONDS
-from gateway.extension import PLAIN, Extension, framing_of
-from gateway.heard import Heard, ends_by_closing
+from gateway.following import Following
 from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, UPSTREAM_TIMEOUT
 from gateway.ledger.store import LedgerFull, LedgerUnavailable
 from gateway.loops import bounded, clamped
 from gateway.near import Near, behind_others
 from gateway.parts import Parts
-from gateway.ports import CredentialUnavailable, Failure, Header, RequestHead, UpstreamPort
+from gateway.ports import CredentialUnavailable, Failure, Header, RequestHead
 from gateway.preflight import Preflight
 from gateway.routing import redirected
 from gateway.session import Session
 from gateway.sessions import session_of
-from gateway.settling import CHECKPOINT_SECONDS, Settling
+from gateway.settling import CHECKPOINT_SECONDS
 from gateway.wire.cors import is_question
-from gateway.wire.dialect import Meter, Refusal
+from gateway.wire.dialect import Refusal
 from gateway.wire.http_heads import fields_of
 
 
@@ -50,21 +49,18 @@ class Found:
         self.until = until
 
 
-class Exchange(Settling):
+class Exchange(Following):
     """Implements ``gateway.ports.Exchange`` on the parts that were current when the request came."""
 
-    __slots__ = ("_caller", "_extension", "_near", "_session", "_upstream", "wants_body")
+    __slots__ = ("_caller", "_near", "_session", "wants_body")
 
     def _ready(self) -> None:
-        Settling._ready(self)  # compiled there is no super() here
+        Following._ready(self)  # compiled there is no super() here
         self.wants_body = True
         self._caller: Caller | None = None
         self._near: Near | None = None
-        self._upstream: UpstreamPort | None = None
         self._session: Session | Preflight | None = None
         """A WebSocket, or a browser's question, once the head was one: it takes over."""
-        self._extension: Extension | Heard | None = None
-        """Follows a stream that a quota may end: its reservation grows with it, or is whole."""
 
     # the request
 
@@ -226,12 +222,8 @@ class Exchange(Settling):
         if call.clamped is not None or call.limited:
             out.append((b"x-spendgate-clamped", clamped(call)))
         self._checkpoint_at = self._sent_at + CHECKPOINT_SECONDS
-        if call.extends and status < 300:
-            self._extension = Extension(
-                self._parts, call, call.extends, b"" if meter.undo_encoding else framing_of(headers)
-            )
-        elif call.facts.stream and status < 300 and ends_by_closing(call):
-            self._extension = Heard(call, self._parts.counter, framing_of(headers))
+        if status < 300 and (call.facts.stream or call.extends):
+            self._follow(call, meter, headers)
         if self._gone:
             return
         kind = fields.get(b"content-type") or b""
@@ -296,34 +288,6 @@ class Exchange(Settling):
         outcome = UPSTREAM_TIMEOUT if timeout else UPSTREAM_ERROR
         self._settle(CLIENT_DISCONNECTED if self._gone else outcome)
 
-    def _extended(self, extension: Extension | Heard, data: bytes, meter: Meter) -> bytes:
-        """Hold more for what the answer says; where there is no room it ends."""
-        out = extension.feed(data)
-        if not meter.terminal:
-            short = extension.hold()
-            if short is not None:
-                self._cut_by = short.name
-            if extension.grew:
-                extension.grew = False
-                self._checkpoint(meter)
-        return out
-
-    def _cut(self, meter: Meter) -> None:
-        """The budget has ended: so does the answer, in the provider's own way."""
-        call, extension = self._call, self._extension
-        assert call is not None
-        assert extension is not None
-        upstream, self._upstream = self._upstream, None
-        if upstream is not None:
-            upstream.abort()
-        meter.flush()
-        end = call.provider.dialect.cut(call.facts, extension.last) if extension.clean else None
-        if end is not None and not self._gone:
-            self._held.append(end)
-            self._settle(COMPLETED)
-        else:
-            self._settle(CLIENT_DISCONNECTED if self._gone else UPSTREAM_ERROR)
-
     # the client
 
     def client_data(self, data: bytes) -> None:
@@ -340,13 +304,8 @@ class Exchange(Settling):
         if self._upstream is None or self._gone:
             return
         extension, meter = self._extension, self._meter
-        if extension is not None and meter is not None:
-            if not extension.client_slow():
-                return
-            if extension.grew:
-                extension.grew = False
-                self._checkpoint(meter)
-        self._upstream.pause()
+        if extension is None or meter is None or self._may_wait(extension, meter):
+            self._upstream.pause()
 
     def client_resumed(self) -> None:
         if self._session is not None:
@@ -382,23 +341,6 @@ class Exchange(Settling):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._parts.clock.after(self._parts.on_disconnect.max_seconds, self._cancel)
-
-    def _cancel(self) -> None:
-        """Close upstream and settle with what is known."""
-        if self._state not in (SENT, ANSWERING):
-            return
-        call = self._call
-        assert call is not None
-        upstream, self._upstream = self._upstream, None
-        if upstream is not None:
-            upstream.abort()
-            if self._extension is not None:
-                self._made = self._extension.made
-            elif self._state == SENT and ends_by_closing(call):
-                self._made = Heard(call, self._parts.counter, PLAIN).made
-        if self._meter is not None:
-            self._meter.flush()
-        self._settle(CLIENT_DISCONNECTED)
 
     # refusals
 
