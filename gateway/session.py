@@ -8,29 +8,23 @@ as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import msgspec
+from msgspec.structs import replace
 
 from gateway import answers
-from gateway.admission import Admitted, reserve, reserve_lent
+from gateway.admission import Admitted
 from gateway.caller import Caller
-from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, Record
-from gateway.ledger.rows import held_of
-from gateway.ledger.store import Done, LedgerFull, LedgerUnavailable
+from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR
 from gateway.near import refusal_of
 from gateway.parts import Parts
 from gateway.ports import ClientPort, CredentialUnavailable, Failure, Header, RequestHead, UpstreamPort
-from gateway.quota.engine import Amounts, Shortage
+from gateway.quota.engine import Shortage
+from gateway.session_account import SessionAccount
 from gateway.session_opening import handshake, session_call
-from gateway.settlement import Ending, record_of
 from gateway.wire.dialect import Refusal
-from gateway.wire.facts import Facts
 from gateway.wire.framing.websocket import close_frame
 from gateway.wire.http_heads import REASONS, fields_of
 from gateway.wire.sockets import talk_of
 from gateway.wire.talks import SAMPLE_BYTES, Ended, Listener
-from gateway.wire.usage import Reading
 
 POLICY_VIOLATION = 1008
 TRY_AGAIN_LATER = 1013
@@ -39,7 +33,7 @@ SERVICE_RESTART = 1012
 MAX_HELD_BYTES = 32 * 1024 * 1024
 
 
-class Session:
+class Session(SessionAccount):
     """Implements ``gateway.ports.Exchange`` for one upgraded connection."""
 
     wants_body = True
@@ -47,12 +41,10 @@ class Session:
     """Messages name the model: nothing is held before one does."""
 
     def __init__(self, parts: Parts, caller: Caller, client: ClientPort, head: RequestHead, api: str) -> None:
-        self._parts = parts
+        super().__init__(parts, api)
         self._caller = caller
         self._client = client
         self._head = head
-        self._api = api
-        self._call: Admitted | None = None
         self._upstream: UpstreamPort | None = None
         self._talk: Listener | None = None
         self._switched = False
@@ -73,8 +65,6 @@ class Session:
         self._failure = "reset"
         self._cut = False
         """The provider broke off."""
-        self._status = 0
-        self._bytes = 0
 
     # the request
 
@@ -137,33 +127,6 @@ class Session:
             self.upstream_failed("connect", str(reason))
             return
         self._upstream = provider.upstreams.send(provider.endpoint, head, b"", b"GET", self)
-
-    # how a call begins: the session's own, and those that it makes
-
-    def _hold(self, call: Admitted, then: Callable[[Shortage | None], None]) -> None:
-        """Hold what a call may cost; ``then`` hears which quota has no room for it, once nothing more is lent."""
-        short = reserve(self._parts, call)
-        if short is None:
-            then(None)
-        else:
-            reserve_lent(self._parts, call, short, then)
-
-    def _enter(self, call: Admitted, then: Done) -> None:
-        """Write down that a call begins; ``then`` hears when that is durable, or why it can't be."""
-        try:
-            self._parts.ledger.open(call.entry, then)
-        except (LedgerFull, LedgerUnavailable) as error:
-            then(error)
-
-    def _give_back(self, call: Admitted) -> None:
-        held, call.reservation = call.reservation, None
-        if held is not None:
-            self._parts.quotas.release(held, self._parts.clock.now_ns())
-
-    def _release(self) -> None:
-        """What the session itself holds."""
-        if self._call is not None:
-            self._give_back(self._call)
 
     # the provider
 
@@ -233,9 +196,7 @@ class Session:
             return
         self._following = True
         self._holding += 1
-        following = msgspec.structs.replace(
-            call, entry=msgspec.structs.replace(call.entry, started_ns=parts.clock.now_ns())
-        )
+        following = replace(call, entry=replace(call.entry, started_ns=parts.clock.now_ns()))
         self._hold(following, lambda short: self._held_for(following, short))
 
     def _held_for(self, following: Admitted, short: Shortage | None) -> None:
@@ -249,50 +210,6 @@ class Session:
         if self._over:
             self._release()
         self._recorded(None)
-
-    def _booked(self, ended: Ended, outcome: str) -> Record:
-        """The record of one response; quotas and metrics take the same numbers."""
-        call, parts = self._call, self._parts
-        assert call is not None
-        reading, estimated = ended.reading, None
-        if reading.usage is None and reading.sample:
-            estimated = parts.estimator.estimate(call.facts, b"", reading, call.provider.name, call.facts.model)
-        now_ns = parts.clock.now_ns()
-        entry = msgspec.structs.replace(
-            call.entry, request_id=parts.new_id(), api=self._api, started_ns=min(ended.began_ns or now_ns, now_ns)
-        )
-        record = record_of(
-            msgspec.structs.replace(call, entry=entry), reading, self._ending(outcome, entry.started_ns), estimated
-        )
-        record.opened = False
-        used, held = Amounts(*held_of(record)), call.reservation
-        call.reservation = None
-        if held is None:
-            # there was no room for it, or none yet, and it came all the same
-            parts.quotas.book(call.subject, used, record.started_ns)
-        else:
-            # room was held when the response before it ended, which may be hours ago
-            parts.quotas.began(held, record.started_ns)
-            if parts.quotas.settle(held, used, now_ns):
-                parts.observer.exceeded(call.provider.kind, self._api)
-        parts.observer.started(record.provider)
-        parts.observer.settled(record, call.provider.kind)
-        return record
-
-    def _ending(self, outcome: str, started_ns: int) -> Ending:
-        now_ns = self._parts.clock.now_ns()
-        return Ending(
-            outcome=outcome,
-            status=self._status,
-            ended_ns=now_ns,
-            latency_us=(now_ns - started_ns) // 1000,
-            ttft_us=None,
-            gateway_us=0,
-            response_bytes=self._bytes,
-            clean=True,
-            answered=self._status != 0,
-            sent=True,
-        )
 
     def _recorded(self, error: Exception | None) -> None:
         """A response's record is durable: the client may hear that it is done."""
@@ -384,17 +301,11 @@ class Session:
         if self._over:
             return
         self._over = True
-        call, parts = self._call, self._parts
-        assert call is not None
+        ledger = self._parts.ledger
         unfinished = self._talk.unfinished() if self._talk is not None else None
         if unfinished is not None:
-            parts.ledger.settle(self._booked(unfinished, outcome))
-        self._release()
-        facts = Facts(api=call.entry.api, model=call.facts.model, stream=True, region=call.facts.region)
-        session = msgspec.structs.replace(call, facts=facts)
-        record = record_of(session, Reading(), self._ending(outcome, call.entry.started_ns), None)
-        parts.observer.settled(record, call.provider.kind)
-        parts.ledger.settle(record, lambda _: self._ended())
+            ledger.settle(self._booked(unfinished, outcome))
+        ledger.settle(self._booked_itself(outcome), lambda _: self._ended())
 
     def _ended(self) -> None:
         """All is durable: what was held may go, and the session end."""
