@@ -131,6 +131,8 @@ class Price:
         found = self._asked.get(key)
         if found is None:
             found = self._ceiling(service_tier, region)
+            if len(self._asked) < _MAX_SPELLINGS:
+                self._asked[key] = found
         return found.cost(input_tokens, output_tokens, units)
 
     def affordable_output(
@@ -147,10 +149,7 @@ class Price:
         return self._ceiling(service_tier, region).affordable_output(nanousd, input_tokens, units)
 
     def _ceiling(self, service_tier: str | None, region: str | None) -> Ceiling:
-        key = service_tier if service_tier is not None and region == "" else (service_tier, region)
-        found = self._asked.get(key)
-        if found is not None:
-            return found
+        """The bound over all tiers and regions that may then be billed, compiled once."""
         schedule = self._schedule
         regions = schedule.regions
         if region is not None:
@@ -164,8 +163,6 @@ class Price:
         if found is None:
             found = Ceiling(self.sheet(tier, place) for tier in sorted(tiers) for place in sorted(regions))
             self._ceilings[tiers, regions] = found
-        if len(self._asked) < _MAX_SPELLINGS:
-            self._asked[key] = found
         return found
 
 
