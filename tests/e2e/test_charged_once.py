@@ -1,173 +1,25 @@
-"""What a provider reports again and again (answers in the background, results of a batch) is charged once."""
+"""What a provider reports again and again of an answer made in the background is charged once."""
 
 from __future__ import annotations
 
-import csv
-import http.client
-import io
 import json
 import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from openai import OpenAI
+from reported_again import COST, EXACT, KEY, OTHER_KEY, Provider, ask, config, counted, spent
 from support.gateway import Gateway
-from support.upstream import CLOSE, LAST_CHUNK, Seen, Step, Upstream, answer, chunk, chunked_head
-from usages import SSE, sse
-
-KEY = "sk-test-once"
-OTHER_KEY = "sk-test-once-other"
-USAGE = {"input_tokens": 1500, "output_tokens": 900, "output_tokens_details": {"reasoning_tokens": 64}}
-EXACT = {"input_tokens_total": 1500, "output_tokens_total": 900, "reasoning_tokens": 64}
-COST = 1500 * 2500 + 900 * 10_000
-"""GPT-4o: 2.5 and 10 dollars a million tokens, in nanodollars."""
-
-
-def response(name: str, status: str, *, background: bool = True) -> dict[str, Any]:
-    if status == "failed":
-        return {"id": name, "object": "response", "background": True, "status": status, "model": "gpt-4o-2024-08-06",
-                "output": [], "usage": None, "error": {"code": "server_error", "message": "it failed"}}  # fmt: skip
-    usage = USAGE if status == "completed" else None
-    said = [{"type": "message", "content": [{"type": "output_text", "text": "2 + 2 = 4"}]}] if usage else []
-    return {"id": name, "object": "response", "background": background, "status": status, "model": "gpt-4o-2024-08-06",
-            "output": said, "usage": usage, "error": None}  # fmt: skip
-
-
-class Provider:
-    """Makes responses that are done after two looks, and one batch."""
-
-    def __init__(self) -> None:
-        self.looks: dict[str, int] = {}
-
-    def __call__(self, seen: Seen) -> Iterator[Step]:
-        path = seen.target.partition("?")[0]
-        name = path.split("/")[3] if path.count("/") > 2 else ""
-        if "/interactions" in path:
-            yield answer(json.dumps(self.interaction(seen, path)).encode())
-        elif "/batches" in path and not path.endswith("/results"):
-            yield answer(json.dumps(self.batch(name if seen.method == "GET" else "")).encode())
-        elif path.endswith("/results"):
-            message = {"model": "claude-sonnet-4-5", "usage": {"input_tokens": 1000, "output_tokens": 100}}
-            line = json.dumps({"custom_id": "a", "result": {"type": "succeeded", "message": message}}).encode() + b"\n"
-            if "break" in seen.target:
-                yield chunked_head("application/x-jsonl") + chunk(line)
-                yield CLOSE
-            else:
-                yield answer(line * 2 if "long" in seen.target else line, "application/x-jsonl")
-        elif seen.method == "POST" and not name:
-            asked = json.loads(seen.body)
-            made = response(f"resp_{len(self.looks)}", "queued", background=asked.get("background", False))
-            self.looks[made["id"]] = 0
-            if not asked.get("background"):
-                made = response("resp_fore", "completed", background=False)
-            if not asked.get("stream"):
-                yield answer(json.dumps(made).encode())
-                return
-            yield chunked_head(SSE) + chunk(sse({"type": "response.created", "response": made}))
-            yield CLOSE
-        elif name == "resp_fore":
-            yield answer(json.dumps(response(name, "completed", background=False)).encode())
-        elif "stream=true" in seen.target:
-            ended = {"type": "response.completed", "response": response(name, "completed")}
-            yield chunked_head(SSE) + chunk(sse(ended)) + LAST_CHUNK
-        else:
-            self.looks[name] = self.looks.get(name, 0) + 1
-            done = self.looks[name] > 1 or path.endswith("/cancel")
-            ended = "failed" if "fail" in seen.target else "completed"
-            yield answer(json.dumps(response(name, ended if done else "in_progress")).encode())
-
-    def batch(self, name: str) -> dict[str, Any]:
-        """Done at the second look, and nothing is said of its use before."""
-        looks = self.looks[name] = self.looks.get(name, 0) + 1 if name else 0
-        details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
-        usage = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0, **details}
-        if looks > 1:
-            usage |= {**USAGE, "total_tokens": 2400}
-        return {"id": name or "batch_1", "object": "batch", "endpoint": "/v1/chat/completions", "errors": None,
-                "input_file_id": "file-1", "completion_window": "24h", "created_at": 1, "model": "gpt-4o-2024-08-06",
-                "status": "completed" if looks > 1 else "in_progress", "usage": usage}  # fmt: skip
-
-    def interaction(self, seen: Seen, path: str) -> dict[str, Any]:
-        """Made in the background where that was asked for, and done at the second look."""
-        if seen.method == "POST":
-            asked = json.loads(seen.body)
-            name, done = f"v1_{len(self.looks)}", not asked.get("background")
-            self.looks[name] = 0
-        else:
-            name = path.rpartition("/")[2]
-            self.looks[name] += 1
-            done = self.looks[name] > 1 or name == "v1_fore"
-        usage = {"usage": {"total_input_tokens": 1500, "total_output_tokens": 836, "total_thought_tokens": 64}}
-        status = "completed" if done else "in_progress"
-        return {"id": name, "model": "gemini-2.5-flash", "status": status, **(usage if done else {})}
-
-
-def config(upstream: Upstream) -> str:
-    return f"""
-[providers.openai]
-kind = "openai"
-base_url = "{upstream.url}"
-api_key = "sk-real"
-[providers.anthropic]
-kind = "anthropic"
-base_url = "{upstream.url}"
-api_key = "sk-real"
-unpriced_models = "block"
-[providers.gemini]
-kind = "gemini"
-base_url = "{upstream.url}"
-api_key = "sk-real"
-[[keys]]
-id = "once"
-secret = "{KEY}"
-team = "research"
-workflow = "evals"
-[[keys]]
-id = "other"
-secret = "{OTHER_KEY}"
-team = "ops"
-workflow = "watch"
-[[quotas]]
-name = "all"
-usd = 100.0
-window = "total"
-[[quotas]]
-name = "model"
-match = {{ model = "gpt-4o" }}
-per = ["team"]
-usd = 100.0
-window = "total"
-"""
+from support.upstream import Upstream
 
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Gateway]:
     with Upstream(Provider()) as upstream, Gateway(tmp_path, config(upstream)) as running:
         yield running
-
-
-def ask(gateway: Gateway, method: str, path: str, body: Any = None, key: str = KEY) -> bytes:
-    host = gateway.url.partition("//")[2]
-    connection = http.client.HTTPConnection(host, timeout=20)
-    connection.request(method, path, json.dumps(body) if body is not None else None,
-                       {"Authorization": f"Bearer {key}", "Content-Type": "application/json"})  # fmt: skip
-    try:
-        return connection.getresponse().read()
-    except http.client.IncompleteRead as error:
-        return error.partial
-    finally:
-        connection.close()
-
-
-def spent(gateway: Gateway) -> int:
-    """What reports say was spent, adjustments included."""
-    found = json.loads(gateway.cli("report", "--by", "team", "--format", "json").stdout)
-    rows = found["rows"] if isinstance(found, dict) else found
-    return sum(round(float(row["cost_usd"]) * 1e9) for row in rows)
 
 
 def test_a_background_response_is_charged_when_its_usage_first_comes_and_never_again(gateway: Gateway) -> None:
@@ -199,14 +51,6 @@ def test_a_background_response_is_charged_when_its_usage_first_comes_and_never_a
 
 
 BACKGROUND = {"model": "gpt-4o", "input": "What is 2 + 2?", "background": True}
-
-
-def counted(gateway: Gateway, quota: str, bucket: str = "") -> int:
-    """Nanodollars that a quota counts, used and held."""
-    names = ("spendgate_quota_used", "spendgate_quota_reserved")
-    labels = (f'quota="{quota}"', f'bucket="{bucket}"', 'unit="usd"')
-    lines = [line for line in gateway.metrics().splitlines() if line.startswith(names) and all(map(line.count, labels))]
-    return sum(round(float(line.split()[-1]) * 1e9) for line in lines)
 
 
 def eventually(gateway: Gateway, quota: str, bucket: str, wanted: int) -> None:
@@ -321,73 +165,6 @@ def test_fetching_what_was_answered_at_once_is_free(gateway: Gateway) -> None:
     ask(gateway, "GET", "/openai/v1/responses/resp_fore")
     ask(gateway, "GET", "/openai/v1/responses/resp_fore/input_items")
     assert spent(gateway) == COST
-
-
-def test_the_results_of_a_batch_are_charged_when_they_are_first_read(gateway: Gateway) -> None:
-    for _ in range(3):
-        assert b"succeeded" in ask(gateway, "GET", "/anthropic/v1/messages/batches/msgbatch_1/results")
-    assert sorted(record["cost_nanousd"] for record in gateway.records()) == [0, 0, 2_250_000]
-    assert spent(gateway) == 2_250_000
-
-
-def test_a_batch_of_a_file_is_charged_to_those_who_began_it_once_it_has_ended(gateway: Gateway) -> None:
-    client = OpenAI(api_key=KEY, base_url=f"{gateway.url}/openai/v1", max_retries=0)
-    made = client.batches.create(input_file_id="file-1", endpoint="/v1/chat/completions", completion_window="24h")
-    assert (client.batches.retrieve(made.id).status, spent(gateway)) == ("in_progress", 0)
-    other = client.with_options(api_key=OTHER_KEY)
-    for asking in (other, client, other):
-        assert asking.batches.retrieve(made.id).status == "completed"
-    (charged,) = [one for one in gateway.records() if one["usage_source"] == "response"]
-    assert (charged["team"], charged["key_id"], charged["usage"]) == ("research", "once", EXACT)
-    assert (charged["api"], charged["service_tier"]) == ("batches", "batch")
-    assert (charged["model"], charged["model_requested"]) == ("gpt-4o-2024-08-06", "gpt-4o-2024-08-06")
-    # a batch costs half
-    assert charged["cost_nanousd"] == spent(gateway) == counted(gateway, "all") == COST // 2
-    assert " 0 differences" in gateway.cli("quotas", "verify").stdout
-    assert "agrees with itself" in gateway.cli("ledger", "verify").stdout
-
-
-@pytest.mark.parametrize("key", [KEY, OTHER_KEY])
-def test_results_that_break_off_are_charged_when_they_are_read_whole(gateway: Gateway, key: str) -> None:
-    ask(gateway, "POST", "/anthropic/v1/messages/batches", {"requests": []})
-    assert b"succeeded" in ask(gateway, "GET", "/anthropic/v1/messages/batches/batch_1/results?break", key=key)
-    assert spent(gateway) == 0
-    ask(gateway, "GET", "/anthropic/v1/messages/batches/batch_1/results?long", key=key)
-    assert spent(gateway) == 2 * 2_250_000
-    assert " 0 differences" in gateway.cli("quotas", "verify").stdout
-
-
-def test_a_batch_of_small_requests_is_charged_at_the_rates_of_small_requests(tmp_path: Path) -> None:
-    prices = """
-[[prices]]
-provider = "openai"
-model = "gpt-4o*"
-input_per_mtok = 1.0
-output_per_mtok = 1.0
-tiers = [{ above_input_tokens = 1000, input_per_mtok = 2.0, output_per_mtok = 2.0 }]
-"""
-    with Upstream(Provider()) as upstream, Gateway(tmp_path, config(upstream) + prices) as gateway:
-        for _ in range(2):
-            ask(gateway, "GET", "/openai/v1/batches/batch_7")
-        assert spent(gateway) == (1500 + 900) * 1000
-        # nor is it priced otherwise later
-        gateway.cli("ledger", "reprice", "--since", "2020-01-01")
-        assert spent(gateway) == (1500 + 900) * 1000
-        rows = csv.DictReader(io.StringIO(gateway.cli("export", "focus", "--since", "2020-01-01").stdout))
-        assert {row["ContractedUnitPrice"] for row in rows} == {"1.0"}
-
-
-@pytest.mark.parametrize("began_here", [True, False])
-def test_the_results_of_a_batch_are_charged_to_those_who_began_it(gateway: Gateway, began_here: bool) -> None:
-    if began_here:
-        ask(gateway, "POST", "/anthropic/v1/messages/batches", {"requests": []})
-    name = "batch_1" if began_here else "msgbatch_1"
-    for key in (OTHER_KEY, KEY):
-        ask(gateway, "GET", f"/anthropic/v1/messages/batches/{name}/results", key=key)
-    (charged,) = [one for one in gateway.records() if one["cost_nanousd"]]
-    assert charged["team"] == ("research" if began_here else "ops")
-    assert charged["model_requested"] == "claude-sonnet-4-5"
-    assert " 0 differences" in gateway.cli("quotas", "verify").stdout
 
 
 def test_a_claim_that_another_process_took_meanwhile_is_not_charged_twice(tmp_path: Path) -> None:

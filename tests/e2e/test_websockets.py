@@ -4,176 +4,30 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import openai
 import pytest
+from realtime import CONFIG, HEARD, KEY, port_of, provider, records, seen, url
 from support.gateway import Gateway
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
-from websockets.frames import Frame, Opcode
 from websockets.sync.client import ClientConnection, connect
-from websockets.sync.server import Server, ServerConnection, serve
-from websockets.typing import Subprotocol
-
-KEY = "sk-test-sockets"
-CONFIG = """
-[providers.openai]
-kind = "openai"
-base_url = "http://127.0.0.1:{port}"
-api_key = "sk-real-openai"
-
-[providers.strict]
-kind = "openai"
-base_url = "http://127.0.0.1:{port}"
-api_key = "sk-real-openai"
-unpriced_models = "block"
-
-[[routes]]
-model = "voice"
-provider = "openai"
-rename = "gpt-realtime"
-
-[[routes]]
-model = "never"
-provider = "elsewhere"
-
-[[routes]]
-model = "*"
-provider = "strict"
-
-[providers.elsewhere]
-kind = "cohere"
-base_url = "http://127.0.0.1:9"
-api_key = "sk-real"
-
-[[models]]
-provider = "openai"
-model = "gpt-realtime*"
-context_window = 1000
-max_output = 1000
-
-[[keys]]
-id = "k"
-secret = "sk-test-sockets"
-team = "t"
-workflow = "w"
-
-[[keys]]
-id = "few"
-secret = "sk-test-sockets-few"
-team = "few"
-workflow = "w"
-
-[[keys]]
-id = "two"
-secret = "sk-test-sockets-two"
-team = "two"
-workflow = "w"
-
-[[keys]]
-id = "bound"
-secret = "sk-test-sockets-bound"
-team = "t"
-workflow = "w"
-models = ["gpt-4o*"]
-
-[[quotas]]
-name = "few-tokens"
-match = {{ team = "few" }}
-tokens = 2100
-window = "total"
-
-[[quotas]]
-name = "two-tokens"
-match = {{ team = "two" }}
-tokens = 2100
-window = "total"
-"""
-USAGE = {
-    "total_tokens": 253,
-    "input_tokens": 132,
-    "output_tokens": 121,
-    "input_token_details": {"text_tokens": 119, "audio_tokens": 13, "cached_tokens": 64},
-    "output_token_details": {"text_tokens": 30, "audio_tokens": 91},
-}
-HEARD = "conversation.item.input_audio_transcription.completed"
-HEARD_USAGE = {"type": "tokens", "total_tokens": 35, "input_tokens": 26, "output_tokens": 9,
-               "input_token_details": {"text_tokens": 0, "audio_tokens": 26}}  # fmt: skip
-TEXT_USAGE = {"input_tokens": 36, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 87,
-              "output_tokens_details": {"reasoning_tokens": 9}, "total_tokens": 123}  # fmt: skip
-seen: list[dict[str, str]] = []
-asked: list[str] = []
-
-
-def converse(connection: ServerConnection) -> None:
-    assert connection.request is not None
-    asked.append(connection.request.path)
-    seen.append({name.lower(): value for name, value in connection.request.headers.raw_items()})
-    heard_by = {"audio": {"input": {"transcription": {"model": "gpt-4o-mini-transcribe"}}}}
-    connection.send(json.dumps({"type": "session.created", "session": {"model": "gpt-realtime", **heard_by}}))
-    for message in connection:
-        event = json.loads(message)
-        if event["type"] == "echo":
-            connection.send(message)
-        if event["type"] == "hang":
-            connection.send(json.dumps({"type": "response.created", "response": {"id": "r"}}))
-            connection.send(json.dumps({"type": "response.output_text.delta", "delta": "one two three four"}))
-        if event["type"] == "twice":
-            done = {"type": "response.done", "response": {"id": "r", "status": "completed", "usage": USAGE}}
-            told = [{"type": "response.created", "response": {"id": "r"}}, done] * 2
-            frames = [Frame(Opcode.TEXT, json.dumps(one).encode()).serialize(mask=False) for one in told]
-            connection.socket.sendall(b"".join(frames))
-        if event["type"] == "talk over":
-            connection.send(json.dumps({"type": "response.created", "response": {"id": "r"}}))
-            connection.send(json.dumps({"type": HEARD, "item_id": "i", "transcript": "hi", "usage": HEARD_USAGE}))
-            connection.send(json.dumps({"type": "response.output_text.delta", "delta": "one two three four"}))
-        if event["type"] == "response.create" and connection.request.path.startswith("/v1/responses"):
-            done = {"id": "r", "model": "gpt-4o-mini", "status": "completed", "usage": TEXT_USAGE}
-            connection.send(json.dumps({"type": "response.created", "response": {"id": "r"}}))
-            connection.send(json.dumps({"type": "response.output_text.delta", "delta": "so it goes"}))
-            connection.send(json.dumps({"type": "response.completed", "response": done}))
-        elif event["type"] == "response.create":
-            connection.send(json.dumps({"type": "response.created", "response": {"id": "r"}}))
-            connection.send(json.dumps({"type": "response.output_audio.delta", "delta": "A" * 100_000}))
-            done = {"id": "r", "object": "realtime.response", "status": "completed", "output": [], "usage": USAGE}
-            connection.send(json.dumps({"type": "response.done", "response": done}))
-
-
-def choose(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    return offered[0] if offered else None
+from websockets.sync.server import Server
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with serve(converse, "127.0.0.1", 0, select_subprotocol=choose) as running:
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
-        thread.start()
+    with provider() as running:
         yield running
-        running.shutdown()
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterator[Gateway]:
     directory: Path = tmp_path_factory.mktemp("sockets")
-    with Gateway(directory, CONFIG.format(port=server.socket.getsockname()[1])) as running:
+    with Gateway(directory, CONFIG.format(port=port_of(server))) as running:
         yield running
-
-
-def url(gateway: Gateway) -> str:
-    return f"ws://127.0.0.1:{gateway.port}/openai/v1/realtime?model=gpt-realtime"
-
-
-def records(gateway: Gateway, team: str, api: str, count: int) -> list[dict[str, Any]]:
-    deadline = time.monotonic() + 5
-    while True:
-        found = [record for record in gateway.records(team=team) if record["api"] == api]
-        if len(found) >= count or time.monotonic() > deadline:
-            return found
-        time.sleep(0.02)
 
 
 def until_closed(connection: ClientConnection) -> Iterator[str]:
@@ -212,23 +66,6 @@ def test_each_response_of_a_realtime_session_is_a_record(gateway: Gateway) -> No
     assert sum(line["nanousd"] for line in found[0]["cost_lines"]) == found[0]["cost_nanousd"]
     sessions = records(gateway, "t", "realtime_session", 1)
     assert sessions[0]["cost_nanousd"] == 0
-
-
-@pytest.mark.parametrize("key", [KEY, "sk-wrong"])
-def test_a_browser_sends_its_key_among_the_subprotocols_and_the_provider_never_hears_of_it(
-    gateway: Gateway, key: str
-) -> None:
-    offers = [Subprotocol("realtime"), Subprotocol(f"openai-insecure-api-key.{key}")]
-    if key != KEY:
-        with pytest.raises(InvalidStatus) as refused:
-            connect(url(gateway), subprotocols=offers)
-        assert refused.value.response.status_code == 401
-        return
-    with connect(url(gateway), subprotocols=offers) as connection:
-        assert json.loads(connection.recv())["type"] == "session.created"
-        assert connection.subprotocol == "realtime"
-    assert seen[-1]["sec-websocket-protocol"] == "realtime"
-    assert seen[-1]["authorization"] == "Bearer sk-real-openai"
 
 
 def test_messages_pass_unchanged_in_both_directions(gateway: Gateway) -> None:
@@ -339,7 +176,7 @@ def test_a_response_that_came_although_there_was_no_room_for_it_counts_in_the_qu
 def test_of_responses_that_end_at_once_only_what_follows_them_is_held_and_given_back(
     tmp_path: Path, server: Server
 ) -> None:
-    config = "[server]\nworkers = 2\n" + CONFIG.format(port=server.socket.getsockname()[1])
+    config = "[server]\nworkers = 2\n" + CONFIG.format(port=port_of(server))
     with Gateway(tmp_path, config.replace("tokens = 2100", "tokens = 9000")) as gateway:
         headers = {"Authorization": "Bearer sk-test-sockets-two"}
         with connect(url(gateway), additional_headers=headers) as connection:
@@ -359,75 +196,11 @@ def until_reserved(gateway: Gateway, wanted: int) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize(
-    ("path", "provider", "sent"),
-    [
-        ("realtime?model=voice&x=%20", "openai", "/v1/realtime?model=gpt-realtime&x=%20"),
-        ("realtime?model=gpt-realtime", "strict", "/v1/realtime?model=gpt-realtime"),
-        ("responses", "openai", "/v1/responses"),
-    ],
-)
-def test_the_api_that_is_routed_by_model_has_its_sessions_too(
-    gateway: Gateway, path: str, provider: str, sent: str
-) -> None:
-    address = f"ws://127.0.0.1:{gateway.port}/v1/{path}"
-    with connect(address, additional_headers={"Authorization": f"Bearer {KEY}"}) as connection:
-        connection.recv()
-        connection.send(json.dumps({"type": "response.create", "model": "gpt-4o-mini", "input": "hi"}))
-        while json.loads(connection.recv())["type"] not in ("response.done", "response.completed"):
-            pass
-        assert asked[-1] == sent
-        record = gateway.records()[0]
-    assert (record["provider"], record["usage_source"]) == (provider, "response")
-    assert record["model"] in ("gpt-realtime", "gpt-4o-mini")
-
-
-def test_a_session_is_refused_where_its_models_provider_has_none(gateway: Gateway) -> None:
-    with pytest.raises(InvalidStatus) as refused:
-        connect(
-            f"ws://127.0.0.1:{gateway.port}/v1/realtime?model=never",
-            additional_headers={"Authorization": f"Bearer {KEY}"},
-        )
-    assert refused.value.response.status_code == 501
-
-
-@pytest.mark.parametrize("path", ["other", "realtime/translations?model=gpt-realtime", "live/sessions"])
-def test_other_upgrades_are_refused_with_501_and_told_which_are_not(gateway: Gateway, path: str) -> None:
-    with pytest.raises(InvalidStatus) as refused:
-        connect(
-            f"ws://127.0.0.1:{gateway.port}/openai/v1/{path}", additional_headers={"Authorization": f"Bearer {KEY}"}
-        )
-    assert refused.value.response.status_code == 501
-    assert "it knows OpenAI's /realtime and /responses" in refused.value.response.body.decode()
-
-
-def test_an_unknown_key_is_refused_before_the_upgrade(gateway: Gateway) -> None:
-    with pytest.raises(InvalidStatus) as refused:
-        connect(url(gateway), additional_headers={"Authorization": "Bearer sk-wrong"})
-    assert refused.value.response.status_code == 401
-
-
-@pytest.mark.parametrize(
-    ("path", "key", "told"),
-    [
-        ("openai/v1/realtime?model=gpt-realtime", "sk-test-sockets-bound", "may not use model"),
-        ("strict/v1/realtime?model=unheard-of", KEY, "No price is known"),
-    ],
-)
-def test_a_model_that_may_not_be_used_is_refused_before_the_upgrade(
-    gateway: Gateway, path: str, key: str, told: str
-) -> None:
-    with pytest.raises(InvalidStatus) as refused:
-        connect(f"ws://127.0.0.1:{gateway.port}/{path}", additional_headers={"Authorization": f"Bearer {key}"})
-    assert refused.value.response.status_code == 403
-    assert told in refused.value.response.body.decode()
-
-
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "in a response"])
 def test_a_session_that_outlasts_the_drain_is_told_that_the_gateway_restarts(
     tmp_path: Path, server: Server, busy: bool
 ) -> None:
-    config = "[server]\ndrain_seconds = 0.5\n" + CONFIG.format(port=server.socket.getsockname()[1])
+    config = "[server]\ndrain_seconds = 0.5\n" + CONFIG.format(port=port_of(server))
     with Gateway(tmp_path, config) as gateway:
         with connect(url(gateway), additional_headers={"Authorization": f"Bearer {KEY}"}) as connection:
             connection.recv()

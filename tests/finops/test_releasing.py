@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from billed import CONFIG, Books
 from support.gateway import Gateway
-from test_reconcile import CONFIG, Books
 
 from gateway.wire.usage import Usage
 from pricing.money import Line
