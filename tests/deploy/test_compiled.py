@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.gateway import Gateway
 
-from gateway.compiled import note
+from gateway.compiled import PLAIN, is_current, note
 
 ROOT = Path(__file__).parents[2]
 COMPILE = ROOT / "deploy" / "compile.py"
@@ -94,6 +95,16 @@ def test_a_build_of_other_sources_is_not_used(tree: Path, changed: str) -> None:
     with (tree / changed).open("a") as source:
         source.write("\n")
     assert "none.toml" in served_by(tree)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+@pytest.mark.parametrize("fresh", [True, False])
+def test_gateways_of_tests_run_the_build_where_it_is_of_the_sources(tmp_path: Path, fresh: bool) -> None:
+    with Gateway(tmp_path, '[providers.simulated]\nkind = "simulated"\n', fresh=fresh) as gateway:
+        assert gateway.process is not None
+        loaded = Path(f"/proc/{gateway.process.pid}/maps").read_text()
+    preferred = is_current(ROOT, BUILT) and not os.environ.get(PLAIN)
+    assert (f"{BUILT}/gateway/exchange." in loaded) == preferred
 
 
 @pytest.fixture

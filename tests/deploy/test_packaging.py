@@ -68,7 +68,7 @@ def test_the_images_health_check_asks_what_the_gateway_answers(tmp_path: Path) -
     match = re.search(r"HEALTHCHECK .* CMD (\[.*\])", DOCKERFILE)
     assert match is not None
     _, *rest = json.loads(match[1])
-    with Gateway(tmp_path, '[providers.simulated]\nkind = "simulated"\n') as gateway:
+    with Gateway(tmp_path, '[providers.simulated]\nkind = "simulated"\n', fresh=True) as gateway:
         command = [sys.executable, *rest]
         good = subprocess.run(command, env={"SPENDGATE_HEALTH_URL": gateway.url + "/healthz"}, timeout=20)
         assert good.returncode == 0

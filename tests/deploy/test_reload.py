@@ -253,7 +253,7 @@ def test_a_stand_in_without_a_price_is_refused_as_at_the_start(tmp_path: Path) -
 
 
 def test_a_hangup_while_the_gateway_starts_is_a_reload_as_soon_as_it_can(tmp_path: Path) -> None:
-    gateway = Operated(tmp_path, config(1.0).replace('level = "error"', 'level = "info"'))
+    gateway = Operated(tmp_path, config(1.0).replace('level = "error"', 'level = "info"'), fresh=True)
     text = gateway.path.read_bytes()
     gateway.path.unlink()
     os.mkfifo(gateway.path)

@@ -99,7 +99,7 @@ def check_exact(record: dict[str, object], number: int) -> None:
 async def test_a_thousand_concurrent_calls_have_one_exact_record_each(tmp_path: Path) -> None:
     with (
         Upstream(lambda seen: play(seen, 0.02)) as upstream,
-        Gateway(tmp_path, CONFIG.format(url=upstream.url)) as gateway,
+        Gateway(tmp_path, CONFIG.format(url=upstream.url), fresh=True) as gateway,
     ):
         async with session_of() as session:
             calls = [call(session, gateway, number, stream=number % 2 == 0) for number in range(1000)]
@@ -119,7 +119,7 @@ async def test_a_thousand_concurrent_calls_have_one_exact_record_each(tmp_path: 
 async def test_sigterm_lets_streams_in_flight_finish_and_settles_them(tmp_path: Path) -> None:
     with (
         Upstream(lambda seen: play(seen, 0.1)) as upstream,
-        Gateway(tmp_path, CONFIG.format(url=upstream.url)) as gateway,
+        Gateway(tmp_path, CONFIG.format(url=upstream.url), fresh=True) as gateway,
     ):
         async with session_of() as session:
             calls = [asyncio.create_task(call(session, gateway, number, stream=True)) for number in range(100)]
@@ -142,7 +142,7 @@ async def test_sigterm_lets_streams_in_flight_finish_and_settles_them(tmp_path: 
 async def kill_in_the_middle(tmp_path: Path, calls: int, delay: float) -> None:
     """Kill -9 under load, start again, compare the ledger with what the upstream and the clients saw."""
     with Upstream(lambda seen: play(seen, 0.03)) as upstream:
-        gateway = Gateway(tmp_path, CONFIG.format(url=upstream.url)).start()
+        gateway = Gateway(tmp_path, CONFIG.format(url=upstream.url), fresh=True).start()
         async with session_of() as session:
             tasks = [asyncio.create_task(call(session, gateway, n, stream=n % 3 != 0)) for n in range(calls)]
             await asyncio.sleep(delay)
@@ -171,7 +171,7 @@ async def test_kill_9_in_the_middle_of_100_calls_loses_none(tmp_path: Path, dela
 
 
 def test_a_stop_without_calls_is_clean(tmp_path: Path) -> None:
-    gateway = Gateway(tmp_path, CONFIG.format(url="http://127.0.0.1:9")).start()
+    gateway = Gateway(tmp_path, CONFIG.format(url="http://127.0.0.1:9"), fresh=True).start()
     assert gateway.stop() == 0
 
 
@@ -181,7 +181,7 @@ def test_a_start_says_which_optional_providers_it_leaves_out(tmp_path: Path, wor
         f'[server]\nworkers = {workers}\n[providers.simulated]\nkind = "simulated"\n'
         '[providers.later]\nkind = "openai"\napi_key = "env:NOT_SET_BY_ANY_TEST"\noptional = true\n'
     )
-    with Gateway(tmp_path, config) as gateway:
+    with Gateway(tmp_path, config, fresh=True) as gateway:
         assert gateway.stop() == 0
     told = 'spendgate leaves out provider "later": the environment variable NOT_SET_BY_ANY_TEST is not set'
     assert gateway.log().splitlines().count(told) == 1
@@ -189,5 +189,5 @@ def test_a_start_says_which_optional_providers_it_leaves_out(tmp_path: Path, wor
 
 
 def test_what_the_first_calls_need_is_loaded_before_there_are_any(tmp_path: Path) -> None:
-    with Gateway(tmp_path, CONFIG.format(url="http://127.0.0.1:9")) as gateway:
+    with Gateway(tmp_path, CONFIG.format(url="http://127.0.0.1:9"), fresh=True) as gateway:
         assert "spendgate_vocabularies 1.0" in gateway.metrics()

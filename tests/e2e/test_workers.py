@@ -141,7 +141,7 @@ async def test_prove_a_budget_that_workers_share(tmp_path: Path, seed: int, prov
 
 def test_a_worker_that_is_killed_while_it_starts_is_replaced(tmp_path: Path) -> None:
     with Upstream(play) as upstream, ThreadPoolExecutor(1) as pool:
-        gateway = Gateway(tmp_path, shared(STORM.format(url=upstream.url), 2))
+        gateway = Gateway(tmp_path, shared(STORM.format(url=upstream.url), 2), fresh=True)
         started = pool.submit(gateway.start)
         until("the gateway's process runs", lambda: gateway.process is not None)
         os.kill(workers_of(gateway)[0], signal.SIGKILL)

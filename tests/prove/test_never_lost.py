@@ -37,7 +37,7 @@ def show(what: str, trials: int, storm: Storm) -> None:
 async def test_kill_9_at_a_random_moment_under_load_loses_nothing(tmp_path: Path, prove: bool) -> None:
     trials = KILLS if prove else 2
     with Upstream(play) as upstream:
-        gateway = Gateway(tmp_path, CONFIG.format(url=upstream.url))
+        gateway = Gateway(tmp_path, CONFIG.format(url=upstream.url), fresh=True)
         storm = Storm(gateway, upstream, seed=1)
         for _ in range(trials):
             await asyncio.to_thread(gateway.start)
@@ -61,7 +61,7 @@ async def test_kill_9_at_a_random_moment_under_load_loses_nothing(tmp_path: Path
 async def test_a_stopped_process_goes_on_or_is_killed_and_loses_nothing(tmp_path: Path, prove: bool) -> None:
     trials = STOPS if prove else 2
     with Upstream(play) as upstream:
-        gateway = Gateway(tmp_path, CONFIG.format(url=upstream.url))
+        gateway = Gateway(tmp_path, CONFIG.format(url=upstream.url), fresh=True)
         storm = Storm(gateway, upstream, seed=2)
         await asyncio.to_thread(gateway.start)
         for trial in range(trials):
@@ -132,7 +132,7 @@ def ready(gateway: Gateway) -> str:
 async def test_a_disk_that_fills_up_under_load_loses_nothing(tmp_path: Path, small_disk: Path, prove: bool) -> None:
     trials = FILLS if prove else 1
     with Upstream(play) as upstream:
-        gateway = Gateway(tmp_path, CONFIG.format(url=upstream.url))
+        gateway = Gateway(tmp_path, CONFIG.format(url=upstream.url), fresh=True)
         storm = Storm(gateway, upstream, seed=3, clients=10)
         await asyncio.to_thread(gateway.start)
         reasons = set()

@@ -239,7 +239,8 @@ def test_a_soak_leaves_memory_descriptors_tasks_and_threads_where_they_were(tmp_
             gateway.reload()
 
         authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
-        with Gateway(tmp_path, CONFIG.format(upstream=upstream.url, price=1.0), trust=trust) as gateway:
+        text = CONFIG.format(upstream=upstream.url, price=1.0)
+        with Gateway(tmp_path, text, trust=trust, fresh=True) as gateway:
             vitals = Vitals(gateway)
             asyncio.run(soak(gateway, vitals, min(seconds / 4, 60.0), renew))
             before = _settled(vitals)

@@ -116,7 +116,7 @@ def test_a_crowd_of_clients_leaves_descriptors_to_calls_and_to_the_admin_port(
 
 
 def test_a_provider_is_not_called_unreachable_for_want_of_descriptors(tmp_path: Path, upstream: Upstream) -> None:
-    with Gateway(tmp_path, CONFIG.format(url=upstream.url)) as gateway:
+    with Gateway(tmp_path, CONFIG.format(url=upstream.url), fresh=True) as gateway:
         assert gateway.process is not None
         pid = gateway.process.pid
         one = connected(gateway)

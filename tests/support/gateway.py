@@ -1,4 +1,8 @@
-"""A gateway in a process of its own, started and stopped as an operator would."""
+"""A gateway in a process of its own, started and stopped as an operator would.
+
+Most are forked from a process that has imported the program: see ``forked``. Tests of how it starts, of its life, of
+crashes and of a long run have ``fresh`` ones.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from support import command
+from support.forked import Forked
 
 
 def _own_ports() -> Iterator[int]:
@@ -62,7 +67,9 @@ class Gateway:
     """How clients meet its ports where both speak TLS."""
     within: tuple[str, ...] = ()
     """A command that runs it, as ``sh -c 'ulimit …; exec "$@"' sh`` does."""
-    process: subprocess.Popen[bytes] | None = None
+    fresh: bool = False
+    """Whether an interpreter of its own runs it, as it does where it has an environment of its own."""
+    process: subprocess.Popen[bytes] | Forked | None = None
 
     def __post_init__(self) -> None:
         self.port, self.admin_port = free_port(), free_port()
@@ -100,14 +107,7 @@ class Gateway:
         return f"{self.scheme}://127.0.0.1:{self.admin_port}"
 
     def start(self) -> Self:
-        log = (self.directory / "gateway.log").open("ab")
-        env = {**os.environ, **self.env}
-        self.process = subprocess.Popen(
-            [*self.within, sys.executable, "-m", "gateway.cli.main", "serve", "--config", str(self.path)],
-            stdout=log,
-            stderr=log,
-            env=env,
-        )
+        self.process = self._begun()
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -118,6 +118,14 @@ class Gateway:
             except OSError:
                 time.sleep(0.03)
         raise RuntimeError(f"the gateway is not ready:\n{self.log()}")
+
+    def _begun(self) -> subprocess.Popen[bytes] | Forked:
+        words, path = ["serve", "--config", str(self.path)], self.directory / "gateway.log"
+        if not (self.fresh or self.within or self.env):
+            return Forked(words, Path.cwd(), os.environ, path, path)
+        command = [*self.within, sys.executable, "-m", "gateway.cli.main", *words]
+        with path.open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **self.env})
 
     def stop(self, timeout: float = 30) -> int:
         assert self.process is not None
