@@ -6,12 +6,13 @@ import json
 import re
 import time
 import urllib.parse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from openapi_core import Config, OpenAPI
-from openapi_core.testing import MockRequest, MockResponse
 from support.admin import TEAM, Answer, Caller
+
+if TYPE_CHECKING:
+    from openapi_core import OpenAPI
 
 PERIOD = "since=2026-09-21T00:00:00Z&until=2026-09-22T12:00:00Z"
 UNTIL = time.strftime("%Y-12-31", time.gmtime(time.time() + 366 * 86400))
@@ -64,6 +65,9 @@ def document(open_caller: Caller) -> Any:
 
 @pytest.fixture(scope="module")
 def api(document: Any) -> OpenAPI:
+    # two seconds, which not every worker of the tests needs to spend
+    from openapi_core import Config, OpenAPI
+
     readers = {"application/problem+json": json.loads}
     return OpenAPI.from_dict(document, config=Config(extra_media_type_deserializers=readers))
 
@@ -80,6 +84,8 @@ def filled(caller: Caller, method: str, path: str, known: dict[str, str]) -> str
 
 def check(api: OpenAPI, document: Any, method: str, target: str, query: str, body: Any, answer: Answer) -> None:
     """Raises where the request or the answer is not as the document says."""
+    from openapi_core.testing import MockRequest, MockResponse
+
     arguments = {name: value[0] for name, value in urllib.parse.parse_qs(query).items()}
     known = {one["name"] for operation in document["paths"].values() for each in operation.values()
              for one in each.get("parameters", ())}  # fmt: skip
