@@ -105,9 +105,10 @@ class UpstreamConnection(UpstreamAnswer):
         return self.deadline <= now
 
     def _takes(self) -> bool:
-        """Whether the provider has not taken all of the request, but more of it than when this was last asked."""
+        """Whether the provider has taken more of the request than when this was last asked: its time counts from the
+        last byte. One that had taken all when this was first asked has had its time."""
         transport = self._transport
-        if transport is None or not unsent(transport):
+        if transport is None or not (self._taken or unsent(transport)):
             return False
         before, self._taken = self._taken, acknowledged(transport)
         return self._taken > before
