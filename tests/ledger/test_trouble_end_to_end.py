@@ -66,7 +66,7 @@ def serve(gateway: Gateway, folder: Path, shared: str = "data") -> subprocess.Co
     text = other.path.read_text().replace(str(folder / shared), str(gateway.directory / shared))
     other.path.write_text(text)
     command = [sys.executable, "-m", "gateway.cli.main", "serve", "--config", str(other.path)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture
