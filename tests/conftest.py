@@ -32,6 +32,12 @@ def prove() -> bool:
     return os.environ.get("PROVE") == "1"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    from support.sharing import long_first
+
+    long_first(items)
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from support.sharing import ByFile
 

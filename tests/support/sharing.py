@@ -10,9 +10,18 @@ WHOLE = ("tests/page",)
 """Folders that one worker runs: what the tests share is dear to make (Chromium, two months of calls)."""
 
 
+FIRST = ("tests/bench/", "tests/wire/test_wire_fuzz.py")
+"""Long ones, which would be the last or leave others waiting for them."""
+
+
+def long_first(items: list[Any]) -> None:
+    """Files in their order but for the long ones: the last are many and short, and no worker is left with a long one
+    when the others are done."""
+    items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
+
+
 class ByFile(LoadScopeScheduling):
-    """A file's tests run in one worker in their order, so that what they share is made once; files in their order: the
-    last are many and short, and no worker is left with a long one when the others are done."""
+    """A file's tests run in one worker in their order, so that what they share is made once; files in their order."""
 
     def __init__(self, config: Any, log: Any = None) -> None:
         super().__init__(config, log)
