@@ -16,6 +16,9 @@ _INPUT_UNITS = frozenset(("usd", "tokens", "input_tokens"))
 """Limits that a loop of the provider's tools can pass."""
 _OUTPUT_UNITS = frozenset(("usd", "tokens", "output_tokens"))
 """Limits that a smaller output limit can meet."""
+_GLOB = frozenset("*?[")
+MOST_COMPARED = 500_000
+"""Names in all that a check looks through for spellings that are nearly right."""
 
 
 def check_quotas(quotas: Sequence[QuotaConfig], providers: Iterable[str]) -> Iterator[Found]:
@@ -57,13 +60,23 @@ def name_remarks(quotas: Sequence[QuotaConfig], keys: Sequence[KeyConfig]) -> It
     """Teams and keys of rules that no key is or has, but that one nearly has: such a rule holds nobody. Others may be
     keys of the ledger."""
     known = {"team": ("team", {key.team for key in keys}), "key": ("id", {key.id for key in keys})}
+    compared = 0
     for index, quota in enumerate(quotas):
         for dimension, (what, names) in known.items():
             wanted = quota.match.get(dimension, ())
             for glob in (wanted,) if isinstance(wanted, str) else wanted:
-                hint = "" if any(fnmatchcase(name, glob) for name in names) else near(glob, sorted(names))
+                if _meant(glob, names) or compared > MOST_COMPARED:
+                    continue
+                compared += len(names)
+                hint = near(glob, sorted(names))
                 if hint:
                     yield f'quotas[{index}].match.{dimension}: no key of this file has the {what} "{glob}". {hint}'
+
+
+def _meant(glob: str, names: set[str]) -> bool:
+    if glob in names:
+        return True
+    return not _GLOB.isdisjoint(glob) and any(fnmatchcase(name, glob) for name in names)
 
 
 def _contradictions(path: tuple[str, int], quota: QuotaConfig) -> Iterator[Found]:

@@ -19,6 +19,7 @@ SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 def google_tokens(config: GoogleConfig) -> Callable[[], Awaitable[Token]]:
     """A function that fetches a token, in a thread. Raises ``ModuleNotFoundError`` without google-auth."""
     import google.auth
+    import google.auth.exceptions
     import google.auth.transport.requests
     from google.oauth2 import service_account
 
@@ -36,9 +37,10 @@ def google_tokens(config: GoogleConfig) -> Callable[[], Awaitable[Token]]:
         credentials = found[0]
         try:
             credentials.refresh(google.auth.transport.requests.Request())
-        except Exception:
+        except google.auth.exceptions.RefreshError:
             # the file's key may have been replaced by another: it is read again for the next try
-            found.clear()
+            if config.service_account_file is not None:
+                found.clear()
             raise
         expiry = credentials.expiry.replace(tzinfo=UTC).timestamp()
         return Token(credentials.token, expiry)

@@ -33,7 +33,7 @@ _CHARGE = (
 _EXPECT = "INSERT OR IGNORE INTO claims (provider, id, request_id, at_ns, charged) VALUES (?, ?, ?, ?, 0)"
 _ADJUST = (
     "INSERT OR IGNORE INTO adjustments (id, request_id, at_ns, hour, kind, reason, who, delta_nanousd, price, "
-    "cost_lines, team, workflow, key_id, provider, model, model_requested, tags, outcome) "
+    "cost_lines, team, workflow, key_id, provider, model, model_requested, tags, ended_as) "
     "SELECT ?, r.request_id, ?, r.started_ns / ?, 'reported', ?, '', -r.cost_nanousd - coalesce((SELECT "
     "sum(delta_nanousd) FROM adjustments a WHERE a.request_id = r.request_id), 0), '', '[]', r.team, r.workflow, "
     "r.key_id, r.provider, r.model, r.model_requested, r.tags, r.outcome FROM requests r "

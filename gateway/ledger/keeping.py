@@ -14,6 +14,7 @@ from gateway.ledger.edges import horizon_ns
 from gateway.ledger.ids import first_id_at
 from gateway.ledger.rows import DIMENSIONS, GROUP_BITS, HOUR_NS, REQUEST_COLUMNS, SELECT, SUMS, record_of_row
 from gateway.ledger.schema import migrate, outdated
+from gateway.ledger.splitting import is_split
 from gateway.ledger.whole import part_beside
 from gateway.ledger.writer import Writer, unwritten
 
@@ -23,7 +24,7 @@ _KEPT_SINCE = (
     "INSERT INTO facts (name, value) VALUES ('records_since_ns', ?) "
     "ON CONFLICT (name) DO UPDATE SET value = max(CAST(value AS INTEGER), excluded.value)"
 )
-_ENDED = "UPDATE adjustments SET outcome = ? WHERE request_id = ? AND outcome IS NULL"
+_ENDED = "UPDATE adjustments SET ended_as = ? WHERE request_id = ? AND ended_as IS NULL"
 _RESTORED = "INSERT INTO facts (name, value) VALUES ('restored', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
 _GRANT = ("quota", "unit", "amount", "from_ns", "who", "why", "created_ns")
 """What a grant is known by: its number is another one in another ledger, and its end may have been moved."""
@@ -40,8 +41,11 @@ def forget(connection: sqlite3.Connection, keep_days: int, now_ns: int) -> int:
     """Delete one slice of the records that are older than ``keep_days``; answers how many. Rollups stay, how corrected
     calls ended, and estimates whose report is still to come: it takes back what they cost.
 
-    Runs in the writer's transaction; called again until it answers 0.
+    Runs in the writer's transaction; called again until it answers 0. Sums that do not tell outcomes apart yet need
+    their records for that: until it is done nothing is deleted.
     """
+    if not is_split(connection):
+        return 0
     horizon = (now_ns - keep_days * DAY_NS) // HOUR_NS * HOUR_NS
     old = connection.execute(
         "SELECT r.id, r.request_id, k.outcome FROM records r CROSS JOIN kinds k ON k.id = r.kind_id "

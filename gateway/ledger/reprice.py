@@ -54,12 +54,13 @@ class _Past(msgspec.Struct, frozen=True):
 
 
 def _past(connection: sqlite3.Connection, since_ns: int, until_ns: int) -> Iterator[_Past]:
-    """Calls started in ``[since_ns, until_ns)`` whose price is their usage's: not those that were waived, and no
-    estimate that a report replaced, which has a record of its own."""
+    """Calls started in ``[since_ns, until_ns)`` whose price is their usage's: not those that were waived, or cut by a
+    crash before anything was known of them, and no estimate that a report replaced, which has a record of its own."""
     cursor = connection.execute(
         f"SELECT {', '.join(REQUEST_COLUMNS)}, (SELECT coalesce(sum(delta_nanousd), 0) {_ENTRIES}) AS adjusted, "  # noqa: S608
         f"(SELECT count(*) {_ENTRIES}) AS earlier FROM requests r WHERE r.request_id >= ? AND started_ns >= ? "
         "AND started_ns < ? AND usage_source <> 'none' AND substr(price, 1, ?) <> ? "
+        "AND NOT (outcome = 'recovered' AND price = '' AND priced) "
         f"AND NOT EXISTS (SELECT 1 {_ENTRIES} AND a.kind = 'reported') ORDER BY r.request_id",
         (first_id_at(since_ns - MARGIN_NS), since_ns, until_ns, len(WAIVED), WAIVED),
     )
@@ -126,7 +127,7 @@ def book_adjustments(connection: sqlite3.Connection, found: list[Adjustment], no
         try:
             connection.executemany(
                 "INSERT OR IGNORE INTO adjustments (id, request_id, at_ns, hour, kind, reason, who, delta_nanousd, "
-                "price, cost_lines, team, workflow, key_id, provider, model, model_requested, tags, outcome) "
+                "price, cost_lines, team, workflow, key_id, provider, model, model_requested, tags, ended_as) "
                 "VALUES (?, ?, ?, ?, 'reprice', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [_row(one, now_ns, who, why) for one in found[start : start + SLICE_ROWS]],
             )

@@ -295,8 +295,10 @@ def pending(db: Any) -> None:
 
 @MIGRATIONS()
 def corrected_outcomes(db: Any) -> None:
-    """How the call ended that an adjustment corrects, for when its record is gone. NULL: as the record says."""
-    db.execute("ALTER TABLE adjustments ADD COLUMN outcome TEXT")
+    """How the call ended that an adjustment corrects, for when its record is gone. NULL: as the record says.
+
+    Gateways of the version before, which may go on beside this one, read ``a.*`` and an ``outcome`` of their own."""
+    db.execute("ALTER TABLE adjustments ADD COLUMN ended_as TEXT")
 
 
 def _missing(db: Any) -> list[str]:

@@ -28,7 +28,7 @@ ALWAYS = ("requests", "rejected", "cost_nanousd")
 """Fields of a row that are always known."""
 MAX_TAG = 128
 WITH_OUTCOME = (
-    f"(SELECT {', '.join(OWNER_COLUMNS)}, a.hour, a.request_id, a.delta_nanousd, coalesce(a.outcome, "  # noqa: S608
+    f"(SELECT {', '.join(OWNER_COLUMNS)}, a.hour, a.request_id, a.delta_nanousd, coalesce(a.ended_as, "  # noqa: S608
     "(SELECT k.outcome FROM records r CROSS JOIN kinds k ON k.id = r.kind_id WHERE r.request_id = a.request_id), "
     "'completed') AS outcome FROM adjustments a)"
 )

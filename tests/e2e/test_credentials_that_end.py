@@ -38,7 +38,9 @@ class Authority:
 
     def script(self, seen: Seen) -> Iterable[Step]:
         form = {name: values[0] for name, values in parse_qs(seen.body.decode()).items()}
-        if self.closed or key_of(form) == self.revoked:
+        if key_of(form) == self.revoked:
+            return [answer(b'{"error":"invalid_grant","error_description":"Invalid JWT Signature."}', status=400)]
+        if self.closed:
             return [answer(b'{"error":"temporarily_unavailable"}', status=503)]
         self.granted.append({**form, "target": seen.target})
         token = {"access_token": f"token-{len(self.granted)}", "expires_in": self.seconds, "token_type": "Bearer"}

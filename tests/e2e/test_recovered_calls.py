@@ -27,6 +27,11 @@ kind = "openai"
 base_url = "{{url}}"
 api_key = "sk-real"
 
+[providers.perplexity]
+kind = "perplexity"
+base_url = "{{url}}"
+api_key = "pplx-real"
+
 [[prices]]
 provider = "openai"
 model = "gpt-5.4-mini"
@@ -131,11 +136,14 @@ def test_a_stream_that_was_cut_says_that_no_price_is_known(tmp_path: Path) -> No
     [
         (CLAUDE, {"anthropic_version": "vertex-2023-10-16"}, ("europe-west1", "")),
         (CHAT, {"model": "gpt-5.4-mini", "service_tier": "priority"}, ("", "priority")),
+        # it has a fee for each request
+        ("/perplexity/chat/completions", {"model": "sonar"}, ("", "")),
     ],
 )
 def test_a_call_that_was_cut_before_its_answer_says_what_it_asked_for(
     tmp_path: Path, path: str, body: dict[str, Any], told: tuple[str, str]
 ) -> None:
-    record, _ = cut(tmp_path, path, body, silent=True)
+    record, again = cut(tmp_path, path, body, silent=True)
     assert (record["region"], record["service_tier"]) == told
+    assert again.startswith("0 calls would change")
     assert record["reserved_nanousd"] > 0

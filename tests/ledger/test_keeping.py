@@ -268,7 +268,7 @@ def test_a_correction_counts_under_its_calls_outcome_when_the_record_is_gone(tmp
     connection = connect(path)
     if older:
         # as it was written before adjustments told outcomes
-        connection.execute("ALTER TABLE adjustments DROP COLUMN outcome")
+        connection.execute("ALTER TABLE adjustments DROP COLUMN ended_as")
         connection.execute("DELETE FROM _sqlite_migrations WHERE name = 'corrected_outcomes'")
         assert migrate(path) is None
     by_outcome = {

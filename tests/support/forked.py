@@ -26,7 +26,7 @@ import gateway.cli
 # started; then what commands import when they are called
 IMPORTED = (
     "support.preferred", "pytest", "support.forked", "gateway.app", "gateway.workers.crew", "gateway.assembly",
-    "gateway.identity.store", "gateway.reports.query",
+    "gateway.identity.store", "gateway.reports.spend",
 )  # fmt: skip
 
 
