@@ -41,8 +41,7 @@ def measure(size: Size, folder: Path) -> None:
             rounds.run(running)
         provider = running[-1].port
         names = [one.name for one in running]
-        for name, source in found.items():
-            rounds.workers(name, source, Path(tempfile.mkdtemp(dir=folder)), provider, {core, other})
+        workers(rounds, found, folder, provider, {core, other})
         name, source = next(iter(found.items()))
         own = Path(tempfile.mkdtemp(dir=folder))
         with contenders.gateway(name, source, own, provider, {core}) as fresh, scraped([fresh]):
@@ -55,6 +54,30 @@ def measure(size: Size, folder: Path) -> None:
         print("This machine has one core: load and proxies share it, the times say little.")
     if not machine.on_disk(folder):
         print("The ledger lay on a file system in memory: its fsync cost nothing. Set TMPDIR to a folder on a disk.")
+
+
+def workers(rounds: Rounds, found: dict[str, Path], folder: Path, provider: int, cores: set[int]) -> None:
+    """What two processes cost beside one: each build of the gateway that can, and a proxy that shares nothing."""
+
+    def own(name: str) -> Path:
+        made = folder / "workers" / name
+        made.mkdir(parents=True)
+        return made
+
+    for name, source in found.items():
+        if contenders.knows_workers(source, folder):
+            rounds.workers(
+                name,
+                lambda place, cores, count, name=name, source=source: contenders.gateway(
+                    name, source, own(f"{name} {place}"), provider, cores, count
+                ),
+                cores,
+            )
+    rounds.workers(
+        "asyncio",
+        lambda place, cores, count: contenders.bare("asyncio", own(f"asyncio {place}"), provider, cores, count),
+        cores,
+    )
 
 
 def main() -> int:

@@ -1,11 +1,12 @@
 """A proxy that does nothing but forward: asyncio protocols and httptools on uvloop, connections kept alive both ways.
 
-python bench/proxying/bare_asyncio.py PORT PROVIDER_PORT
+python bench/proxying/bare_asyncio.py PORT PROVIDER_PORT [PROCESSES: 1 or 2]
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from typing import cast
 
@@ -158,10 +159,12 @@ class Proxy(asyncio.Protocol):
 async def serve(port: int, upstream: int) -> None:
     pool: list[Upstream] = []
     server = await asyncio.get_running_loop().create_server(
-        lambda: Proxy(pool, upstream), "127.0.0.1", port, backlog=1024
+        lambda: Proxy(pool, upstream), "127.0.0.1", port, backlog=1024, reuse_port=True
     )
     await server.serve_forever()
 
 
 if __name__ == "__main__":
+    if sys.argv[3:] == ["2"]:
+        os.fork()
     uvloop.run(serve(int(sys.argv[1]), int(sys.argv[2])))

@@ -136,6 +136,15 @@ def gateway(
         yield Contender(name, pid, port, "/openai/chat/completions", KEYS, admin)
 
 
+@contextmanager
+def bare(name: str, folder: Path, provider: int, core: set[int], workers: int = 1) -> Iterator[Contender]:
+    """A proxy that only forwards; the one on asyncio can be two processes on one port."""
+    port = free_port()
+    command = [sys.executable, str(HERE / f"bare_{name}.py"), str(port), str(provider), str(workers)]
+    with process(command, port, folder / f"{name}.log", core) as pid:
+        yield Contender(name, pid, port)
+
+
 def _ready(admin: int) -> None:
     for _ in range(200):
         try:
@@ -172,10 +181,7 @@ def all_of(builds: dict[str, Path], folder: Path, core: int, other: int) -> Iter
         command = [python, str(HERE / "provider.py"), str(provider)]
         start(process(command, provider, folder / "provider.log", {other}))
         found = [start(gateway(name, source, folder, provider, own)) for name, source in builds.items()]
-        for name in ("asyncio", "aiohttp"):
-            port = free_port()
-            command = [python, str(HERE / f"bare_{name}.py"), str(port), str(provider)]
-            found.append(Contender(name, start(process(command, port, folder / f"{name}.log", own)), port))
+        found += [start(bare(name, folder, provider, own)) for name in ("asyncio", "aiohttp")]
         if program := nginx_program():
             port = free_port()
             (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, provider=provider))

@@ -8,12 +8,11 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from proxying import contenders
 from proxying.contenders import HERE, Contender
 from proxying.load import Plan
 from proxying.machine import cpu_seconds, memory_mib, pinned
@@ -39,6 +38,7 @@ SMOKE = Size(rounds=1, seconds=0.1, streams=4, memory_calls=(64, 128), fsyncs=5)
 QUICK = Size(rounds=3, seconds=1.0, streams=100, memory_calls=(10_000, 100_000), fsyncs=200)
 FULL = Size(rounds=5, seconds=2.0, streams=200, memory_calls=(10_000, 1_000_000), fsyncs=500)
 
+Running = AbstractContextManager[Contender]
 Figures = dict[tuple[str, str], list[float]]
 """(what was measured, contender) -> a figure of each round."""
 
@@ -168,17 +168,13 @@ class Rounds:
         self.load(gateway, calls=many - few)
         self.note("MiB after many calls", gateway, memory_mib(gateway.pid))
 
-    def workers(self, name: str, source: Path, folder: Path, provider: int, cores: set[int]) -> None:
-        """Two workers with twice the calls in flight, in turns with one: on the same two cores, which load and provider
-        share with them, and on a core of its own. Nothing where the version knows none."""
-        if not contenders.knows_workers(source, folder):
-            return
-        for own in ("alone", "one", "two"):
-            (folder / own).mkdir()
+    def workers(self, name: str, started: Callable[[str, set[int], int], Running], cores: set[int]) -> None:
+        """Two processes with twice the calls in flight, in turns with one: on the same two cores, which load and
+        provider share with them, and on a core of its own. ``started``: by a folder's name, cores and processes."""
         with (
-            contenders.gateway(name, source, folder / "alone", provider, {min(cores)}) as alone,
-            contenders.gateway(name, source, folder / "one", provider, cores) as one,
-            contenders.gateway(name, source, folder / "two", provider, cores, workers=2) as two,
+            started("alone", {min(cores)}, 1) as alone,
+            started("one", cores, 1) as one,
+            started("two", cores, 2) as two,
         ):
             for _ in range(self.size.rounds):
                 for what, contender, in_flight in (

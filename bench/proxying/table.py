@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from proxying.rounds import Rounds
 
@@ -73,5 +74,10 @@ def bounded(rounds: Rounds, builds: list[str], fsync: float) -> str:
     for one, where in (("1 worker", "the same cores"), ("1 worker on a core", "a core of its own")):
         single = f"CPU µs a call, {one}"
         title = f"CPU a call, 2 workers ÷ 1 on {where}"
-        row(title, lambda name, single=single: rounds.own("CPU µs a call, 2 workers", single, name), "1.15")
+        ratios = partial(rounds.own, "CPU µs a call, 2 workers", single)
+        row(title, ratios, "1.15")
+        row(
+            f"{title}, beside bare asyncio's",
+            lambda name, of=ratios: [mine / its for mine, its in zip(of(name), of("asyncio"), strict=False)],
+        )
     return drawn(rows)

@@ -45,7 +45,9 @@ BOUNDED = {
     "added to a stream's first byte, p50, ms": "-",
     "memory after 128 calls ÷ after 64": "1.05",
     "CPU a call, 2 workers ÷ 1 on the same cores": "1.15",
+    "CPU a call, 2 workers ÷ 1 on the same cores, beside bare asyncio's": "-",
     "CPU a call, 2 workers ÷ 1 on a core of its own": "1.15",
+    "CPU a call, 2 workers ÷ 1 on a core of its own, beside bare asyncio's": "-",
 }
 
 
