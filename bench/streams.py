@@ -37,8 +37,8 @@ SELF = str(Path(__file__).resolve())
 class Stamped(Provider):
     """Streams whose events say when they were written; the last is as any other stream's."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, events: int, last: bytes) -> None:
-        super().__init__(loop, [last] * events, 1.0)
+    def __init__(self, loop: asyncio.AbstractEventLoop, count: int, last: bytes) -> None:
+        super().__init__(loop, [last] * count, 1.0)
 
     def _answer(self) -> None:
         self._transport.write(STREAM_HEAD + self._event())

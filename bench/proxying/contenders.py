@@ -123,17 +123,37 @@ def _wait(started: subprocess.Popen[bytes], port: int, log: Path) -> None:
 
 @contextmanager
 def gateway(
-    name: str, source: Path, folder: Path, provider: int, core: set[int], workers: int = 1
+    name: str, source: Path, folder: Path, provider: int, core: set[int], workers: int = 1, more: str = ""
 ) -> Iterator[Contender]:
-    """The gateway whose packages lie in ``source``."""
+    """The gateway whose packages lie in ``source``. ``more``: what its configuration says beside the bench's."""
     port, admin = free_port(), free_port()
     own = folder / name.replace(" ", "-")
     own.mkdir()
-    (own / "config.toml").write_text(config(port, admin, provider, own, workers))
-    command = [sys.executable, "-P", "-m", "gateway.cli.main", "serve", "--config", str(own / "config.toml")]
-    with process(command, port, own / "gateway.log", core, PYTHONPATH=str(source), SPENDGATE_PLAIN="1") as pid:
+    (own / "config.toml").write_text(config(port, admin, provider, own, workers) + more)
+    command, env = spendgate(source, "serve", own / "config.toml")
+    with process(command, port, own / "gateway.log", core, **env) as pid:
         _ready(admin)
         yield Contender(name, pid, port, "/openai/chat/completions", KEYS, admin)
+
+
+def spendgate(source: Path, what: str, path: Path) -> tuple[list[str], dict[str, str]]:
+    """A command of the version in ``source``, and the variables that it needs beside those of this process."""
+    command = [sys.executable, "-P", "-m", "gateway.cli.main", what, "--config", str(path)]
+    return command, {"PYTHONPATH": str(source), "SPENDGATE_PLAIN": "1"}
+
+
+def check(source: Path, path: Path) -> bool:
+    """Whether this version finds nothing wrong in a configuration."""
+    command, env = spendgate(source, "check", path)
+    return not subprocess.run(command, env={**os.environ, **env}, capture_output=True).returncode
+
+
+@contextmanager
+def provided(folder: Path, core: set[int]) -> Iterator[int]:
+    """The port of a provider that answers at once."""
+    port = free_port()
+    with process([sys.executable, str(HERE / "provider.py"), str(port)], port, folder / "provider.log", core):
+        yield port
 
 
 @contextmanager
@@ -160,10 +180,7 @@ def knows_workers(source: Path, folder: Path) -> bool:
     """Whether this version can share the work between processes."""
     path = folder / "workers.toml"
     path.write_text(config(free_port(), free_port(), free_port(), folder, workers=2))
-    command = [sys.executable, "-P", "-m", "gateway.cli.main", "check", "--config", str(path)]
-    return not subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": str(source), "SPENDGATE_PLAIN": "1"}, capture_output=True
-    ).returncode
+    return check(source, path)
 
 
 def nginx_program() -> str | None:
@@ -174,12 +191,10 @@ def nginx_program() -> str | None:
 @contextmanager
 def all_of(builds: dict[str, Path], folder: Path, core: int, other: int) -> Iterator[list[Contender]]:
     """Start all: first the provider, then each build of the gateway, then the peers."""
-    provider, own = free_port(), {core}
-    python = sys.executable
+    own = {core}
     with ExitStack() as stack:
         start = stack.enter_context
-        command = [python, str(HERE / "provider.py"), str(provider)]
-        start(process(command, provider, folder / "provider.log", {other}))
+        provider = start(provided(folder, {other}))
         found = [start(gateway(name, source, folder, provider, own)) for name, source in builds.items()]
         found += [start(bare(name, folder, provider, own)) for name in ("asyncio", "aiohttp")]
         if program := nginx_program():

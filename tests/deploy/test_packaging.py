@@ -144,10 +144,8 @@ def test_the_systemd_unit_is_tried_for_as_long_as_it_takes() -> None:
 
 
 def test_the_systemd_unit_is_tried_less_and_less_often() -> None:
-    first, steps, most = (
-        int(re.search(rf"^{name}=(\d+)$", UNIT, re.MULTILINE)[1])  # type: ignore[index]
-        for name in ("RestartSec", "RestartSteps", "RestartMaxDelaySec")
-    )
+    said = dict(re.findall(r"^(\w+)=(\d+)$", UNIT, re.MULTILINE))
+    first, steps, most = (int(said[name]) for name in ("RestartSec", "RestartSteps", "RestartMaxDelaySec"))
     # clients wait in the sockets' queue meanwhile
     assert first == 1
     assert 10 <= most <= 30

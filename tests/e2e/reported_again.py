@@ -17,6 +17,19 @@ USAGE = {"input_tokens": 1500, "output_tokens": 900, "output_tokens_details": {"
 EXACT = {"input_tokens_total": 1500, "output_tokens_total": 900, "reasoning_tokens": 64}
 COST = 1500 * 2500 + 900 * 10_000
 """GPT-4o: 2.5 and 10 dollars a million tokens, in nanodollars."""
+TEAMS = f"""
+[[keys]]
+id = "once"
+secret = "{KEY}"
+team = "research"
+workflow = "evals"
+[[keys]]
+id = "other"
+secret = "{OTHER_KEY}"
+team = "ops"
+workflow = "watch"
+"""
+"""Who begins it, and who else looks."""
 
 
 def response(name: str, status: str, *, background: bool = True) -> dict[str, Any]:
@@ -113,16 +126,7 @@ unpriced_models = "block"
 kind = "gemini"
 base_url = "{upstream.url}"
 api_key = "sk-real"
-[[keys]]
-id = "once"
-secret = "{KEY}"
-team = "research"
-workflow = "evals"
-[[keys]]
-id = "other"
-secret = "{OTHER_KEY}"
-team = "ops"
-workflow = "watch"
+{TEAMS}
 [[quotas]]
 name = "all"
 usd = 100.0
@@ -136,17 +140,25 @@ window = "total"
 """
 
 
-def ask(gateway: Gateway, method: str, path: str, body: Any = None, key: str = KEY) -> bytes:
-    host = gateway.url.partition("//")[2]
-    connection = http.client.HTTPConnection(host, timeout=20)
-    connection.request(method, path, json.dumps(body) if body is not None else None,
-                       {"Authorization": f"Bearer {key}", "Content-Type": "application/json"})  # fmt: skip
+def ask(gateway: Gateway, method: str, path: str, body: Any = None, key: str = KEY, **headers: str) -> bytes:
+    """The answer's body, or what came of it before it broke off."""
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+    head = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", **headers}
+    connection.request(method, path, json.dumps(body) if body is not None else None, head)
     try:
         return connection.getresponse().read()
     except http.client.IncompleteRead as error:
         return error.partial
     finally:
         connection.close()
+
+
+def charged(gateway: Gateway) -> dict[str, Any]:
+    """The one record that costs anything; the ledger and the quotas agree on it."""
+    (found,) = [one for one in gateway.records() if one["cost_nanousd"] or one["usage_source"] != "none"]
+    assert " 0 differences" in gateway.cli("quotas", "verify").stdout
+    assert "agrees with itself" in gateway.cli("ledger", "verify").stdout
+    return found
 
 
 def spent(gateway: Gateway) -> int:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import reported_again
 from groq import Groq
 from mistralai.client import Mistral
 from mistralai.client.errors import SDKError
+from reported_again import KEY, OTHER_KEY, TEAMS, ask
 from support.gateway import Gateway
 from support.upstream import CLOSE, Seen, Step, Upstream, answer, chunk, chunked_head
 
-KEY = "sk-test-jobs"
-OTHER_KEY = "sk-test-jobs-other"
 SMALL_KEY = "sk-test-jobs-small"
 USAGE = {"prompt_tokens": 1500, "completion_tokens": 900, "total_tokens": 2400}
 EXACT = {"input_tokens_total": 3000, "output_tokens_total": 1800}
@@ -95,16 +94,7 @@ def config(upstream: Upstream) -> str:
         for kind in MODELS
     )
     return f"""{providers}
-[[keys]]
-id = "once"
-secret = "{KEY}"
-team = "research"
-workflow = "evals"
-[[keys]]
-id = "other"
-secret = "{OTHER_KEY}"
-team = "ops"
-workflow = "watch"
+{TEAMS}
 [[keys]]
 id = "small"
 secret = "{SMALL_KEY}"
@@ -134,23 +124,9 @@ def mistral(gateway: Gateway, key: str = KEY) -> Mistral:
     return Mistral(api_key=key, server_url=f"{gateway.url}/mistral")
 
 
-def ask(gateway: Gateway, method: str, path: str, key: str = KEY, **headers: str) -> bytes:
-    connection = http.client.HTTPConnection(gateway.url.partition("//")[2], timeout=20)
-    head = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", **headers}
-    connection.request(method, path, "{}" if method == "POST" else None, head)
-    try:
-        return connection.getresponse().read()
-    except http.client.IncompleteRead as error:
-        return error.partial
-    finally:
-        connection.close()
-
-
 def charged(gateway: Gateway, kind: str, team: str = "research") -> dict[str, Any]:
-    """The one record that costs anything; the ledger and the quotas agree on it."""
-    (found,) = [one for one in gateway.records() if one["cost_nanousd"] or one["usage_source"] != "none"]
-    assert " 0 differences" in gateway.cli("quotas", "verify").stdout
-    assert "agrees with itself" in gateway.cli("ledger", "verify").stdout
+    """The one record that costs anything, of the team that began the batch."""
+    found = reported_again.charged(gateway)
     assert (found["team"], found["provider"], found["service_tier"]) == (team, kind, "batch")
     assert (found["usage"], found["cost_nanousd"]) == (EXACT, COSTS[kind])
     assert (found["model"], found["model_requested"]) == (MODELS[kind], MODELS[kind])
@@ -193,26 +169,26 @@ def test_a_key_begins_no_job_of_a_model_that_it_may_not_use(gateway: Gateway) ->
 
 
 def test_the_file_of_a_batch_of_togethers_is_charged_when_it_is_read_whole(gateway: Gateway) -> None:
-    ask(gateway, "POST", "/together/v1/batches")
+    ask(gateway, "POST", "/together/v1/batches", {})
     for _ in range(2):
         ask(gateway, "GET", "/together/v1/batches/tb_1")
-    assert ask(gateway, "GET", "/together/v1/files/out_1/content", OTHER_KEY, **{"x-break": "yes"})
+    assert ask(gateway, "GET", "/together/v1/files/out_1/content", key=OTHER_KEY, **{"x-break": "yes"})
     assert not any(one["cost_nanousd"] for one in gateway.records())
     for key in (OTHER_KEY, KEY):
-        ask(gateway, "GET", "/together/v1/files/out_1/content", key)
+        ask(gateway, "GET", "/together/v1/files/out_1/content", key=key)
     charged(gateway, "together")
 
 
 def test_a_file_of_which_no_batch_is_known_is_charged_where_it_is_read(gateway: Gateway) -> None:
     ask(gateway, "GET", "/groq/openai/v1/files/in_1/content")
     for key in (OTHER_KEY, KEY):
-        ask(gateway, "GET", "/groq/openai/v1/files/out_1/content", key)
+        ask(gateway, "GET", "/groq/openai/v1/files/out_1/content", key=key)
     charged(gateway, "groq", team="ops")
 
 
 def test_each_model_of_a_file_is_charged_at_its_own_price(gateway: Gateway) -> None:
     for key in (KEY, OTHER_KEY):
-        ask(gateway, "GET", "/groq/openai/v1/files/mixed/content", key)
+        ask(gateway, "GET", "/groq/openai/v1/files/mixed/content", key=key)
     charges = {one["model"]: (one["team"], one["cost_nanousd"]) for one in gateway.records() if one["cost_nanousd"]}
     both = {MODELS["groq"]: COSTS["groq"], MODELS["together"]: COSTS["together"] // 2}
     assert charges == {model: ("research", cost) for model, cost in both.items()}

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import reported_again
 from google import genai
 from google.genai import errors, types
 from httpx2 import RemoteProtocolError
+from reported_again import KEY, OTHER_KEY, TEAMS
 from support.gateway import Gateway
 from support.upstream import CLOSE, Seen, Step, Upstream, answer, chunk, chunked_head
 
-KEY = "sk-test-batch"
-OTHER_KEY = "sk-test-batch-other"
 SMALL_KEY = "sk-test-batch-small"
 MODEL = "gemini-2.5-flash"
 META = {"promptTokenCount": 1500, "candidatesTokenCount": 836, "thoughtsTokenCount": 64, "totalTokenCount": 2400}
@@ -74,16 +74,7 @@ def config(upstream: Upstream) -> str:
 kind = "gemini"
 base_url = "{upstream.url}"
 api_key = "sk-real"
-[[keys]]
-id = "once"
-secret = "{KEY}"
-team = "research"
-workflow = "evals"
-[[keys]]
-id = "other"
-secret = "{OTHER_KEY}"
-team = "ops"
-workflow = "watch"
+{TEAMS}
 [[keys]]
 id = "small"
 secret = "{SMALL_KEY}"
@@ -125,10 +116,8 @@ def inlined() -> list[Any]:
 
 
 def charged(gateway: Gateway) -> dict[str, Any]:
-    """The one record that costs anything; the ledger and the quotas agree on it."""
-    (found,) = [one for one in gateway.records() if one["cost_nanousd"] or one["usage_source"] != "none"]
-    assert " 0 differences" in gateway.cli("quotas", "verify").stdout
-    assert "agrees with itself" in gateway.cli("ledger", "verify").stdout
+    """The one record that costs anything, of those who began the batch."""
+    found = reported_again.charged(gateway)
     assert (found["team"], found["key_id"], found["service_tier"]) == ("research", "once", "batch")
     return found
 
