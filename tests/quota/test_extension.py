@@ -16,6 +16,7 @@ OUTPUT_NANOUSD = 600
 BUDGET_NANOUSD = 300_000
 """About 500 output tokens of the price below."""
 LEAP_TOKENS = 75
+AHEAD_TOKENS = 16
 CONFIG = """
 [providers.openai]
 kind = "openai"
@@ -57,6 +58,8 @@ class Provider:
         self.silent_after = silent_after
         """After so many it says nothing for a while; 0: never."""
         self.said = 0
+        self.heard: int | None = None
+        """What the client has read, if it tells: no more than AHEAD_TOKENS are then on their way, on any machine."""
 
     def script(self, seen: Seen) -> Iterator[Step]:
         self.said = 0
@@ -67,6 +70,8 @@ class Provider:
         shared = {"id": "chatcmpl-7", "object": "chat.completion.chunk", "created": 17, "model": "gpt-4o-mini"}
         word = event(shared | {"choices": [{"index": 0, "delta": {"content": " word"}, "finish_reason": None}]})
         for _ in range(self.tokens):
+            while self.heard is not None and self.said - self.heard >= AHEAD_TOKENS:
+                yield 0.001
             if self.said == self.leap_after > 0:
                 self.said += LEAP_TOKENS
                 yield word * LEAP_TOKENS
@@ -109,7 +114,7 @@ def one_record(gateway: Gateway) -> dict[str, object]:
     return records[0]
 
 
-def ask_openai(gateway: Gateway) -> tuple[str, str]:
+def ask_openai(gateway: Gateway, provider: Provider | None = None) -> tuple[str, str]:
     client = openai.OpenAI(base_url=gateway.url + "/openai/v1", api_key="sk-test-extend", max_retries=0)
     text, reason = "", ""
     stream = client.chat.completions.create(
@@ -120,6 +125,8 @@ def ask_openai(gateway: Gateway) -> tuple[str, str]:
         for choice in piece.choices:
             text += choice.delta.content or ""
             reason = choice.finish_reason or reason
+        if provider is not None:
+            provider.heard = text.count(" word")
     return text, reason
 
 
@@ -179,8 +186,9 @@ def test_where_the_budget_ends_the_answer_ends_in_the_providers_own_way(
 def test_a_leap_that_ends_the_budget_is_counted_whole(tmp_path: Path) -> None:
     # 380 tokens hold some 450; 75 more fit the budget, but leave too little room for what may follow them
     provider = Provider(1500, leap_after=380)
+    provider.heard = 0  # in lockstep, or words that a busy machine hears at once are a leap too
     with Upstream(provider.script) as upstream, Gateway(tmp_path, CONFIG.format(url=upstream.url)) as gateway:
-        text, reason = ask_openai(gateway)
+        text, reason = ask_openai(gateway, provider)
         assert reason == "length"
         assert text.count(" word") == provider.said == 380 + LEAP_TOKENS
         [row] = gateway.get("/api/quotas")["quotas"]
