@@ -29,7 +29,7 @@ from gateway.routing import ModelRoute, Provider, Router
 from gateway.server.limits import Limits
 from gateway.server.tls import upstream_context
 from gateway.simulated.upstream import SimulatedUpstreams
-from gateway.tokens.vocabulary import Vocabularies, VocabularyDamaged, likely
+from gateway.tokens.vocabulary import Vocabularies, VocabularyDamaged
 from gateway.wire import dialects
 from pricing.book import PriceBook
 from pricing.catalogue import Catalogue
@@ -59,9 +59,10 @@ def ledger_path(config: Config, base: Path) -> Path:
 
 
 def vocabularies_of(config: Config) -> Vocabularies:
-    """With those that the first calls need. Blocking. Raises ``AssemblyError``."""
+    """With those that models of the configured providers have. Blocking. Raises ``AssemblyError``."""
+    kinds = {provider.kind for provider in config.providers.values()}
     try:
-        return Vocabularies(likely(provider.kind for provider in config.providers.values()))
+        return Vocabularies(name for kind in kinds for name in dialects.get(kind).vocabularies)
     except VocabularyDamaged as error:
         raise AssemblyError(str(error)) from error
 

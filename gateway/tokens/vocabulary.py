@@ -1,7 +1,7 @@
 """OpenAI's tokenizers from the package's own data: nothing is fetched.
 
-Loading takes a third of a second and some tens of megabytes, and half of that time no other thread runs. So what calls
-are likely to need (``likely``) is loaded before there are any, all else when first needed, away from the event loop.
+Loading takes a third of a second and some tens of megabytes, and half of that time no other thread runs. So what models
+of the configured providers have is loaded before the first call; all else when first needed, away from the event loop.
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ _O200K_MODELS = (
     "gpt-audio",
     "gpt-realtime",
 )
-_KINDS = frozenset(("openai", "azure"))
-"""Providers whose models have one of these vocabularies."""
 PIECE_CHARS = 4000
 """Text is counted in pieces, so that no run without a break takes long."""
 
@@ -53,11 +51,6 @@ def encoding_name(model: str) -> str | None:
     return None
 
 
-def likely(kinds: Iterable[str]) -> Iterable[str]:
-    """Vocabularies that the first calls to providers of these kinds need."""
-    return () if _KINDS.isdisjoint(kinds) else (O200K,)
-
-
 class VocabularyDamaged(Exception):  # noqa: N818 - said in one line to a person
     """The package's own data is not what it was."""
 
@@ -67,7 +60,7 @@ class Vocabularies:
 
     def __init__(self, first: Iterable[str] = ()) -> None:
         """Raises ``VocabularyDamaged``."""
-        self._loaded = {name: _load(name) for name in first}
+        self._loaded = {name: _load(name) for name in sorted(set(first))}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:

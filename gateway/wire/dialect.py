@@ -105,6 +105,9 @@ class Dialect(Protocol):
     """Pattern of hosts that serve in one region alone, which its group names; empty: where a call is served stands in
     the request, or in the answer."""
 
+    vocabularies: ClassVar[tuple[str, ...]]
+    """Of OpenAI's (by tiktoken's names) those that models served here have: they are loaded before the first call."""
+
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         """Facts of a request. ``target`` is path and query below the provider's base URL, as it came."""
         ...

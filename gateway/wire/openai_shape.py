@@ -76,6 +76,7 @@ class OpenAIShape:
     base_url: ClassVar[str] = ""
     auth: ClassVar[Auth] = Auth()
     regional_host: ClassVar[str] = ""
+    vocabularies: ClassVar[tuple[str, ...]] = ()
     operations: ClassVar[dict[str, str]] = {
         "/chat/completions": "chat",
         "/responses": "responses",

@@ -190,4 +190,4 @@ def test_a_start_says_which_optional_providers_it_leaves_out(tmp_path: Path, wor
 
 def test_what_the_first_calls_need_is_loaded_before_there_are_any(tmp_path: Path) -> None:
     with Gateway(tmp_path, CONFIG.format(url="http://127.0.0.1:9"), fresh=True) as gateway:
-        assert "spendgate_vocabularies 1.0" in gateway.metrics()
+        assert "spendgate_vocabularies 2.0" in gateway.metrics()

@@ -23,10 +23,10 @@ import pytest
 import gateway.cli
 
 # the compiled build first, as the program itself prefers it; pytest, because a child looks at how its parent was
-# started; then what commands import when they are called
+# started; then what commands import when they are called, and what each gateway would read anew
 IMPORTED = (
-    "support.preferred", "pytest", "support.forked", "gateway.app", "gateway.workers.crew", "gateway.assembly",
-    "gateway.identity.store", "gateway.reports.spend",
+    "support.preferred", "pytest", "support.forked", "support.read_once", "gateway.app", "gateway.workers.crew",
+    "gateway.assembly", "gateway.identity.store", "gateway.reports.spend",
 )  # fmt: skip
 
 

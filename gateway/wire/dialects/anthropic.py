@@ -130,6 +130,7 @@ class Anthropic:
     base_url: ClassVar[str] = "https://api.anthropic.com"
     auth: ClassVar[Auth] = Auth(b"x-api-key", b"")
     regional_host: ClassVar[str] = ""
+    vocabularies: ClassVar[tuple[str, ...]] = ()
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         path = plain_path(target)

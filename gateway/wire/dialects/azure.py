@@ -7,6 +7,7 @@ Sources: Azure OpenAI in Foundry Models REST API reference; "API version lifecyc
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 from gateway.wire.dialect import Auth
 from gateway.wire.facts import Facts, Other
@@ -24,6 +25,7 @@ class Azure(OpenAIShape):
     kind = "azure"
     price_as = "azure"
     auth = Auth(b"api-key", b"")
+    vocabularies: ClassVar[tuple[str, ...]] = ("o200k_base", "cl100k_base")
     limit_key = b"max_completion_tokens"
     counts_searches = True
     limits_tools = True

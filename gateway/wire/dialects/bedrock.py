@@ -245,6 +245,7 @@ class Bedrock:
     base_url: ClassVar[str] = ""
     auth: ClassVar[Auth] = Auth()
     regional_host: ClassVar[str] = ""
+    vocabularies: ClassVar[tuple[str, ...]] = ()
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         match = _PATH.search(plain_path(target))

@@ -9,6 +9,7 @@ class Cerebras(OpenAIShape):
     kind = "cerebras"
     price_as = "cerebras"
     base_url = "https://api.cerebras.ai"
+    vocabularies = ("o200k_base",)
 
 
 DIALECT = Cerebras()

@@ -136,6 +136,7 @@ class Cohere:
     base_url: ClassVar[str] = "https://api.cohere.com"
     auth: ClassVar[Auth] = Auth()
     regional_host: ClassVar[str] = ""
+    vocabularies: ClassVar[tuple[str, ...]] = ()
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         path = plain_path(target)

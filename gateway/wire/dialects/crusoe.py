@@ -9,6 +9,7 @@ class Crusoe(OpenAIShape):
     kind = "crusoe"
     price_as = "crusoe"
     base_url = "https://api.inference.crusoecloud.com"
+    vocabularies = ("o200k_base",)
 
 
 DIALECT = Crusoe()

@@ -9,6 +9,7 @@ class Fireworks(OpenAIShape):
     kind = "fireworks"
     price_as = "fireworks"
     base_url = "https://api.fireworks.ai"
+    vocabularies = ("o200k_base",)
     asks = frozenset()
 
 

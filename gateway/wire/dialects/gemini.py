@@ -40,6 +40,7 @@ class Gemini:
     base_url: ClassVar[str] = "https://generativelanguage.googleapis.com"
     auth: ClassVar[Auth] = Auth(b"x-goog-api-key", b"")
     regional_host: ClassVar[str] = ""
+    vocabularies: ClassVar[tuple[str, ...]] = ()
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         path = plain_path(target)

@@ -19,6 +19,7 @@ class Groq(OpenAIShape):
     kind = "groq"
     price_as = "groq"
     base_url = "https://api.groq.com"
+    vocabularies = ("o200k_base",)
     asks = frozenset()
     jobs = "/batches"
 

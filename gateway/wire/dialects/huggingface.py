@@ -21,6 +21,7 @@ class HuggingFace(OpenAIShape):
     kind = "huggingface"
     price_as = "huggingface"
     base_url = "https://router.huggingface.co"
+    vocabularies = ("o200k_base",)
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         facts = super().read(method, target, content_type, body)

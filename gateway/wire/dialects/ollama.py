@@ -96,6 +96,7 @@ class Ollama:
     base_url: ClassVar[str] = "http://localhost:11434"
     auth: ClassVar[Auth] = Auth()
     regional_host: ClassVar[str] = ""
+    vocabularies: ClassVar[tuple[str, ...]] = ("o200k_base",)
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         path = plain_path(target)

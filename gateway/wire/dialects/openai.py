@@ -6,6 +6,8 @@ https://developers.openai.com/api/docs/guides/data-residency (hosts).
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from gateway.wire.facts import Facts
 from gateway.wire.openai_shape import OpenAIShape
 
@@ -17,6 +19,7 @@ class OpenAI(OpenAIShape):
     price_as = "openai"
     base_url = "https://api.openai.com"
     regional_host = r"([a-z]+)\.api\.openai\.com"
+    vocabularies: ClassVar[tuple[str, ...]] = ("o200k_base", "cl100k_base")
     limit_key = b"max_completion_tokens"
     counts_searches = True
     limits_tools = True

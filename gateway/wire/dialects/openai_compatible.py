@@ -35,6 +35,7 @@ class OpenAICompatible(OpenAIShape):
     kind = "openai-compatible"
     price_as = "openai-compatible"
     base_url = ""
+    vocabularies = ("o200k_base",)
 
     def needles(self, facts: Facts) -> tuple[bytes, ...]:
         return (*super().needles(facts), b'"timings"')

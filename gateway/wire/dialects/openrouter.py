@@ -7,7 +7,7 @@ recorded answers of ``/api/v1/messages``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -54,6 +54,7 @@ class OpenRouter(OpenAIShape):
     kind = "openrouter"
     price_as = "openrouter"
     base_url = "https://openrouter.ai"
+    vocabularies: ClassVar[tuple[str, ...]] = ("o200k_base", "cl100k_base")
     asks = frozenset()
     operations = {**OpenAIShape.operations, "/v1/images": "images"}
 

@@ -21,6 +21,7 @@ class Simulated:
     base_url: ClassVar[str] = ""
     auth: ClassVar[Auth] = Auth()
     regional_host: ClassVar[str] = ""
+    vocabularies: ClassVar[tuple[str, ...]] = ()
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         return self._by_path(plain_path(target)).read(method, target, content_type, body)

@@ -13,6 +13,7 @@ class Together(OpenAIShape):
     kind = "together"
     price_as = "together"
     base_url = "https://api.together.xyz"
+    vocabularies = ("o200k_base",)
     asks = frozenset()
     jobs = "/batches"
 

@@ -54,6 +54,7 @@ class Vertex:
     base_url: ClassVar[str] = ""
     auth: ClassVar[Auth] = Auth()
     regional_host: ClassVar[str] = r"([a-z0-9-]+)-aiplatform\.googleapis\.com|aiplatform\.(us|eu)\.rep\.googleapis\.com"
+    vocabularies: ClassVar[tuple[str, ...]] = ("o200k_base",)
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         path = plain_path(target)
