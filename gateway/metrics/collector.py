@@ -171,8 +171,11 @@ class Metrics:
             self._refused_by(record.refused_by, CUT)
 
     def recovered(self, record: Record) -> None:
-        """Count one call that a crash left open and this start settled."""
+        """Count one call that a crash left open and this start settled. How long it took nobody knows."""
         self._add(self._spend_of(record.team, record.workflow, record.provider, record.model), record)
+        speed = self._speed_of(record.provider, record.model)
+        speed.estimated += record.usage_source == "estimated"
+        speed.unpriced += not record.priced
 
     def refused(self, record: Record, reason: str) -> None:
         """Count one call that the gateway refused before it was opened."""

@@ -103,9 +103,13 @@ def cut(folder: Path, path: str, body: dict[str, Any], silent: bool = False) -> 
         ledger.close()
         with gateway:
             (record,) = gateway.records()
+            model = record["model"]
+            estimated = gateway.value("spendgate_usage_estimated_total", model=model)
+            unpriced = gateway.value("spendgate_unpriced_requests_total", model=model)
             assert gateway.cli("ledger", "verify").returncode == 0
             again = gateway.cli("ledger", "reprice", "--since", "2020-01-01", "--dry-run").stdout
     assert record["outcome"] == "recovered"
+    assert (estimated, unpriced) == (record["usage_source"] == "estimated", not record["priced"])
     assert record["cost_nanousd"] == sum(line["nanousd"] for line in record["cost_lines"])
     return record, again.splitlines()[-1]
 
