@@ -43,6 +43,7 @@ EMPTY = {
 """Parts of queries that may answer nothing here, and why. Alerts that do not fire answer nothing either."""
 CONFIG = """
 [server]
+workers = {workers}
 [server.tls]
 cert = "gateway.pem"
 key = "gateway.pem"
@@ -183,13 +184,13 @@ def certified(gateway: Path, prometheus: Path) -> ssl.SSLContext:
     return context
 
 
-@pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+@pytest.fixture(scope="module", params=[1, 2], ids=["one-worker", "two-workers"])
+def prometheus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     folder = tmp_path_factory.mktemp("prometheus")
     with Upstream(flaky) as upstream:
         own = tmp_path_factory.mktemp("gateway")
         trust = certified(own, folder)
-        with Gateway(own, CONFIG.format(flaky=upstream.url), trust=trust) as gateway:
+        with Gateway(own, CONFIG.format(flaky=upstream.url, workers=request.param), trust=trust) as gateway:
             running = Prometheus(folder, gateway.admin_port)
             stop = threading.Event()
 
