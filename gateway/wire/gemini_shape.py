@@ -14,21 +14,23 @@ from urllib.parse import quote
 import msgspec
 
 from gateway.wire import gemini_searches
+from gateway.wire.batches import PieceMeter
 from gateway.wire.dialect import Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.json_array import Elements
+from gateway.wire.gemini_predictions import PredictionReader
 from gateway.wire.hollow import hollow
 from gateway.wire.json_edit import set_inner
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, form_of, header
-from gateway.wire.numbers import count, part, table, text, total
+from gateway.wire.numbers import count, table, text, total
 from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.openai_usage import read_usage as openai_usage
 from gateway.wire.sniff import Sniffed, doubtful
 from gateway.wire.usage import Reading, Usage
 
 NEEDLES = (b'"usageMetadata"', b'"error"', gemini_searches.NEEDLE)
-DOCUMENT_KEYS = ("usageMetadata", "modelVersion", "error", "metadata", "predictions")
+DOCUMENT_KEYS = ("usageMetadata", "modelVersion", "error")
 OUTSIDE = (b'"inlineData"', b'"inline_data"', b'"fileData"', b'"file_data"', b'"cachedContent"', b'"cached_content"',
            b'"googleSearch', b'"google_search', b'"urlContext"', b'"url_context"', b'"codeExecution"',
            b'"code_execution"', b'"fileSearch', b'"file_search', b'"googleMaps', b'"google_maps')  # fmt: skip
@@ -274,9 +276,6 @@ class GeminiReader:
                 reading.service_tier = text(tier, 40).lower()
             if reading.usage is not None and _finished(candidates):
                 reading.complete = True
-        predictions = document.get("predictions")
-        if self._facts.api == "predict" and isinstance(predictions, list):
-            self._predicted(predictions)
 
     def _grounded(self, candidates: list[Any]) -> None:
         for candidate in candidates:
@@ -284,18 +283,6 @@ class GeminiReader:
             if grounded:
                 self._searches = self._searches or gemini_searches.Searches()
                 self._searches.take(grounded)
-
-    def _predicted(self, predictions: list[Any]) -> None:
-        """Embeddings state their tokens; pictures are counted."""
-        tokens = [part(item, "embeddings", "statistics", "token_count") for item in predictions]
-        known = [number for number in tokens if number is not None]
-        if known:
-            self.reading.usage = Usage(input_tokens_total=total(*known))
-        elif any("embeddings" in item or "textEmbedding" in item for item in predictions if isinstance(item, dict)):
-            return
-        else:
-            self.reading.usage = Usage(output_images=len(predictions))
-        self.reading.source = "response"
 
     def done(self) -> None:
         reading = self.reading
@@ -318,6 +305,8 @@ def meter(facts: Facts, headers: Sequence[Header]) -> Meter:
         return events()
     if not form:
         return SilentMeter(reader, headers)
+    if facts.api == "predict":
+        return PieceMeter(PredictionReader(), headers)
     if not facts.stream:
         return JsonMeter(reader, headers, DOCUMENT_KEYS)
     elements = partial(FrameMeter, reader, headers, Elements(DOCUMENT_KEYS), NEEDLES)
