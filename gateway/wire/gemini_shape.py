@@ -52,7 +52,12 @@ _DETAILS = (
     ("responseTokensDetails", _ANSWER),
     ("cacheTokensDetails", {"AUDIO": "cache_read_audio_tokens"}),
 )
-_DETAILS_OF_ALL = (("promptTokensDetails", _HEARD_AND_SEEN), *_DETAILS[1:])
+_DETAILS_OF_ALL = (
+    ("promptTokensDetails", _HEARD_AND_SEEN),
+    ("promptTokenDetails", _HEARD_AND_SEEN),
+    *_DETAILS[1:],
+)
+"""``batchEmbedContents`` spells its details ``promptTokenDetails``: recorded answers."""
 
 OPERATIONS = {
     "generateContent": "generate_content",

@@ -243,3 +243,20 @@ def test_video_is_a_part_of_the_prompt_and_pictures_where_they_have_a_price(
     meta = {"promptTokenCount": 1268, "promptTokensDetails": SEEN}
     found = numbers(reading_of("gemini", ask("gemini", path, {"contents": []}), {"usageMetadata": meta}))
     assert found == {"input_tokens_total": 1268, "input_video_tokens": 900, **pictures}
+
+
+@pytest.mark.parametrize(
+    ("operation", "details"), [("embedContent", "promptTokensDetails"), ("batchEmbedContents", "promptTokenDetails")]
+)
+def test_what_was_heard_and_seen_has_its_own_price_in_embeddings_of_either_spelling(
+    operation: str, details: str
+) -> None:
+    heard = [*SEEN, {"modality": "AUDIO", "tokenCount": 320}]
+    answer = {"embeddings": [{"values": [0.1]}], "usageMetadata": {"promptTokenCount": 1588, details: heard}}
+    facts = ask("gemini", f"/v1beta/models/gemini-embedding-2:{operation}", {"requests": []})
+    assert numbers(reading_of("gemini", facts, answer)) == {
+        "input_tokens_total": 1588,
+        "input_audio_tokens": 320,
+        "input_video_tokens": 900,
+        "input_image_tokens": 358,
+    }
