@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from usages import JSON, SSE, ask, numbers, reading_of, sse
 
+from gateway.wire import dialects
+
 GEMINI = "/v1beta/models/gemini-2.5-flash"
 VERTEX = "/v1/projects/p/locations/l/publishers/google/models/gemini-2.5-flash"
 PROMPT = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
@@ -79,8 +81,6 @@ def test_an_element_with_a_picture_of_many_megabytes_is_read() -> None:
 
 
 def reading_of_pieces(facts: Any, body: bytes, content_type: str) -> Any:
-    from gateway.wire import dialects
-
     meter = dialects.get("gemini").meter(facts, 200, [(b"content-type", content_type.encode())])
     for at in range(0, len(body), 10_007):
         meter.feed(body[at : at + 10_007])
@@ -260,3 +260,27 @@ def test_what_was_heard_and_seen_has_its_own_price_in_embeddings_of_either_spell
         "input_video_tokens": 900,
         "input_image_tokens": 358,
     }
+
+
+@pytest.mark.parametrize("base", ["/v1beta1/projects/p/locations/us-central1/", "/v1/projects/p/locations/global/"])
+def test_interactions_are_metered_on_vertex_too(base: str) -> None:
+    request = {"model": "gemini-2.5-flash", "input": "Hi", "generation_config": {"max_output_tokens": 50}}
+    facts = ask("vertex", base + "interactions", request)
+    assert (facts.api, facts.model, facts.max_output, facts.billable) == ("interactions", "gemini-2.5-flash", 50, True)
+    assert facts.region == base.split("/")[-2]
+    assert numbers(reading_of("vertex", facts, INTERACTION)) == USED
+    streamed = ask("vertex", base + "interactions", {**request, "stream": True})
+    ends = {"event_type": "interaction.completed", "interaction": INTERACTION}
+    reading = reading_of("vertex", streamed, sse(ends, done=True), SSE)
+    assert (numbers(reading), reading.claim, reading.complete) == (USED, "v1_x", True)
+    fetched = ask("vertex", base + "interactions/v1_x", b"", "GET")
+    assert (fetched.api, fetched.fetches, fetched.region) == ("interactions", True, facts.region)
+    assert numbers(reading_of("vertex", fetched, INTERACTION)) == USED
+    assert ask("vertex", base + "interactions/v1_x/cancel", {}).fetches
+    assert not ask("vertex", base + "interactions/v1_x", b"", "DELETE").fetches
+    body, dialect = json.dumps(request).encode(), dialects.get("vertex")
+    clamped = dialect.clamp(facts, body, 7)
+    assert clamped is not None
+    assert json.loads(clamped)["generation_config"] == {"max_output_tokens": 7}
+    target, renamed = dialect.rename_model(facts, (base + "interactions").encode(), body, "gemini-3-pro")
+    assert (target.decode(), json.loads(renamed)["model"]) == (base + "interactions", "gemini-3-pro")

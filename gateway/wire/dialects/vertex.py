@@ -1,7 +1,9 @@
 """Vertex AI: Google's models, Anthropic's, and those behind its OpenAI-compatible endpoint.
 
 Sources: Vertex AI REST reference (publishers.models.generateContent, rawPredict, endpoints/openapi), "Mistral OCR"
-(up to 30 pages a request; it answers as Mistral's own API does).
+(up to 30 pages a request; it answers as Mistral's own API does), Agent Platform REST reference
+(projects.locations.interactions, which report as Gemini's do: ``GenaiVertexV1beta1InteractionUsage``), python-genai
+(``_build_maybe_vertex_path``: where its SDK looks for interactions).
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from gateway.wire import anthropic_shape, gemini_shape
+import msgspec
+
+from gateway.wire import anthropic_shape, gemini_interactions, gemini_shape
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import Facts
 from gateway.wire.json_edit import set_value
@@ -58,9 +62,11 @@ class Vertex:
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         path = plain_path(target)
-        if method != b"POST":
-            return Facts()
-        facts = self._read(path, method, target, content_type, body)
+        facts = gemini_interactions.fetched(method, target)
+        if facts is None:
+            if method != b"POST":
+                return Facts()
+            facts = self._read(path, method, target, content_type, body)
         place = _LOCATION.search(path)
         if place:
             facts.region = place[1]
@@ -69,6 +75,8 @@ class Vertex:
     def _read(self, path: str, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         if "/endpoints/openapi/" in path:
             return OPENAI.read(method, target, content_type, body)
+        if path.endswith("/interactions"):
+            return gemini_interactions.read(body, "interactions")
         raw = _RAW.search(path)
         if raw and raw[3] != "countTokens":
             return self._read_raw(raw[1], text(raw[2]), raw[3] == "streamRawPredict", body)
@@ -99,11 +107,15 @@ class Vertex:
             return set_value(body, b"max_tokens", b"%d" % max_output)
         if facts.api in OPENAI_APIS:
             return OPENAI.clamp(facts, body, max_output)
+        if facts.api == "interactions":
+            return gemini_interactions.clamp(body, max_output)
         return gemini_shape.clamp(facts, body, max_output)
 
     def rename_model(self, facts: Facts, target: bytes, body: bytes, model: str) -> tuple[bytes, bytes]:
         if facts.api in OPENAI_APIS:
             return OPENAI.rename_model(facts, target, body, model)
+        if facts.api == "interactions":
+            return target, set_value(body, b"model", msgspec.json.encode(model))
         return gemini_shape.rename(target, model), body
 
     def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
@@ -111,6 +123,8 @@ class Vertex:
             return anthropic_shape.meter(facts, headers)
         if facts.api in OPENAI_APIS:
             return OPENAI.meter(facts, status, headers)
+        if facts.api == "interactions":
+            return gemini_interactions.meter(facts, headers)
         return gemini_shape.meter(facts, headers)
 
     def refuse(self, refusal: Refusal, facts: Facts) -> Reply:
