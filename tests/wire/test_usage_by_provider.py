@@ -232,6 +232,11 @@ OLLAMA = [
     ("/api/chat", True, [{"message": {}}, {"done": True, "prompt_eval_count": 26, "eval_count": 298}],
      {"input_tokens_total": 26, "output_tokens_total": 298}),
     ("/api/generate", False, [{"done": True, "eval_count": 298}], {"output_tokens_total": 298}),
+    ("/api/chat", True,
+     [{"message": {}}, {"done": True, "prompt_eval_count": 38, "prompt_eval_cached_count": 37, "eval_count": 3}],
+     {"input_tokens_total": 38, "cache_read_tokens": 37, "output_tokens_total": 3}),
+    ("/api/generate", False, [{"done": True, "prompt_eval_count": 9, "prompt_eval_cached_count": 0, "eval_count": 1}],
+     {"input_tokens_total": 9, "output_tokens_total": 1}),
     ("/api/embed", False, [{"embeddings": [], "prompt_eval_count": 8}], {"input_tokens_total": 8}),
 ]  # fmt: skip
 
