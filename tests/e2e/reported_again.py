@@ -126,6 +126,10 @@ unpriced_models = "block"
 kind = "gemini"
 base_url = "{upstream.url}"
 api_key = "sk-real"
+[providers.vertex]
+kind = "vertex"
+base_url = "{upstream.url}"
+api_key = "sk-real"
 {TEAMS}
 [[quotas]]
 name = "all"

@@ -177,13 +177,16 @@ def test_a_claim_that_another_process_took_meanwhile_is_not_charged_twice(tmp_pa
         assert not any(record["usage"] == EXACT for record in running.records())
 
 
+@pytest.mark.parametrize("base", ["/gemini/v1beta", "/vertex/v1beta1/projects/p/locations/global"])
 @pytest.mark.parametrize("background", [True, False])
-def test_an_interaction_is_charged_once_however_often_it_is_fetched(gateway: Gateway, background: bool) -> None:
+def test_an_interaction_is_charged_once_however_often_it_is_fetched(
+    gateway: Gateway, background: bool, base: str
+) -> None:
     cost = 1500 * 300 + 900 * 2500
     asked = {"model": "gemini-2.5-flash", "input": "What is 2 + 2?", "background": background}
-    made = json.loads(ask(gateway, "POST", "/gemini/v1beta/interactions", asked))
+    made = json.loads(ask(gateway, "POST", f"{base}/interactions", asked))
     for _ in range(4):
-        told = json.loads(ask(gateway, "GET", f"/gemini/v1beta/interactions/{made['id']}"))
+        told = json.loads(ask(gateway, "GET", f"{base}/interactions/{made['id']}"))
     assert told["status"] == "completed"
     charged = [one for one in gateway.records() if one["usage_source"] == "response"]
     assert [(one["usage"], one["cost_nanousd"]) for one in charged] == [(EXACT, cost)]
