@@ -2,7 +2,8 @@
 
 Sources: Bedrock API reference (TokenUsage, ServiceTier, InvokeModel's headers), Bedrock user guide (inference request
 parameters by model family; rerank, "Pricing and search units": a query holds up to 100 document chunks), pricing page
-(a longer document counts as several of 512 tokens).
+(a longer document counts as several of 512 tokens); vercel/ai pull request 15973 (``inputTokenCount`` of Nova's
+embeddings).
 """
 
 from __future__ import annotations
@@ -58,8 +59,10 @@ def converse_usage(usage: dict[str, Any], raw: dict[str, int], into: Usage) -> N
 
 
 def family_counts(document: dict[str, Any]) -> tuple[int | None, int | None]:
-    """Input and output of families that report beside their answer: Titan, Llama, Cohere."""
+    """Input and output of families that report beside their answer: Titan, Llama, Cohere, Nova's embeddings."""
     tokens_in = _either(document, "inputTextTokenCount", "prompt_token_count")
+    if tokens_in is None:
+        tokens_in = count(document.get("inputTokenCount"))
     tokens_out = count(document.get("generation_token_count"))
     if tokens_out is None:
         tokens_out = count(document.get("totalOutputTextTokenCount"))

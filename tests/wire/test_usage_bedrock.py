@@ -78,6 +78,14 @@ def test_where_there_are_no_headers_what_stands_beside_the_answer_counts(model: 
     assert (numbers(reading), reading.source) == (COUNTED, "response")
 
 
+def test_nova_embeddings_state_their_input_in_the_body_too() -> None:
+    facts = ask("bedrock", "/model/amazon.nova-2-multimodal-embeddings-v1:0/invoke", {"taskType": "SINGLE_EMBEDDING"})
+    answer = {"embeddings": [{"embeddingType": "TEXT", "embedding": [0.1]}], "inputTokenCount": 7}
+    assert numbers(reading_of("bedrock", facts, answer)) == {"input_tokens_total": 7}
+    reading = reading_of("bedrock", facts, answer, x_amzn_bedrock_input_token_count="7")
+    assert (numbers(reading), reading.source) == ({"input_tokens_total": 7}, "headers")
+
+
 RERANKED = [
     ("cohere.rerank-v3-5:0", {"query": "q", "documents": ["a"] * 100}, 1),
     ("amazon.rerank-v1:0", {"query": "q", "documents": ["a"] * 101}, 2),
