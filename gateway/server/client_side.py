@@ -115,9 +115,10 @@ class ClientConnection(Answers):
         elif self._raw:
             if self._exchange is not None:
                 self._exchange.client_data(data)
-        elif self._current is None and self._incoming is None and not (self._write_paused or self._queue):
+        elif not (self._current or self._incoming or self._write_paused or self._queue or self._held):
             self._first(data)
-        elif self._outstanding():
+        elif self._held or self._outstanding():
+            # what is held came before, also where its turn has come and is yet to begin
             self._hold(data)
         else:
             self._feed(data)

@@ -252,6 +252,33 @@ async def test_requests_sent_ahead_are_answered_in_order() -> None:
         assert len(play.provider.requests) == 13
 
 
+@pytest.mark.parametrize("cut", [None, 1, 30, -1])
+@both_loops
+async def test_requests_sent_ahead_stay_in_order_where_one_comes_in_the_moment_an_answer_ends(cut: int | None) -> None:
+    """What came before is read first, however it was cut on its way."""
+    ahead = post(b"second", b"/2") + post(b"third", b"/3")
+    at = len(post(b"second", b"/2")) if cut is None else cut
+    arrived = asyncio.Event()
+
+    async def script(provider: Provider, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        target = provider.requests[-1].split(b" ")[1]
+        if target == b"/1":
+            arrived.set()
+            await asyncio.sleep(0.05)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(target), target))
+        if target == b"/1":
+            # both are in the kernel before the gateway's next turn: the end of the answer, and more from the client
+            client.send(ahead[at:])
+
+    async with Play(script) as play:
+        client = await play.connect()
+        client.send(post(b"first", b"/1"))
+        await arrived.wait()
+        client.send(ahead[:at])
+        assert [(await client.answer()).body for _ in range(3)] == [b"/1", b"/2", b"/3"]
+        assert [request.rpartition(b"\r\n")[2] for request in play.provider.requests] == [b"first", b"second", b"third"]
+
+
 @both_loops
 async def test_of_many_requests_sent_ahead_in_one_read_the_first_are_answered_then_the_connection_closes() -> None:
     async with Play(OK) as play:
