@@ -136,12 +136,14 @@ class Account:
         return found
 
     def counting(self, start_ns: int) -> Iterable[Share]:
-        """The windows that count for a call reserved in the one that begins at ``start_ns``."""
+        """The windows that count for a call reserved in the one that begins at ``start_ns``. Of a rolling window also
+        the parts behind it: a process may be late, and what it wants counts together with what is used in those."""
         rolling = self.rule.rolling_ns
+        own = self.share(start_ns)
         if not rolling:
-            return (self.share(start_ns),)
-        self.share(start_ns)
-        return [share for start, share in self.shares.items() if start <= start_ns < share.end_ns + rolling]
+            return (own,)
+        until = own.end_ns + rolling
+        return [share for start, share in self.shares.items() if start < until and start_ns < share.end_ns + rolling]
 
     def free(self, position: int, start_ns: int, now_ns: int) -> int:
         limit = self.rule.limit(position, now_ns)

@@ -296,3 +296,40 @@ def test_rolling_windows_are_never_over_in_any_part(seed: int) -> None:
         office.now_ns += rng.choice((0, HOUR_NS // 200, HOUR_NS // 20))
         office.quiet()
         assert sum(used for at, used in uses if at > office.now_ns - HOUR_NS) <= 100
+
+
+def test_what_comes_late_for_a_part_of_a_rolling_window_counts_with_the_parts_behind_it() -> None:
+    office = Office([quota(tokens=100, window="rolling 1h")], 2)
+    late, next_one = office.processes.values()
+    late.call(SUBJECT, Amounts(0, 60, 0))
+    office.now_ns += HOUR_NS // 60
+    next_one.call(SUBJECT, Amounts(0, 60, 0))
+    # the newer call's words overtake those of the older one
+    office.ways["from", next_one.number].popleft()()
+    office.quiet()
+    assert sum(held.vector[1] for process in office.processes.values() for held in process.live) == 60
+
+
+@settings(max_examples=200, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_rolling_windows_are_never_over_while_messages_are_on_their_way(seed: int) -> None:
+    office = Office([quota(tokens=100, window="rolling 1h")], 3, seed)
+    rng = random.Random(seed)
+    ended: list[tuple[int, int]] = []
+    for _ in range(150):
+        process = rng.choice(list(office.processes.values()))
+        what = rng.random()
+        if what < 0.3:
+            process.call(SUBJECT, Amounts(0, rng.randint(20, 60), 0))
+        elif what < 0.35 and process.live:
+            held = process.live[0]
+            used = rng.randint(0, held.vector[1])
+            ended.append((held.spans[0].end_ns, used))
+            process.settle(0, Amounts(0, used, 0))
+        elif what < 0.6:
+            office.now_ns += rng.choice((HOUR_NS // 60, HOUR_NS // 20))
+        else:
+            office.step()
+        live = [(one.spans[0].end_ns, one.vector[1]) for each in office.processes.values() for one in each.live]
+        assert sum(amount for end, amount in ended + live if end > office.now_ns - HOUR_NS) <= 100
+    office.quiet()
