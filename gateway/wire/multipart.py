@@ -1,4 +1,4 @@
-"""One field of a multipart form, found without taking the form apart. Source: RFC 7578."""
+"""Forms (RFC 7578): whether a body is one, and one field of it, found without taking the form apart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import re
 from collections.abc import Iterator
 
 MAX_FIELD_BYTES = 1024
+_is_object = re.compile(rb"[ \t\r\n]*\{").match
 _BOUNDARY = re.compile(rb'boundary="?([^";,]{1,200})"?', re.IGNORECASE)
+
+
+def is_form(content_type: bytes, body: bytes) -> bool:
+    """Whether a body is to be read as a form. What begins as a JSON object is none, whatever its type says: a form
+    begins with its boundary, and there are providers that read JSON under any type (ollama/ollama,
+    ``middleware/openai.go``: ``ShouldBindJSON``)."""
+    return content_type[:19].lower() == b"multipart/form-data" and _is_object(body) is None
 
 
 def form_field(content_type: bytes, body: bytes, name: bytes) -> bytes:

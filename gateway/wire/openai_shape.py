@@ -19,6 +19,7 @@ from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.json_edit import insert_first, set_inner, set_value
 from gateway.wire.meter import JsonMeter, Reader, SilentMeter, SseMeter, StrippingSseMeter, form_of, header
+from gateway.wire.multipart import is_form
 from gateway.wire.named_models import makers
 from gateway.wire.numbers import count, text
 from gateway.wire.openai_forms import HEARD, heard, read_form
@@ -129,7 +130,7 @@ class OpenAIShape:
             if self.jobs:
                 kept = file_batches.read(self.jobs, method, target, body)
             return kept or Facts(api=api, model=model_named(body) if method == b"POST" else "")
-        if content_type != b"application/json" and content_type[:19].lower() == b"multipart/form-data":
+        if content_type != b"application/json" and is_form(content_type, body):
             return read_form(api, content_type, body, api not in self.free)
         if api == "messages":
             return anthropic_shape.read_message(api, "", body)

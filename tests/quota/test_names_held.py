@@ -119,3 +119,50 @@ def test_pictures_that_a_form_asks_for_are_held(n: str, pictures: int) -> None:
     facts = form("/v1/images/edits", ("model", "dall-e-2"), ("n", n))
     assert facts.units_bound == {"output_images": pictures}
     assert form("/v1/images/edits", ("model", "m"), ("svg[model]", "large")).others[0].model == "large"
+
+
+DISGUISED = """
+[providers.local]
+kind = "openai-compatible"
+base_url = "{url}"
+api_key = "sk-real"
+
+[[prices]]
+provider = "local"
+model = "large"
+input_per_mtok = 1.0
+output_per_mtok = 10.0
+
+[[keys]]
+id = "k"
+secret = "sk-test-names"
+team = "t"
+workflow = "w"
+
+[[quotas]]
+name = "budget"
+usd = 0.01
+window = "total"
+"""
+FORM = "multipart/form-data; boundary=x"
+
+
+@pytest.mark.parametrize("types", [[FORM], ["application/json", FORM], [FORM, "application/json"]])
+@pytest.mark.parametrize("before", ["", " \r\n\t" * 50])
+def test_json_that_says_it_is_a_form_is_held_as_what_it_asks_for(tmp_path: Path, types: list[str], before: str) -> None:
+    def generous(seen: Seen) -> Iterator[Step]:
+        usage = {"prompt_tokens": 9, "completion_tokens": 5000}
+        yield answer(json.dumps({"model": "large", "choices": [], "usage": usage}).encode())
+
+    with Upstream(generous) as upstream, Gateway(tmp_path, DISGUISED.format(url=upstream.url)) as gateway:
+        connection = http.client.HTTPConnection(gateway.url.partition("//")[2], timeout=20)
+        body = before.encode() + json.dumps({**CHAT, "model": "large", "max_tokens": 5000}).encode()
+        connection.putrequest("POST", "/local/v1/chat/completions")
+        for name, value in [("x-spendgate-key", KEY), *(("content-type", one) for one in types)]:
+            connection.putheader(name, value)
+        connection.putheader("content-length", str(len(body)))
+        connection.endheaders(body)
+        assert connection.getresponse().status == 429
+        connection.close()
+        assert upstream.seen == []
+        assert gateway.value("spendgate_quota_used", quota="budget") == 0
