@@ -150,12 +150,14 @@ class Counter:
         self.recount()
 
     def recount(self) -> None:
-        """The sum of the earlier parts, in use and held."""
+        """The sum of the earlier parts, in use and held, and of parts to come with which this one will count."""
+        until = self.span.end_ns + self.rule.rolling_ns if self.rule.rolling_ns else 0
+        spans = [*self.parts, *(part for start, part in self.ahead.items() if start < until)]
         for position, unit in enumerate(self.rule.units):
             if unit == CONCURRENT:
                 self.base[position] = 0
             else:
-                self.base[position] = sum(part.used[position] + part.reserved[position] for part in self.parts)
+                self.base[position] = sum(part.used[position] + part.reserved[position] for part in spans)
 
     def span_at(self, at_ns: int) -> Span:
         """The span to which a call that was reserved at ``at_ns`` is charged. One that is past counts no more."""

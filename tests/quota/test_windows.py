@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -9,10 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.config.quotas import QuotaConfig
+from gateway.ledger.view import Spent
+from gateway.quota.engine import Amounts, Quotas, Reservation, Shortage, Subject
+from gateway.quota.replay import load
+from gateway.quota.rule import from_config
 from gateway.quota.windows import FOREVER, ROLLING_PARTS, SECOND, rolling_seconds, window_of
 
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "America/Santiago",
          "Pacific/Apia", "Africa/Cairo", "America/St_Johns")  # fmt: skip
+NOON = 1_790_000_000 // 3600 * 3600 * SECOND
 SPECS = ("minute", "hour", "day", "week", "month")
 MOMENTS = st.integers(946_684_800, 4_102_444_800).map(lambda seconds: seconds * SECOND)
 
@@ -88,3 +95,25 @@ def test_a_rolling_window_is_counted_in_parts_that_follow_each_other(now: int, s
 
 def test_total_never_ends() -> None:
     assert window_of("total")(ns("2026-11-24T00:00")) == (0, FOREVER)
+
+
+class Ahead:
+    """A ledger with one call, half an hour to come: the clock was set back since."""
+
+    def spent(self, since_ns: int, until_ns: int) -> Iterator[Spent]:
+        if since_ns <= NOON + 1800 * SECOND < until_ns:
+            yield Spent("t", "w", "k", "p", "m", {}, 0, 90, 0, 1)
+
+    def last_start_ns(self, since_ns: int) -> int:
+        return NOON + 1800 * SECOND
+
+
+def test_what_a_rolling_window_used_by_a_clock_that_was_set_back_counts_before_its_part_comes() -> None:
+    quotas = Quotas([from_config(QuotaConfig(name="q", tokens=100, window="rolling 1h"))])  # type: ignore[call-arg]
+    load(quotas, Ahead(), NOON)
+    subject = Subject("t", "w", "k", "p", "m")
+    assert isinstance(quotas.reserve("large", subject, Amounts(0, 90, 0), NOON), Shortage)
+    assert isinstance(quotas.reserve("small", subject, Amounts(0, 10, 0), NOON), Reservation)
+    (counter,) = quotas.counters
+    counter.current(NOON + 1801 * SECOND)
+    assert counter.taken(0) == 100
