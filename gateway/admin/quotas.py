@@ -110,11 +110,12 @@ class QuotaRoutes:
     async def events(self, request: web.Request) -> web.Response:
         asked = request.query
         try:
-            after, limit = int(asked.get("after", asked.get("cursor", "0"))), int(asked.get("limit", "100"))
+            cursor, limit = int(asked.get("cursor", "0")), int(asked.get("limit", "100"))
+            after = int(asked.get("after", cursor))
         except ValueError:
             return problem(400, "Bad query", "after, cursor and limit are numbers.")
-        if not (0 <= after < 1 << 62 and 1 <= limit <= MAX_EVENTS):
-            return problem(400, "Bad query", f"after is an event's id, limit is between 1 and {MAX_EVENTS}.")
+        if not (0 <= after < 1 << 62 and 0 <= cursor < 1 << 62 and 1 <= limit <= MAX_EVENTS):
+            return problem(400, "Bad query", f"after and cursor are an event's id, limit is 1 to {MAX_EVENTS}.")
         reader = request.app[SERVICES].reader
         found = await asyncio.to_thread(lambda: journal.after(reader.connection(), after, limit))
         return _json({"events": found, "cursor": found[-1].id if found else after})

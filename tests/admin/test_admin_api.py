@@ -132,6 +132,7 @@ def test_requests_can_be_filtered_by_everything_that_names_them(open_caller: Cal
         ("/api/requests/settled?cursor=5", 'no parameter "cursor": there are after,'),
         ("/api/quotas/grants?limit=5", 'no parameter "limit": there are none here'),
         ("/api/events?cursor=x", "after, cursor and limit are numbers"),
+        ("/api/events?after=1&cursor=-1", "after and cursor are an event's id"),
     ],
 )
 def test_a_mistake_is_a_problem_that_says_what_is_wrong(open_caller: Caller, path: str, told: str) -> None:
