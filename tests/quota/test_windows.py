@@ -109,7 +109,7 @@ class Ahead:
 
 
 def test_what_a_rolling_window_used_by_a_clock_that_was_set_back_counts_before_its_part_comes() -> None:
-    quotas = Quotas([from_config(QuotaConfig(name="q", tokens=100, window="rolling 1h"))])  # type: ignore[call-arg]
+    quotas = Quotas([from_config(QuotaConfig.model_validate({"name": "q", "tokens": 100, "window": "rolling 1h"}))])
     load(quotas, Ahead(), NOON)
     subject = Subject("t", "w", "k", "p", "m")
     assert isinstance(quotas.reserve("large", subject, Amounts(0, 90, 0), NOON), Shortage)
