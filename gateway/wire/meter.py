@@ -213,11 +213,13 @@ class SseMeter(Base):
             return
         if self._long is not None:
             self._end_long()
-        self._frames += 1
         if not self._opening and not _holds(block, self._needles):
+            self._frames += 1
             return
         data = data_of(block)
         if data:
+            # comments and the end say nothing: a stream of an error and them is an error alone
+            self._frames += data != b"[DONE]"
             self._reader.frame(data)
             if self._opening:
                 self._opening = 0 if self._reader.reading.model else self._opening - 1

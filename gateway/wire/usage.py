@@ -110,4 +110,4 @@ class Reading:
         self.decoded_bytes = decoded_bytes
         """All decoded response bytes, so that an estimate can be scaled from the sample."""
         self.frames = 0
-        """Frames seen in a stream."""
+        """Frames of a stream that may hold a part of the answer; a piece of many may count as one."""

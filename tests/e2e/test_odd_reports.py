@@ -151,6 +151,16 @@ ESTIMATED: dict[str, tuple[str, bytes, int]] = {
 }  # fmt: skip
 """Play → who plays it, the whole stream, the input that it reported before it stopped saying (0: nothing)."""
 
+FAILURE = {"error": {"message": "overloaded"}}
+REFUSED: dict[str, tuple[str, bytes]] = {
+    "an error alone": ("openai", sse(FAILURE)),
+    "an error, then the end": ("openai", sse(FAILURE, done=True)),
+    "an error after comments": ("openai", b": waiting\n\n: waiting\n\n" + sse(FAILURE)),
+    "an error in lines of another kind": ("openai", sse(FAILURE).replace(b"\n", b"\r\n")),
+    "anthropic, an error alone": ("anthropic", sse(ERROR)),
+}
+"""Play → who plays it, the whole stream: an error instead of an answer."""
+
 BROKEN: dict[str, tuple[str, bytes, dict[str, int]]] = {
     "broken after a report": ("openai", sse(says("fine "), says("", GOOD, choices=False)), read(100, 50)),
     "anthropic, broken": ("anthropic", sse(begins(input_tokens=100, output_tokens=1), goes_on()), read(100, 1)),
@@ -166,8 +176,8 @@ def content_type(kind: str) -> str:
 
 def script(seen: Seen) -> Iterable[Step]:
     play = seen.header("x-play") or ""
-    kind, body = (WHOLE | ESTIMATED | BROKEN)[play][:2]
-    half = len(body) // 2
+    kind, body = (WHOLE | ESTIMATED | BROKEN | REFUSED)[play][:2]
+    half = len(body) - 1 if play in REFUSED else len(body) // 2
     yield chunked_head(content_type(kind))
     yield chunk(body[:half])
     yield chunk(body[half:])
@@ -233,6 +243,14 @@ def test_what_says_nothing_sensible_is_estimated(gateway: Gateway, play: str) ->
     tokens = record["usage"]["input_tokens_total"]
     assert tokens == told if told else 5 <= tokens <= 200
     assert 0 < record["usage"]["output_tokens_total"] <= 200
+
+
+@pytest.mark.parametrize("play", REFUSED)
+def test_an_error_instead_of_an_answer_costs_nothing(gateway: Gateway, play: str) -> None:
+    kind, stream = REFUSED[play]
+    body, whole, record = ask(gateway, play, kind)
+    assert (body, whole) == (stream, True)
+    assert (record["cost_nanousd"], record["usage_source"]) == (0, "none")
 
 
 @pytest.mark.parametrize("play", BROKEN)
