@@ -1,9 +1,9 @@
 """Numbers as Bedrock and the families of its models state them.
 
-Sources: Bedrock API reference (TokenUsage, ServiceTier, InvokeModel's headers), Bedrock user guide (inference request
-parameters by model family; rerank, "Pricing and search units": a query holds up to 100 document chunks), pricing page
-(a longer document counts as several of 512 tokens); vercel/ai pull request 15973 (``inputTokenCount`` of Nova's
-embeddings).
+Sources: Bedrock API reference (TokenUsage, ServiceTier, PromptRouterTrace, InvokeModel's headers), Bedrock user guide
+(inference request parameters by model family; rerank, "Pricing and search units": a query holds up to 100 document
+chunks), pricing page (a longer document counts as several of 512 tokens); vercel/ai pull request 15973
+(``inputTokenCount`` of Nova's embeddings).
 """
 
 from __future__ import annotations
@@ -100,6 +100,12 @@ def header_usage(headers: Sequence[Header]) -> Usage | None:
 def tier_of(document: dict[str, Any]) -> str:
     """The service tier that a request of Converse asks for, or that its answer tells; empty where there is none."""
     return text(table(document.get("serviceTier")).get("type"), 40)
+
+
+def routed_to(document: dict[str, Any]) -> str:
+    """The model that a prompt router chose, as an answer of Converse or the last event of its stream tells it."""
+    trace = document.get("trace")
+    return text(table(table(trace).get("promptRouter")).get("invokedModelId"), 400) if trace is not None else ""
 
 
 def reranks(model: str) -> bool:

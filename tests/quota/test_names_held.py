@@ -71,6 +71,41 @@ def test_a_deployment_without_a_price_is_held_at_that_of_the_model_that_it_is_sa
         assert held[2] > 1000 * 10_000
 
 
+ROUTED = """
+[providers.aws]
+kind = "bedrock"
+base_url = "{url}"
+api_key = "real"
+
+[[keys]]
+id = "k"
+secret = "sk-test-names"
+team = "t"
+workflow = "w"
+"""
+
+
+def test_a_prompt_router_is_held_and_charged_at_the_price_of_the_model_that_it_chose(tmp_path: Path) -> None:
+    chosen = "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-3-haiku-20240307-v1:0"
+
+    def routed(seen: Seen) -> Iterator[Step]:
+        usage = {"inputTokens": 1000, "outputTokens": 1000, "totalTokens": 2000}
+        yield answer(json.dumps({"usage": usage, "trace": {"promptRouter": {"invokedModelId": chosen}}}).encode())
+
+    router = "arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Adefault-prompt-router%2Fanthropic.claude%3A1"
+    asked = {"messages": [{"role": "user", "content": [{"text": "hi"}]}], "inferenceConfig": {"maxTokens": 1000}}
+    with Upstream(routed) as upstream, Gateway(tmp_path, ROUTED.format(url=upstream.url)) as gateway:
+        for _ in range(2):
+            connection = http.client.HTTPConnection(gateway.url.partition("//")[2], timeout=20)
+            headers = {"x-spendgate-key": KEY, "content-type": "application/json"}
+            connection.request("POST", f"/aws/model/{router}/converse", json.dumps(asked), headers)
+            assert connection.getresponse().status == 200
+            connection.close()
+        first, second = sorted(gateway.records(), key=lambda one: one["started_at"])
+        assert (first["reserved_nanousd"], first["cost_nanousd"]) == (0, 1_500_000)
+        assert second["reserved_nanousd"] >= second["cost_nanousd"] == 1_500_000
+
+
 def test_vertex_answers_with_the_model_of_the_path() -> None:
     path = b"/v1/projects/p/locations/l/publishers/mistralai/models/mistral-large:rawPredict"
     facts = dialects.get("vertex").read(b"POST", path, b"application/json", b'{"model":"mistral-small","messages":[]}')

@@ -41,6 +41,21 @@ def test_a_converse_stream_reports_in_its_metadata() -> None:
     assert (numbers(reading), reading.complete) == (EXPECTED, True)
 
 
+ROUTER = "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Adefault-prompt-router%2Fanthropic.claude%3A1/converse"
+CHOSEN = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-3-haiku-20240307-v1:0"
+
+
+@pytest.mark.parametrize("filler", ["", "x" * 300_000])
+def test_a_prompt_router_tells_the_model_that_it_chose(filler: str) -> None:
+    trace = {"promptRouter": {"invokedModelId": CHOSEN}}
+    answer = {"output": {"message": filler}, "trace": trace, "usage": USAGE}
+    reading = reading_of("bedrock", ask("bedrock", ROUTER, MESSAGES), answer)
+    assert (reading.model, numbers(reading)) == (CHOSEN, EXPECTED)
+    body = aws(("messageStart", {"role": "assistant"}), ("metadata", {"usage": USAGE, "trace": trace}))
+    reading = reading_of("bedrock", ask("bedrock", ROUTER + "-stream", MESSAGES), body, EVENTS)
+    assert (reading.model, numbers(reading)) == (CHOSEN, EXPECTED)
+
+
 HEADERS = {"x_amzn_bedrock_input_token_count": "11", "x_amzn_bedrock_output_token_count": "22"}
 COUNTED = {"input_tokens_total": 11, "output_tokens_total": 22}
 FAMILIES = [

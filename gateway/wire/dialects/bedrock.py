@@ -25,6 +25,7 @@ from gateway.wire.bedrock_usage import (
     header_usage,
     of_metrics,
     reranks,
+    routed_to,
     search_units,
     take_converse,
     tier_of,
@@ -58,7 +59,7 @@ LIMITS = ("max_tokens", "max_tokens_to_sample", "maxTokens", "max_gen_len", "max
 CONFIGS = ("inferenceConfig", "textGenerationConfig")
 """Where some families keep their limit instead: it is not lowered there."""
 DOCUMENT_KEYS = ("usage", "model", "inputTextTokenCount", "results", "prompt_token_count", "generation_token_count",
-                 "type", "meta", "inputTokenCount", "serviceTier", METRICS)  # fmt: skip
+                 "type", "meta", "inputTokenCount", "serviceTier", "trace", METRICS)  # fmt: skip
 _MODEL_ID = re.compile(r"[a-z0-9._:/-]*")
 
 TIER = b"x-amzn-bedrock-service-tier"
@@ -134,6 +135,9 @@ class BedrockReader:
         model = source.get("model")
         if isinstance(model, str) and model and self._facts.api == "invoke":
             self.reading.model = text(model)
+        routed = routed_to(document)
+        if routed:
+            self.reading.model = routed
         tier = tier_of(document)
         if tier:
             self.reading.service_tier = tier
