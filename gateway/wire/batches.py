@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from typing import Protocol
 
+from gateway.wire.anthropic_iterations import MAX_BESIDE
 from gateway.wire.dialect import Header
 from gateway.wire.facts import Facts
 from gateway.wire.framing.ndjson import Lines
@@ -21,7 +22,7 @@ from gateway.wire.meter import Base, FrameMeter, Reader
 from gateway.wire.numbers import table, text, total
 from gateway.wire.openai_usage import read_usage
 from gateway.wire.paths import plain_path
-from gateway.wire.usage import Reading, Usage
+from gateway.wire.usage import Beside, Reading, Usage
 
 API = "batches"
 RESULTS = "batch_results"
@@ -48,6 +49,32 @@ def add(summed: Usage, more: Usage) -> None:
     """Add what one request of a batch used."""
     for name in Usage.__struct_fields__:
         setattr(summed, name, total(getattr(summed, name), getattr(more, name)))
+
+
+class ByModel:
+    """Adds up what the requests of a batch used, by the model that answered."""
+
+    def __init__(self) -> None:
+        self._used: dict[str, Usage] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._used)
+
+    def take(self, model: str, usage: Usage) -> None:
+        """Add what one request used. Where there are too many models the rest counts as the first's."""
+        used = self._used
+        if model not in used and len(used) > MAX_BESIDE:
+            model = next(iter(used))
+        add(used.setdefault(model, Usage()), usage)
+
+    def tell(self, reading: Reading, api: str) -> None:
+        """The first model's use is the batch's, that of others stands beside it."""
+        if not self._used:
+            return
+        (model, reading.usage), *others = self._used.items()
+        reading.source, reading.complete = "response", True
+        reading.model = model or reading.model
+        reading.beside += tuple(Beside(api, other, usage) for other, usage in others)
 
 
 class BatchReader:

@@ -18,7 +18,6 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.wire import batches
-from gateway.wire.anthropic_iterations import MAX_BESIDE
 from gateway.wire.dialect import Header, Meter
 from gateway.wire.facts import Facts, Other
 from gateway.wire.framing.json_items import JsonItems
@@ -28,7 +27,7 @@ from gateway.wire.json_read import parse, read_fields
 from gateway.wire.meter import SilentMeter
 from gateway.wire.numbers import table, text
 from gateway.wire.paths import plain_path
-from gateway.wire.usage import Beside, Reading, Usage
+from gateway.wire.usage import Reading, Usage
 
 ITEM_KEYS = ("response/body/usage", "response/body/usage_info", "response/body/model")
 WANTED = paths(("id", "status", "output_file_id", "output_file", "model", "job/id"))
@@ -84,7 +83,7 @@ class Sum:
 
     def __init__(self, meaning: Meaning) -> None:
         self._meaning = meaning
-        self.used: dict[str, Usage] = {}
+        self.used = batches.ByModel()
 
     def frame(self, data: bytes) -> None:
         body = table(table(table(parse(data)).get("response")).get("body"))
@@ -94,20 +93,7 @@ class Sum:
             return
         into = Usage()
         if self._meaning.take_usage(usage, body, into, Reading()):
-            model, used = text(body.get("model")), self.used
-            if model not in used and len(used) > MAX_BESIDE:
-                model = next(iter(used))
-            batches.add(used.setdefault(model, Usage()), into)
-
-
-def _told(reading: Reading, summed: Sum) -> None:
-    """The first model's use is the batch's, that of others stands beside it."""
-    if not summed.used:
-        return
-    (model, reading.usage), *others = summed.used.items()
-    reading.source, reading.complete = "response", True
-    reading.model = model or reading.model
-    reading.beside = tuple(Beside(batches.FILE, other, usage) for other, usage in others)
+            self.used.take(text(body.get("model")), into)
 
 
 class JobReader:
@@ -134,7 +120,7 @@ class JobReader:
             reading.claim, reading.begun_as = f"files/{file}", reading.claim
         for summed in scan.items.values() if job.get("status") in _ENDED else ():
             if isinstance(summed, Sum):
-                _told(reading, summed)
+                summed.used.tell(reading, batches.FILE)
 
 
 class FileReader:
@@ -150,7 +136,7 @@ class FileReader:
         self._sum.frame(data)
 
     def done(self) -> None:
-        _told(self.reading, self._sum)
+        self._sum.used.tell(self.reading, batches.FILE)
 
     def drop(self) -> None:
         self._sum = Sum(self._meaning)

@@ -84,11 +84,10 @@ def fetched(method: bytes, target: bytes) -> Facts | None:
 
 
 class Sum:
-    """Adds up what the requests of a batch used. ``usage`` is None where none reports any."""
+    """Adds up what the requests of a batch used, by the model that answered."""
 
     def __init__(self) -> None:
-        self.usage: Usage | None = None
-        self.model = ""
+        self.used = batches.ByModel()
 
     def frame(self, data: bytes) -> None:
         response = table(parse(data)).get("response")
@@ -103,11 +102,8 @@ class Sum:
         usage, tokens = found.usage, count(response.get("tokenCount"))
         if usage is None and tokens is not None:
             usage = Usage(input_tokens_total=tokens)
-        self.model = found.model or self.model
         if usage is not None:
-            if self.usage is None:
-                self.usage = Usage()
-            batches.add(self.usage, usage)
+            self.used.take(found.model, usage)
 
 
 class BatchReader:
@@ -135,9 +131,8 @@ class BatchReader:
             return
         for path in ARRAYS:
             found = scan.items.get(path)
-            if isinstance(found, Sum) and found.usage is not None:
-                reading.usage, reading.source, reading.complete = found.usage, "response", True
-                reading.model = found.model or reading.model
+            if isinstance(found, Sum) and found.used:
+                found.used.tell(reading, batches.RESULTS)
                 return
 
 
@@ -153,10 +148,7 @@ class ResultsReader:
         self._sum.frame(data)
 
     def done(self) -> None:
-        summed, reading = self._sum, self.reading
-        if summed.usage is not None:
-            reading.usage, reading.source, reading.complete = summed.usage, "response", True
-            reading.model = summed.model
+        self._sum.used.tell(self.reading, batches.RESULTS)
 
     def drop(self) -> None:
         self._sum = Sum()

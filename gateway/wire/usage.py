@@ -52,7 +52,7 @@ class Beside(msgspec.Struct, frozen=True):
     """What another model used for the same answer, which its own provider charges at that model's price."""
 
     api: str
-    """What it did: ``advisor``, ``declined``, ``image_generation``, ``svg_authoring``."""
+    """What it did: ``advisor``, ``declined``, ``image_generation``, ``svg_authoring``; of a batch, how it was read."""
     model: str
     usage: Usage
 

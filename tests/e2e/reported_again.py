@@ -42,6 +42,12 @@ def response(name: str, status: str, *, background: bool = True) -> dict[str, An
             "output": said, "usage": usage, "error": None}  # fmt: skip
 
 
+def result(model: str) -> bytes:
+    """A line of the results of a batch."""
+    message = {"model": model, "usage": {"input_tokens": 1000, "output_tokens": 100}}
+    return json.dumps({"custom_id": "a", "result": {"type": "succeeded", "message": message}}).encode() + b"\n"
+
+
 class Provider:
     """Makes responses that are done after two looks, and one batch."""
 
@@ -56,11 +62,12 @@ class Provider:
         elif "/batches" in path and not path.endswith("/results"):
             yield answer(json.dumps(self.batch(name if seen.method == "GET" else "")).encode())
         elif path.endswith("/results"):
-            message = {"model": "claude-sonnet-4-5", "usage": {"input_tokens": 1000, "output_tokens": 100}}
-            line = json.dumps({"custom_id": "a", "result": {"type": "succeeded", "message": message}}).encode() + b"\n"
+            line = result("claude-sonnet-4-5")
             if "break" in seen.target:
                 yield chunked_head("application/x-jsonl") + chunk(line)
                 yield CLOSE
+            elif "mixed" in seen.target:
+                yield answer(result("claude-haiku-4-5") + line + result("claude-haiku-4-5"), "application/x-jsonl")
             else:
                 yield answer(line * 2 if "long" in seen.target else line, "application/x-jsonl")
         elif seen.method == "POST" and not name:

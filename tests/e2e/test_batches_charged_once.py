@@ -27,6 +27,20 @@ def test_the_results_of_a_batch_are_charged_when_they_are_first_read(gateway: Ga
     assert spent(gateway) == 2_250_000
 
 
+@pytest.mark.parametrize("team", ["research", "ops"])
+def test_each_model_of_a_batch_is_charged_at_its_own_price(gateway: Gateway, team: str) -> None:
+    if team == "research":
+        ask(gateway, "POST", "/anthropic/v1/messages/batches", {"requests": []})
+    name = "batch_1" if team == "research" else "msgbatch_1"
+    for key in (OTHER_KEY, KEY):
+        ask(gateway, "GET", f"/anthropic/v1/messages/batches/{name}/results?mixed", key=key)
+    charged = {one["model"]: (one["cost_nanousd"], one["team"]) for one in gateway.records() if one["cost_nanousd"]}
+    assert charged == {"claude-haiku-4-5": (2 * 750_000, team), "claude-sonnet-4-5": (2_250_000, team)}
+    assert spent(gateway) == counted(gateway, "all") == 2 * 750_000 + 2_250_000
+    assert " 0 differences" in gateway.cli("quotas", "verify").stdout
+    assert "agrees with itself" in gateway.cli("ledger", "verify").stdout
+
+
 def test_a_batch_of_a_file_is_charged_to_those_who_began_it_once_it_has_ended(gateway: Gateway) -> None:
     client = OpenAI(api_key=KEY, base_url=f"{gateway.url}/openai/v1", max_retries=0)
     made = client.batches.create(input_file_id="file-1", endpoint="/v1/chat/completions", completion_window="24h")

@@ -40,12 +40,13 @@ RESULTS_URL = rb'"results_url"\s*:\s*"'
 
 
 class BatchReader:
-    """Results of a batch, one a line: the sum of what its messages used, at the batch tier."""
+    """Results of a batch, one a line: what its messages used, each model's summed up, at the batch tier."""
 
     def __init__(self, facts: Facts) -> None:
         self.reading = Reading(service_tier="batch", claim=facts.claim)
         self.terminal = False
         self._facts = facts
+        self._used = batches.ByModel()
 
     def frame(self, data: bytes) -> None:
         result = table(parse(data)).get("result")
@@ -54,32 +55,34 @@ class BatchReader:
         line = MessageReader(self._facts, waives=True)
         line.document(table(result.get("message")))
         line.done()
-        found, total = line.reading, self.reading
-        total.model = found.model or total.model
-        total.region = found.region or total.region
-        if total.usage is None:
-            # requests that failed, expired or were cancelled report nothing and cost nothing
-            total.usage, total.source = Usage(), "response"
-        total.beside = _added(total.beside, found.beside)
+        found, whole = line.reading, self.reading
+        whole.model = found.model or whole.model
+        whole.region = found.region or whole.region
+        # requests that failed, expired or were cancelled report nothing and cost nothing
+        whole.usage, whole.source = whole.usage or Usage(), "response"
+        whole.beside = _added(whole.beside, found.beside)
         if found.usage is not None and not found.waived:
-            batches.add(total.usage, found.usage)
+            self._used.take(found.model, found.usage)
 
     def done(self) -> None:
         self.reading.complete = self.reading.usage is not None
+        self._used.tell(self.reading, batches.RESULTS)
 
     def drop(self) -> None:
         self.reading = Reading(service_tier="batch", claim=self._facts.claim)
+        self._used = batches.ByModel()
 
 
 def _added(known: tuple[Beside, ...], more: tuple[Beside, ...]) -> tuple[Beside, ...]:
-    """What other models used, by model."""
-    by_model = {one.model: one for one in known}
+    """What other models used beside the messages, by what they did and model."""
+    found = {(one.api, one.model): one for one in known}
     for one in more:
-        if one.model in by_model:
-            batches.add(by_model[one.model].usage, one.usage)
-        elif len(by_model) < MAX_BESIDE:
-            by_model[one.model] = one
-    return tuple(by_model.values())
+        name = one.api, one.model
+        if name in found:
+            batches.add(found[name].usage, one.usage)
+        elif len(found) < MAX_BESIDE:
+            found[name] = one
+    return tuple(found.values())
 
 
 class BatchBody(msgspec.Struct):
