@@ -18,7 +18,7 @@ from gateway.wire.dialect import Header
 from gateway.wire.facts import Facts
 from gateway.wire.framing.ndjson import Lines
 from gateway.wire.json_read import parse
-from gateway.wire.meter import Base, FrameMeter, Reader
+from gateway.wire.meter import FrameMeter, Reader
 from gateway.wire.numbers import table, text, total
 from gateway.wire.openai_usage import read_usage
 from gateway.wire.paths import plain_path
@@ -96,16 +96,6 @@ class BatchReader:
 
     def done(self) -> None:
         self.reading.complete = self.reading.usage is not None
-
-
-class PieceMeter(Base):
-    """One document, which its reader sees as it comes."""
-
-    def _take(self, data: bytes) -> None:
-        self._reader.frame(data)
-
-    def _end(self) -> None:
-        return
 
 
 class Results(Reader, Protocol):

@@ -21,12 +21,13 @@ from gateway.wire import batches
 from gateway.wire.dialect import Header, Meter
 from gateway.wire.facts import Facts, Other
 from gateway.wire.framing.json_items import JsonItems
-from gateway.wire.framing.json_scan import document_of, paths
+from gateway.wire.framing.json_scan import paths
 from gateway.wire.hollow import hollow
 from gateway.wire.json_read import parse, read_fields
 from gateway.wire.meter import SilentMeter
 from gateway.wire.numbers import table, text
 from gateway.wire.paths import plain_path
+from gateway.wire.pieces import PieceMeter, PieceReader
 from gateway.wire.usage import Reading, Usage
 
 ITEM_KEYS = ("response/body/usage", "response/body/usage_info", "response/body/model")
@@ -96,29 +97,20 @@ class Sum:
             self.used.take(text(body.get("model")), into)
 
 
-class JobReader:
-    """Reads a batch, piece by piece: its id, the file with its results, and what inlined answers used. A document that
-    is not whole says nothing."""
+class JobReader(PieceReader):
+    """Reads a batch: its id, the file with its results, and what inlined answers used."""
 
     def __init__(self, meaning: Meaning) -> None:
-        self.reading = Reading(service_tier="batch")
-        self.terminal = False
-        self._scan = JsonItems(WANTED, OUTPUTS, ITEM_KEYS, lambda: Sum(meaning))
+        scan = JsonItems(WANTED, OUTPUTS, ITEM_KEYS, lambda: Sum(meaning))
+        PieceReader.__init__(self, scan, Reading(service_tier="batch"))
 
-    def frame(self, data: bytes) -> None:
-        self._scan.feed(data)
-
-    def done(self) -> None:
-        scan, reading = self._scan, self.reading
-        if not scan.closed:
-            return
-        job = table(parse(document_of(scan.found)))
+    def _ended(self, job: dict[str, Any], reading: Reading) -> None:
         reading.model = text(job.get("model"))
         reading.claim = text(job.get("id")) or text(table(job.get("job")).get("id"))
         file = text(job.get("output_file_id")) or text(job.get("output_file"))
         if file:
             reading.claim, reading.begun_as = f"files/{file}", reading.claim
-        for summed in scan.items.values() if job.get("status") in _ENDED else ():
+        for summed in self._scan.items.values() if job.get("status") in _ENDED else ():
             if isinstance(summed, Sum):
                 summed.used.tell(reading, batches.FILE)
 
@@ -145,7 +137,7 @@ class FileReader:
 def meter(meaning: Meaning, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
     """A meter for a batch, or for a file that may hold the results of one. A part of a file (206) says nothing."""
     if facts.api == batches.API:
-        return batches.PieceMeter(JobReader(meaning), headers)
+        return PieceMeter(JobReader(meaning), headers)
     reader = FileReader(meaning, facts)
     if status != 200:
         return SilentMeter(reader, headers)

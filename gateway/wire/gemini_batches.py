@@ -21,13 +21,14 @@ from gateway.wire import batches
 from gateway.wire.dialect import Header, Meter
 from gateway.wire.facts import Facts, Other
 from gateway.wire.framing.json_items import JsonItems
-from gateway.wire.framing.json_scan import document_of, paths
+from gateway.wire.framing.json_scan import paths
 from gateway.wire.gemini_shape import GeminiReader
 from gateway.wire.hollow import hollow
 from gateway.wire.json_read import parse, read_fields
 from gateway.wire.meter import SilentMeter, header
 from gateway.wire.numbers import count, table, text
 from gateway.wire.paths import plain_path
+from gateway.wire.pieces import PieceMeter, PieceReader
 from gateway.wire.usage import Reading, Usage
 
 OPERATIONS = frozenset(("batchGenerateContent", "asyncBatchEmbedContent"))
@@ -106,31 +107,20 @@ class Sum:
             self.used.take(found.model, usage)
 
 
-class BatchReader:
-    """Reads a batch, piece by piece: its id, by which it is charged once, and what inlined answers used once it ended.
-
-    A document that is not whole says nothing."""
+class BatchReader(PieceReader):
+    """Reads a batch: its id, by which it is charged once, and what inlined answers used once it ended."""
 
     def __init__(self) -> None:
-        self.reading = Reading(service_tier="batch")
-        self.terminal = False
-        self._scan = JsonItems(WANTED, ARRAYS, ITEM_KEYS, Sum)
+        PieceReader.__init__(self, JsonItems(WANTED, ARRAYS, ITEM_KEYS, Sum), Reading(service_tier="batch"))
 
-    def frame(self, data: bytes) -> None:
-        self._scan.feed(data)
-
-    def done(self) -> None:
-        scan, reading = self._scan, self.reading
-        if not scan.closed:
-            return
-        document = table(parse(document_of(scan.found)))
+    def _ended(self, document: dict[str, Any], reading: Reading) -> None:
         batch = table(document.get("metadata"))
         reading.claim = text(document.get("name"))
         reading.model = text(batch.get("model")).removeprefix("models/")
         if document.get("done") is not True and not text(batch.get("state")).endswith(_ENDED):
             return
         for path in ARRAYS:
-            found = scan.items.get(path)
+            found = self._scan.items.get(path)
             if isinstance(found, Sum) and found.used:
                 found.used.tell(reading, batches.RESULTS)
                 return
@@ -157,7 +147,7 @@ class ResultsReader:
 def meter(facts: Facts, status: int, headers: Sequence[Header]) -> Meter:
     """A meter for a batch, or for a file that may hold the results of one. A part of a file (206) says nothing."""
     if facts.api == batches.API:
-        return batches.PieceMeter(BatchReader(), headers)
+        return PieceMeter(BatchReader(), headers)
     reader = ResultsReader(facts)
     if status != 200 or header(headers, b"content-type").lower().startswith(_MEDIA):
         return SilentMeter(reader, headers)

@@ -14,9 +14,10 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.wire.framing.json_items import JsonItems
-from gateway.wire.framing.json_scan import document_of, paths
+from gateway.wire.framing.json_scan import paths
 from gateway.wire.json_read import parse
 from gateway.wire.numbers import part, table, text, total
+from gateway.wire.pieces import PieceReader
 from gateway.wire.usage import Reading, Usage
 
 ITEM_KEYS = ("embeddings/statistics", "mimeType", "gcsUri", "raiFilteredReason")
@@ -55,23 +56,15 @@ def _is_picture(item: dict[str, Any]) -> bool:
     return kind.startswith("image/") or (not kind and any(name in item for name in PICTURES))
 
 
-class PredictionReader:
-    """Reads an answer, piece by piece. One that breaks off says nothing."""
+class PredictionReader(PieceReader):
+    """Reads an answer."""
 
     def __init__(self) -> None:
-        self.reading = Reading()
-        self.terminal = False
-        self._scan = JsonItems(WANTED, ARRAYS, ITEM_KEYS, Counts)
+        PieceReader.__init__(self, JsonItems(WANTED, ARRAYS, ITEM_KEYS, Counts), Reading())
 
-    def frame(self, data: bytes) -> None:
-        self._scan.feed(data)
-
-    def done(self) -> None:
-        scan, reading = self._scan, self.reading
-        if not scan.closed:
-            return
-        reading.failed = bool(table(parse(document_of(scan.found))).get("error"))
-        for found in scan.items.values():
+    def _ended(self, document: dict[str, Any], reading: Reading) -> None:
+        reading.failed = bool(document.get("error"))
+        for found in self._scan.items.values():
             usage = found.usage() if isinstance(found, Counts) else None
             if usage is not None:
                 reading.usage, reading.source, reading.complete = usage, "response", True

@@ -14,7 +14,6 @@ from urllib.parse import quote
 import msgspec
 
 from gateway.wire import gemini_searches
-from gateway.wire.batches import PieceMeter
 from gateway.wire.dialect import Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.json_array import Elements
@@ -26,6 +25,7 @@ from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, for
 from gateway.wire.numbers import count, table, text, total
 from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.openai_usage import read_usage as openai_usage
+from gateway.wire.pieces import PieceMeter
 from gateway.wire.sniff import Sniffed, doubtful
 from gateway.wire.usage import Reading, Usage
 
