@@ -15,24 +15,28 @@ from typing import Any
 
 import msgspec
 
-from gateway.wire import gemini_searches
+from gateway.wire import gemini_interaction_forms, gemini_searches
 from gateway.wire.dialect import Header, Meter
 from gateway.wire.facts import UNLIMITED, Facts
+from gateway.wire.framing.json_array import ElementsOrDocument
 from gateway.wire.gemini_shape import OUTSIDE, OVERHEAD_TOKENS
 from gateway.wire.hollow import hollow
-from gateway.wire.json_edit import set_inner
+from gateway.wire.json_edit import set_inner, set_value
 from gateway.wire.json_read import mentions, parse, read_fields
-from gateway.wire.meter import JsonMeter, SilentMeter, SseMeter, form_of
+from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, form_of
 from gateway.wire.numbers import count, table, text
 from gateway.wire.paths import plain_path, query_value
 from gateway.wire.sniff import Sniffed, doubtful
 from gateway.wire.usage import Reading, Usage
 
-NEEDLES = (b'"usage"', b'"error"', b'"interaction.completed"', b'"interaction.complete"', b"[DONE]")
-DOCUMENT_KEYS = ("usage", "model", "agent", "error", "service_tier", "status", "id")
+NEEDLES = (b'"usage"', b'"error"', b'"interaction.completed"', b'"interaction.complete"', b"[DONE]", b'"errorEvent"')
+DOCUMENT_KEYS = ("usage", "model", "agent", "error", "service_tier", "status", "id", "serviceTier",
+                 "modelInteraction/model", "agentInteraction/agent")  # fmt: skip
+EVENT_KEYS = tuple(f"interactionCompletedEvent/interaction/{name}" for name in DOCUMENT_KEYS)
 _INTERACTION = re.compile(r"/interactions/(?!live$)[^/:]+(?P<cancel>/cancel)?$").search
 ELSEWHERE = (b'"previous_interaction_id"', b'"agent"', b'"uri"', b'"mcp_server"', b'"file_search"', b'"computer_use"',
-             b'"data"')  # fmt: skip
+             b'"data"', b'"previousInteractionId"', b'"agentInteraction"', b'"agent_interaction"', b'"mcpServer"',
+             b'"computerUse"')  # fmt: skip
 _outside = mentions(*OUTSIDE, *ELSEWHERE)
 AGENT_SEARCHES = 200
 """Searches of one research; Google documents no maximum and speaks of up to about 160."""
@@ -51,9 +55,12 @@ class Body(msgspec.Struct):
     generation_config: Any = None
     service_tier: Any = None
     tools: Any = None
+    interaction: Any = None
+    """All of it, in the other form."""
 
 
 _BODY: msgspec.json.Decoder[Body] = msgspec.json.Decoder(Body)
+_ASKED = ("model", "agent", "generation_config", "service_tier", "tools")
 
 
 def read(body: bytes, api: str) -> Facts:
@@ -62,6 +69,9 @@ def read(body: bytes, api: str) -> Facts:
     fields = read_fields(_BODY, body, shape)
     if isinstance(fields, str):
         return Facts(api=api, malformed=fields)
+    if isinstance(fields.interaction, dict):
+        asked = gemini_interaction_forms.plain(fields.interaction)
+        fields = Body(stream=fields.stream, **{name: asked[name] for name in _ASKED if name in asked})
     limit = count(table(fields.generation_config).get("max_output_tokens"))
     model = text(fields.model).removeprefix("models/") or text(fields.agent)
     searches = gemini_searches.searches_bound(model, shape)
@@ -101,9 +111,18 @@ def fetched(method: bytes, target: bytes) -> Facts | None:
     return Facts(api="interactions", stream=query_value(target, b"stream") == b"true", fetches=True)
 
 
-def clamp(body: bytes, max_output: int) -> bytes:
-    """The body with ``generation_config.max_output_tokens`` set."""
-    return set_inner(body, b"generation_config", b"max_output_tokens", b"%d" % max_output)
+def clamp(body: bytes, max_output: int) -> bytes | None:
+    """The body with ``generation_config.max_output_tokens`` set; None where its form has no place for it."""
+    value = b"%d" % max_output
+    if gemini_interaction_forms.within(body) is not None:
+        return gemini_interaction_forms.clamp(body, value)
+    return set_inner(body, b"generation_config", b"max_output_tokens", value)
+
+
+def rename(body: bytes, model: str) -> bytes:
+    """The body with another model."""
+    value = msgspec.json.encode(model)
+    return gemini_interaction_forms.rename(body, value) or set_value(body, b"model", value)
 
 
 class InteractionReader:
@@ -119,7 +138,7 @@ class InteractionReader:
         if data == b"[DONE]":
             self.terminal = self.reading.complete = True
             return
-        event = table(parse(data))
+        event = gemini_interaction_forms.plain_event(table(parse(data)))
         reading = self.reading
         if event.get("event_type") in ENDS:
             reading.complete = True
@@ -156,7 +175,7 @@ class InteractionReader:
         into.cache_read_tokens = raw.get("total_cached_tokens", 0)
         for tool in usage["grounding_tool_count"] if isinstance(usage.get("grounding_tool_count"), list) else ():
             searches = count(table(tool).get("count"))
-            if searches is not None and table(tool).get("type") == "google_search":
+            if searches is not None and str(table(tool).get("type")).lower() == "google_search":
                 into.web_search_requests = searches
         for key, modality, field in _MODALITIES:
             for item in usage[key] if isinstance(usage.get(key), list) else ():
@@ -177,5 +196,8 @@ def meter(facts: Facts, headers: Sequence[Header]) -> Meter:
         return SseMeter(reader, headers, NEEDLES)
     if form != "json":
         return SilentMeter(reader, headers)
-    document = partial(JsonMeter, reader, headers, DOCUMENT_KEYS)
-    return Sniffed(document, partial(SseMeter, reader, headers, NEEDLES)) if doubtful(headers, facts) else document()
+    if not facts.stream:
+        return JsonMeter(reader, headers, DOCUMENT_KEYS)
+    # not asked for as events, a stream of the other form is an array
+    array = partial(FrameMeter, reader, headers, ElementsOrDocument(EVENT_KEYS, DOCUMENT_KEYS), NEEDLES)
+    return Sniffed(array, partial(SseMeter, reader, headers, NEEDLES)) if doubtful(headers, facts) else array()

@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.wire.framing.aws_eventstream import EventStream
 from gateway.wire.framing.content_encoding import decoder_for
-from gateway.wire.framing.json_array import Elements
+from gateway.wire.framing.json_array import Elements, ElementsOrDocument
 from gateway.wire.framing.json_body import JsonBody
 from gateway.wire.framing.json_items import JsonItems
 from gateway.wire.framing.json_scan import JsonScan, paths
@@ -81,6 +81,7 @@ DECODERS: dict[str, Callable[[Iterator[bytes]], list[Any]]] = {
     "sse": _sse,
     "lines": lambda pieces: _framed(Lines(KEYS), pieces),
     "json array": lambda pieces: _framed(Elements(KEYS), pieces),
+    "json array or document": lambda pieces: _framed(ElementsOrDocument(KEYS, KEYS), pieces),
     "json body": _body,
     "json scan": _scan,
     "json items": _items,
@@ -93,8 +94,8 @@ DECODERS: dict[str, Callable[[Iterator[bytes]], list[Any]]] = {
     "zstd": _coded(b"zstd"),
     "a chain": _coded(b"gzip, br"),
 }
-EXACT = frozenset(("lines", "json array", "json body", "json scan", "json items", "aws event stream",
-                   "websocket", "a client's websocket"))  # fmt: skip
+EXACT = frozenset(("lines", "json array", "json array or document", "json body", "json scan", "json items",
+                   "aws event stream", "websocket", "a client's websocket"))  # fmt: skip
 """Those whose frames do not depend on the chunking, whatever the bytes are."""
 
 

@@ -284,3 +284,80 @@ def test_interactions_are_metered_on_vertex_too(base: str) -> None:
     assert json.loads(clamped)["generation_config"] == {"max_output_tokens": 7}
     target, renamed = dialect.rename_model(facts, (base + "interactions").encode(), body, "gemini-3-pro")
     assert (target.decode(), json.loads(renamed)["model"]) == (base + "interactions", "gemini-3-pro")
+
+
+CREATE_STREAM = "/v1beta1/projects/p/locations/global/interactions:createStream"
+ASKED = {
+    "interaction": {
+        "modelInteraction": {"model": "gemini-2.5-flash", "generationConfig": {"maxOutputTokens": 50}},
+        "stringContent": "Hi",
+        "serviceTier": "FLEX",
+        "tools": [{"function": {"name": "look"}}],
+    }
+}
+ANSWERED = {
+    "id": "v1_x",
+    "status": "COMPLETED",
+    "modelInteraction": {"model": "gemini-2.5-flash"},
+    "serviceTier": "FLEX",
+    "usage": {
+        "totalInputTokens": 9,
+        "inputTokensByModality": [{"modality": "TEXT", "tokens": 4}, {"modality": "AUDIO", "tokens": 5}],
+        "totalCachedTokens": 2,
+        "totalOutputTokens": 13,
+        "totalToolUseTokens": 18,
+        "totalThoughtTokens": 220,
+        "groundingToolCount": [{"type": "GOOGLE_SEARCH", "count": 3}],
+    },
+}
+
+
+@pytest.mark.parametrize("form", ["sse", "array", "long array", "document"])
+def test_interactions_in_protocol_buffers_json_are_metered(form: str) -> None:
+    facts = ask("vertex", CREATE_STREAM, ASKED)
+    assert (facts.api, facts.model, facts.max_output, facts.billable) == ("interactions", "gemini-2.5-flash", 50, True)
+    assert (facts.stream, facts.unbounded, facts.service_tier) == (True, "", "flex")
+    events = [
+        {"interactionCreatedEvent": {"interaction": {"id": "v1_x", "modelInteraction": {"model": "gemini-2.5-flash"}}}},
+        {"stepDelta": {"index": 0, "delta": {"text": 'said "usage"'}}},
+        {"interactionCompletedEvent": {"interaction": ANSWERED}},
+    ]
+    if form == "long array":
+        events[2]["interactionCompletedEvent"] = {"interaction": {"steps": ["x" * 300_000], **ANSWERED}}
+    answer = {"sse": sse(*events), "document": json.dumps(ANSWERED).encode()}.get(form, json.dumps(events).encode())
+    reading = reading_of("vertex", facts, answer, SSE if form == "sse" else JSON)
+    assert numbers(reading) == {**USED, "web_search_requests": 3}
+    assert (reading.model, reading.claim, reading.service_tier) == ("gemini-2.5-flash", "v1_x", "flex")
+    assert reading.complete == (form != "document")
+
+
+def test_interactions_in_protocol_buffers_json_are_held_by_their_model_and_its_limit() -> None:
+    dialect, body = dialects.get("vertex"), json.dumps(ASKED).encode()
+    facts = ask("vertex", CREATE_STREAM, ASKED)
+    clamped = dialect.clamp(facts, body, 7)
+    assert clamped is not None
+    assert json.loads(clamped)["interaction"]["modelInteraction"]["generationConfig"] == {"maxOutputTokens": 7}
+    _, renamed = dialect.rename_model(facts, CREATE_STREAM.encode(), body, "gemini-3-pro")
+    assert json.loads(renamed)["interaction"]["modelInteraction"]["model"] == "gemini-3-pro"
+    snake = {"interaction": {"model_interaction": {"model": "m", "generation_config": {"max_output_tokens": 9}}}}
+    facts = ask("vertex", CREATE_STREAM, snake)
+    assert (facts.model, facts.max_output) == ("m", 9)
+    clamped = dialect.clamp(facts, json.dumps(snake).encode(), 7)
+    assert clamped is not None
+    assert json.loads(clamped)["interaction"]["model_interaction"]["generation_config"] == {"max_output_tokens": 7}
+    agent = {"interaction": {"agentInteraction": {"agent": "deep-research-pro"}, "stringContent": "Hi"}}
+    facts = ask("vertex", CREATE_STREAM, agent)
+    assert (facts.model, facts.input_open, bool(facts.unbounded)) == ("deep-research-pro", True, True)
+    assert dialect.clamp(facts, json.dumps(agent).encode(), 7) is None
+    searching = {"interaction": {"modelInteraction": {"model": "gemini-3-pro"}, "tools": [{"googleSearch": {}}]}}
+    facts = ask("vertex", CREATE_STREAM, searching)
+    assert (facts.input_open, bool(facts.unbounded), facts.units_bound["web_search_requests"] > 0) == (True, True, True)
+
+
+def test_an_interaction_that_was_made_in_protocol_buffers_json_can_be_fetched() -> None:
+    facts = ask("vertex", "/v1/projects/p/locations/global/interactions/v1_x", b"", "GET")
+    reading = reading_of("vertex", facts, ANSWERED)
+    assert (numbers(reading), reading.claim) == ({**USED, "web_search_requests": 3}, "v1_x")
+    assert numbers(reading_of("vertex", facts, {**ANSWERED, "status": "IN_PROGRESS"})) is None
+    failed = reading_of("vertex", ask("vertex", CREATE_STREAM, ASKED), sse({"errorEvent": {"error": {"code": 8}}}), SSE)
+    assert (failed.failed, failed.usage) == (True, None)

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import msgspec
-
 from gateway.wire import gemini_batches, gemini_interactions, gemini_shape
 from gateway.wire.batches import SUMMED
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import Facts
-from gateway.wire.json_edit import set_value
 from gateway.wire.paths import plain_path
 
 
@@ -74,7 +71,7 @@ class Gemini:
         if facts.api in OPENAI_APIS:
             return OPENAI.rename_model(facts, target, body, model)
         if facts.api in INTERACTIONS:
-            return target, set_value(body, b"model", msgspec.json.encode(model))
+            return target, gemini_interactions.rename(body, model)
         return gemini_shape.rename(target, model), body
 
     def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:

@@ -12,8 +12,6 @@ import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import msgspec
-
 from gateway.wire import anthropic_shape, gemini_interactions, gemini_shape
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import Facts
@@ -46,6 +44,7 @@ class VertexOpenAI(gemini_shape.GoogleOpenAI):
 
 
 OCR_PAGES = 30
+STREAM = "/interactions:createStream"
 OPENAI = VertexOpenAI()
 OPENAI_APIS = frozenset(OPENAI.operations.values()) - {"count_tokens", "messages"}
 
@@ -75,8 +74,10 @@ class Vertex:
     def _read(self, path: str, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         if "/endpoints/openapi/" in path:
             return OPENAI.read(method, target, content_type, body)
-        if path.endswith("/interactions"):
-            return gemini_interactions.read(body, "interactions")
+        if path.endswith(("/interactions", STREAM)):
+            facts = gemini_interactions.read(body, "interactions")
+            facts.stream = facts.stream or path.endswith(STREAM)
+            return facts
         raw = _RAW.search(path)
         if raw and raw[3] != "countTokens":
             return self._read_raw(raw[1], text(raw[2]), raw[3] == "streamRawPredict", body)
@@ -115,7 +116,7 @@ class Vertex:
         if facts.api in OPENAI_APIS:
             return OPENAI.rename_model(facts, target, body, model)
         if facts.api == "interactions":
-            return target, set_value(body, b"model", msgspec.json.encode(model))
+            return target, gemini_interactions.rename(body, model)
         return gemini_shape.rename(target, model), body
 
     def meter(self, facts: Facts, status: int, headers: Sequence[Header]) -> Meter:

@@ -10,6 +10,7 @@ from gateway.wire.framing.json_body import JsonBody
 _STRUCTURE = re.compile(rb'["{}\[\]]')
 _STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _QUOTE, _BACKSLASH = 0x22, 0x5C
+_BLANK = b"\xef\xbb\xbf \t\r\n"
 
 
 class Elements:
@@ -78,3 +79,31 @@ class Elements:
         """An element that never closed is none."""
         self._held = None
         return b""
+
+
+class ElementsOrDocument:
+    """Elements of an array, or the one document that came in its place, of which only ``keys`` come out where it is too
+    long to be kept. ``of_elements``: the same of an element."""
+
+    __slots__ = ("_array", "_document", "_keys")
+
+    def __init__(self, of_elements: Sequence[str], keys: Sequence[str]) -> None:
+        self._array = Elements(of_elements)
+        self._keys = keys
+        self._document: JsonBody | bool | None = None
+        """Takes the document; False where an array came, None where nothing did."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Elements that these bytes complete."""
+        if self._document is None:
+            data = data.lstrip(_BLANK)
+            if data:
+                self._document = JsonBody(self._keys) if data.startswith(b"{") else False
+        if isinstance(self._document, JsonBody):
+            self._document.feed(data)
+            return []
+        return self._array.feed(data)
+
+    def flush(self) -> bytes:
+        """The document."""
+        return self._document.document() if isinstance(self._document, JsonBody) else self._array.flush()
