@@ -14,7 +14,7 @@ from gateway.caller import Caller, Usual, usual_of
 from gateway.coded import unreadable
 from gateway.ledger.record import OpenEntry
 from gateway.parts import Parts
-from gateway.policy import forbidden, others_forbidden
+from gateway.policy import forbidden, others_forbidden, uncounted
 from gateway.ports import Header
 from gateway.quota.engine import Amounts, Beside, Reservation, Shortage, Subject
 from gateway.routing import Provider
@@ -125,6 +125,9 @@ def admit(parts: Parts, caller: Caller, coded: bytes, plain: bytes | None) -> Ad
         elif not facts.asks_usage:
             body = provider.dialect.prepare(facts, target, body)
     else:
+        refusal = uncounted(provider, facts, caller.method, target)
+        if refusal is not None:
+            return refusal
         worst = FETCHED if facts.fetches else FREE
         if body is received:
             body = coded

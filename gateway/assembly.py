@@ -135,6 +135,7 @@ def _provider(
         models=config.models,
         unpriced=policy if isinstance(policy, str) else "allow",
         unpriced_as=policy.price_as if not isinstance(policy, str) else "",
+        unmetered=config.unmetered_calls,
         region=_region(dialect.regional_host, host),
         usage_unasked=config.usage_unasked,
         upstreams=upstreams,

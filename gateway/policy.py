@@ -1,11 +1,18 @@
-"""Which providers and models a caller may use."""
+"""Which providers and models a caller may use, and which calls may be made though nobody can count them."""
 
 from __future__ import annotations
+
+from fnmatch import fnmatchcase
 
 from gateway.identity.principal import Principal
 from gateway.routing import Provider, allowed
 from gateway.wire.dialect import Refusal
-from gateway.wire.facts import Other
+from gateway.wire.facts import Facts, Other
+from gateway.wire.paths import plain_path
+
+UNMETERED = "other"
+"""The operation of calls that are none that is known."""
+_MAKES_NOTHING = frozenset((b"GET", b"HEAD", b"OPTIONS", b"DELETE"))
 
 
 def forbidden(provider: Provider, principal: Principal, model: str, named: bool = True) -> Refusal | None:
@@ -35,3 +42,19 @@ def others_forbidden(provider: Provider, principal: Principal, others: tuple[Oth
         if refusal is not None:
             return refusal
     return None
+
+
+def uncounted(provider: Provider, facts: Facts, method: bytes, target: bytes) -> Refusal | None:
+    """Why a call that nobody can count may not be made; None: it may, or it is none."""
+    if provider.unmetered is None or facts.api != UNMETERED or method in _MAKES_NOTHING:
+        return None
+    path = plain_path(target)
+    if any(fnmatchcase(path, glob) for glob in provider.unmetered):
+        return None
+    return Refusal(
+        status=403,
+        code="unmetered_call",
+        message=f'Nobody can count what "{method.decode("latin-1")} {path[:100]}" costs, and no such call may go to '
+        f'provider "{provider.name}". Ask your platform team to list the path in its unmetered_calls.',
+        model=facts.model,
+    )

@@ -43,6 +43,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """``allow`` or ``block`` calls of models that have no price."""
     unpriced_as: str = ""
     """The model as which they are priced; empty: none."""
+    unmetered: tuple[str, ...] | None = None
+    """Globs of the paths whose calls may be made though nobody can count them; None: all."""
     region: str = ""
     """Where its host serves; empty: the call tells, or the answer, or anywhere."""
     usage_unasked: bool = False

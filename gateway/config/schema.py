@@ -30,6 +30,7 @@ from gateway.config.values import (
     Sent,
     Table,
     TagName,
+    Unmetered,
     Url,
     Workers,
 )
@@ -150,6 +151,8 @@ class ProviderConfig(Table):
     """True: the provider is left out, instead of an error, while its ``env:`` key is not set."""
     models: tuple[Glob, ...] = ()
     unpriced_models: Policy | PriceAs = "allow"
+    unmetered_calls: Unmetered = None
+    """Paths of calls that nobody can count and that may be made all the same; None: all may."""
     usage_unasked: bool = False
     """True: streams report their usage unasked, so nothing is asked for and nothing taken out."""
     connect_seconds: Seconds = 10

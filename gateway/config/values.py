@@ -136,6 +136,14 @@ def _percent(value: object) -> Decimal:
     return number
 
 
+def _unmetered(value: object) -> tuple[str, ...] | None:
+    if value in ("allow", "block"):
+        return None if value == "allow" else ()
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) and one.startswith("/") for one in value):
+        raise ValueError('must be "allow", "block" or a list of patterns of paths, like ["/v1/files*"]')
+    return tuple(map(glob, value))
+
+
 def _share(value: object) -> Decimal:
     number = _decimal(value)
     if not 0 < number <= 1:
@@ -241,4 +249,6 @@ TimeOfDay = Annotated[time, PlainValidator(_time_of_day)]
 """A TOML local time, UTC."""
 Expiry = Annotated[date, PlainValidator(_expiry)]
 """A ``Moment``, or the same as text."""
+Unmetered = Annotated[tuple[str, ...] | None, PlainValidator(_unmetered)]
+"""Patterns of paths; None: all."""
 Policy = Literal["allow", "block"]
