@@ -28,5 +28,7 @@ def fetched(method: bytes, target: bytes) -> Facts | None:
 
 
 def claim_of(document: dict[str, Any]) -> str:
-    """The id of a response that is made in the background; empty for any other."""
-    return text(document.get("id")) if document.get("background") is True else ""
+    """The id of a response that is made in the background, or that an event of it wraps; empty for any other."""
+    inner = document.get("response")
+    response = inner if isinstance(inner, dict) else document
+    return text(response.get("id")) if response.get("background") is True else ""

@@ -11,7 +11,6 @@ from gateway.wire.facts import Facts
 from gateway.wire.json_read import parse
 from gateway.wire.numbers import text
 from gateway.wire.openai_answer import Answer, usage_of, usual_answer
-from gateway.wire.openai_later import claim_of
 from gateway.wire.openai_pictures import pictures
 from gateway.wire.openai_searches import BOUND, take_searches
 from gateway.wire.usage import Reading, Usage
@@ -35,12 +34,13 @@ class Meaning(Protocol):
     """What the numbers of an answer mean: where a provider differs."""
 
     counts_searches: ClassVar[bool]
-    keeps_answers: ClassVar[bool]
 
     @property
     def reports_usually(self) -> bool: ...
 
     def partial(self, data: bytes) -> dict[str, Any]: ...
+
+    def claim(self, document: dict[str, Any]) -> str: ...
 
     def usage_of(self, document: dict[str, Any]) -> Any: ...
 
@@ -51,7 +51,7 @@ class OpenAIReader:
     """Reads documents and chunks of chat completions, completions, embeddings, images, audio and responses."""
 
     def __init__(self, dialect: Meaning, facts: Facts, status: int) -> None:
-        self.reading = Reading()
+        self.reading = Reading(claim=facts.claim)
         self.terminal = False
         self._dialect = dialect
         self._facts = facts
@@ -100,6 +100,7 @@ class OpenAIReader:
                 reading.failed = True
         if document.get("error"):
             reading.failed = True
+        reading.claim = self._dialect.claim(document) or reading.claim
         inner = document.get("response")
         if inner is not None and isinstance(inner, dict):
             if not inner.get("usage") and document.get("usage"):
@@ -115,8 +116,6 @@ class OpenAIReader:
         if isinstance(tier, str):
             reading.service_tier = text(tier, 40)
         dialect = self._dialect
-        if dialect.keeps_answers:
-            reading.claim = claim_of(document) or reading.claim
         usage = dialect.usage_of(document)
         if isinstance(usage, dict):
             into = reading.usage or Usage()

@@ -23,7 +23,7 @@ from gateway.wire.multipart import is_form
 from gateway.wire.named_models import makers
 from gateway.wire.numbers import count, text
 from gateway.wire.openai_forms import HEARD, heard, read_form
-from gateway.wire.openai_later import fetched
+from gateway.wire.openai_later import claim_of, fetched
 from gateway.wire.openai_reader import OpenAIReader
 from gateway.wire.openai_request import (
     ABSENT,
@@ -126,7 +126,7 @@ class OpenAIShape:
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         api = self._operations.get((method, target)) or self._operation(method, target)
         if api == "other":
-            kept = (fetched(method, target) or batch(method, target)) if self.keeps_answers else None
+            kept = self.fetch(method, target)
             if self.jobs:
                 kept = file_batches.read(self.jobs, method, target, body)
             return kept or Facts(api=api, model=model_named(body) if method == b"POST" else "")
@@ -170,6 +170,10 @@ class OpenAIShape:
         elif api in HEARD:
             heard(facts, True)
         return facts
+
+    def fetch(self, method: bytes, target: bytes) -> Facts | None:
+        """Facts of a call that fetches what was begun before, or begins or looks at a batch; None for any other."""
+        return (fetched(method, target) or batch(method, target)) if self.keeps_answers else None
 
     limits_tools: ClassVar[bool] = False
     """Its Responses take ``max_tool_calls``."""
@@ -250,6 +254,10 @@ class OpenAIShape:
         """The members of an answer that matter. Raises ``ValueError`` where they are of another form."""
         decoded: dict[str, Any] = self._decode_partial(data)
         return decoded
+
+    def claim(self, document: dict[str, Any]) -> str:
+        """The provider's id of an answer that can be fetched, as a document tells it; empty where it tells none."""
+        return claim_of(document) if self.keeps_answers else ""
 
     def usage_of(self, document: dict[str, Any]) -> Any:
         """Where a document holds its usage."""

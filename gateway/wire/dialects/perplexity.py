@@ -1,17 +1,20 @@
 """Perplexity. Every chunk carries the usage so far, and what the call cost; deep research reads what it cites.
 
 Raw searches are charged by the request that succeeds ("Search API billing counts each successful POST /search"). The
-Agent API lies at ``/v1/agent``, with ``/v1/responses`` as its other name.
+Agent API lies at ``/v1/agent``, with ``/v1/responses`` as its other name. A chat completion may be made in the
+background: its request lies inside the body, its answer inside what is fetched.
 
 Sources: https://docs.perplexity.ai/docs/search/fast-search, https://docs.perplexity.ai/docs/agent-api/openai-compatibility,
 https://docs.perplexity.ai/api-reference/chat-completions-post, https://docs.perplexity.ai/getting-started/pricing
 (citation tokens and reasoning tokens of deep research have prices of their own, each answer of the other Sonar models
-a fee by how much it searched); https://docs.perplexity.ai/guides/pro-search-quickstart; perplexityai/perplexity-py
-(``ResponsesUsage``).
+a fee by how much it searched); https://docs.perplexity.ai/guides/pro-search-quickstart,
+https://docs.perplexity.ai/api-reference/async-sonar-post; perplexityai/perplexity-py (``ResponsesUsage``,
+``async_/chat/completions``).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +27,9 @@ from gateway.wire.meter import Reader
 from gateway.wire.named_models import SOME, alternatives
 from gateway.wire.numbers import count, nanousd, part, table, text
 from gateway.wire.openai_reader import Meaning, OpenAIReader
+from gateway.wire.openai_request import NONE
 from gateway.wire.openai_shape import OpenAIShape, read_usage
+from gateway.wire.paths import plain_path
 from gateway.wire.usage import Reading, Usage
 
 DEEP_SEARCHES = 100
@@ -43,6 +48,9 @@ SIZES = ("low", "medium", "high")
 """How much an answer searched, which decides its fee: the tiers ``search_low``, ``pro_search_low``…"""
 PRO = "pro_search_high"
 """The tier that a Pro Search is held at; its answer tells the size."""
+
+
+JSON = b"application/json"
 
 
 class SearchOptions(msgspec.Struct):
@@ -68,6 +76,21 @@ class Fallbacks(msgspec.Struct):
 _FALLBACKS: msgspec.json.Decoder[Fallbacks] = msgspec.json.Decoder(Fallbacks)
 
 
+LATER = "async_chat"
+_LATER = re.compile(r"/async/(?:chat/completions|sonar)(?:/(?P<name>[^/]+))?$").search
+_STATES = frozenset(("CREATED", "IN_PROGRESS", "COMPLETED", "FAILED"))
+"""Of a completion that is made in the background."""
+
+
+class Begun(msgspec.Struct):
+    """The request of a chat completion that is to be made in the background."""
+
+    request: msgspec.Raw = NONE
+
+
+_BEGUN: msgspec.json.Decoder[Begun] = msgspec.json.Decoder(Begun)
+
+
 class Perplexity(OpenAIShape):
     __slots__ = ()
 
@@ -85,7 +108,30 @@ class Perplexity(OpenAIShape):
         "/contextualizedembeddings": "embeddings",
     }
 
+    document_keys = ("response/usage", "response/model")
+    """Where a completion that was made in the background is too long to be kept."""
+
+    def fetch(self, method: bytes, target: bytes) -> Facts | None:
+        found = _LATER(plain_path(target))
+        if found is None:
+            return super().fetch(method, target)
+        name = text(found["name"])
+        return Facts(api=LATER, fetches=True, claim=name) if method == b"GET" and name else None
+
+    def _begun(self, body: bytes) -> Facts:
+        fields = read_fields(_BEGUN, body)
+        facts = self.read(
+            b"POST", b"/chat/completions", JSON, body if isinstance(fields, str) else bytes(fields.request)
+        )
+        facts.api, facts.stream = LATER, False
+        return facts
+
+    def claim(self, document: dict[str, Any]) -> str:
+        return text(document.get("id")) if document.get("status") in _STATES else super().claim(document)
+
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
+        if method == b"POST" and (found := _LATER(plain_path(target))) is not None and not found["name"]:
+            return self._begun(body)
         facts = super().read(method, target.replace(b"/v1/agent/", b"/v1/responses/"), content_type, body)
         if facts.api == "search" and not facts.malformed:
             return _search(body)
@@ -144,6 +190,11 @@ class SonarReader(OpenAIReader):
     def __init__(self, dialect: Meaning, facts: Facts, status: int) -> None:
         super().__init__(dialect, facts, status)
         self._pro = facts.service_tier == PRO
+
+    def document(self, document: dict[str, Any], data: bytes = b"") -> None:
+        super().document(document, data)
+        # of one that is made in the background
+        self.reading.failed = self.reading.failed or document.get("status") == "FAILED"
 
     def done(self) -> None:
         super().done()

@@ -1,17 +1,20 @@
 """xAI. Reasoning is billed as output but stands beside ``completion_tokens``; every chunk carries the usage so far.
 
 Speech (``/v1/tts``, billed by the characters of ``text``) and transcription (``/v1/stt``, by the recording's length,
-which the answer tells) name no model: they go by ``grok-tts`` and ``grok-stt``.
+which the answer tells) name no model: they go by ``grok-tts`` and ``grok-stt``. A chat completion that is ``deferred``
+is answered by an id alone, and can be fetched once.
 
-Sources: https://docs.x.ai/docs/guides/reasoning; Google Cloud, "Reasoning for Grok models" (``reasoning_tokens`` is
-separate from ``completion_tokens``); https://docs.x.ai/docs/guides/live-search (billed by the source);
-https://docs.x.ai/developers/tools/tool-usage-details, https://docs.x.ai/developers/pricing (web searches are billed by
-the call); recorded answers with what they cost; recorded sessions of the realtime API (usage beside the response, with
-the seconds that are billed) and recorded answers of ``/v1/tts`` and ``/v1/stt``.
+Sources: https://docs.x.ai/docs/guides/reasoning, https://docs.x.ai/docs/guides/deferred-chat-completions; Google Cloud,
+"Reasoning for Grok models" (``reasoning_tokens`` is separate from ``completion_tokens``);
+https://docs.x.ai/docs/guides/live-search (billed by the source); https://docs.x.ai/developers/tools/tool-usage-details,
+https://docs.x.ai/developers/pricing (web searches are billed by the call); recorded answers with what they cost;
+recorded sessions of the realtime API (usage beside the response, with the seconds that are billed) and recorded answers
+of ``/v1/tts`` and ``/v1/stt``.
 """
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -19,7 +22,7 @@ import msgspec
 
 from gateway.wire.facts import Facts
 from gateway.wire.json_read import mentions, read_fields
-from gateway.wire.numbers import EXACT, count, part
+from gateway.wire.numbers import EXACT, count, part, text
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.openai_usage import milliseconds
 from gateway.wire.paths import plain_path
@@ -28,6 +31,7 @@ from gateway.wire.usage import Reading, Usage
 TICKS_PER_NANOUSD = 10
 SOURCES = 50
 """The most that ``max_search_results`` takes."""
+_DEFERRED = re.compile(r"/chat/deferred-completion/(?P<name>[^/]+)$").search
 VOICES = {"speech": "grok-tts", "transcriptions": "grok-stt"}
 
 
@@ -56,6 +60,14 @@ class XAI(OpenAIShape):
     base_url = "https://api.x.ai"
     asks = frozenset()
     operations = {**OpenAIShape.operations, "/tts": "speech", "/stt": "transcriptions"}
+    document_keys = ("request_id",)
+
+    def fetch(self, method: bytes, target: bytes) -> Facts | None:
+        found = _DEFERRED(plain_path(target)) if method == b"GET" else None
+        return Facts(api="chat", fetches=True, claim=text(found["name"])) if found is not None else None
+
+    def claim(self, document: dict[str, Any]) -> str:
+        return "" if "id" in document else text(document.get("request_id"))
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         facts = super().read(method, target, content_type, body)
