@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 from gateway.wire.facts import Facts
 from gateway.wire.json_read import parse
-from gateway.wire.numbers import text
+from gateway.wire.numbers import table, text
 from gateway.wire.openai_answer import Answer, usage_of, usual_answer
 from gateway.wire.openai_pictures import pictures
 from gateway.wire.openai_searches import BOUND, take_searches
@@ -98,7 +98,7 @@ class OpenAIReader:
                 reading.failed = reading.failed or failed
             if kind == "error":
                 reading.failed = True
-        if document.get("error"):
+        if _is_error(document):
             reading.failed = True
         reading.claim = self._dialect.claim(document) or reading.claim
         inner = document.get("response")
@@ -146,3 +146,10 @@ class OpenAIReader:
             reading.source = "response"
         if not facts.stream and reading.usage is not None:
             reading.complete = True
+
+
+def _is_error(document: dict[str, Any]) -> bool:
+    """It tells of an error: in a member, as the document itself (vLLM, Mistral), or beside a chunk (Groq)."""
+    return bool(
+        document.get("error") or document.get("object") == "error" or table(document.get("x_groq")).get("error")
+    )

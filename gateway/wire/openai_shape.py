@@ -54,7 +54,7 @@ NEEDLES = (b'"usage"', b'"error"', b"[DONE]")
 ASKING = b'"stream_options":{"include_usage":true}'
 RESPONSE_NEEDLES = (b'"response.completed"', b'"response.incomplete"', b'"response.failed"', b'"error"', b'"usage"')
 DOCUMENT_KEYS = ("usage", "model", "error", "service_tier", "duration", "usage_info", "x_groq", "timings", "status",
-                 "tool_usage", "id", "background")  # fmt: skip
+                 "tool_usage", "id", "background", "object")  # fmt: skip
 SOUND = frozenset(("speech", "transcriptions", "translations"))
 """Operations whose answers may be no JSON."""
 MAX_OPERATIONS = 512

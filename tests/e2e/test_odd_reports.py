@@ -152,11 +152,15 @@ ESTIMATED: dict[str, tuple[str, bytes, int]] = {
 """Play → who plays it, the whole stream, the input that it reported before it stopped saying (0: nothing)."""
 
 FAILURE = {"error": {"message": "overloaded"}}
+VLLMS = {"object": "error", "message": "overloaded", "type": "InternalServerError", "param": None, "code": 500}
+GROQS = {"id": "c", "object": "chat.completion.chunk", "choices": [], "x_groq": {"id": "r", "error": "overloaded"}}
 REFUSED: dict[str, tuple[str, bytes]] = {
     "an error alone": ("openai", sse(FAILURE)),
     "an error, then the end": ("openai", sse(FAILURE, done=True)),
     "an error after comments": ("openai", b": waiting\n\n: waiting\n\n" + sse(FAILURE)),
     "an error in lines of another kind": ("openai", sse(FAILURE).replace(b"\n", b"\r\n")),
+    "an error that is the document itself": ("openai", sse(VLLMS, done=True)),
+    "an error beside an empty chunk": ("openai", sse(GROQS, done=True)),
     "anthropic, an error alone": ("anthropic", sse(ERROR)),
 }
 """Play → who plays it, the whole stream: an error instead of an answer."""
