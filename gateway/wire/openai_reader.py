@@ -57,6 +57,8 @@ class OpenAIReader:
         self._facts = facts
         self._ok = status < 300
         self._usual = dialect.reports_usually and facts.api == "chat"
+        self._answered = False
+        """A whole answer came, or the last event of one: not a picture in progress alone."""
 
     def frame(self, data: bytes) -> None:
         if data == b"[DONE]":
@@ -91,10 +93,12 @@ class OpenAIReader:
         """A whole answer, a chunk, or an event that wraps an answer. ``data``: its text."""
         reading = self.reading
         kind = document.get("type")
-        if kind is not None:
+        if kind is None:
+            self._answered = True
+        else:
             failed = ENDS.get(kind) if isinstance(kind, str) else None
             if failed is not None:
-                self.terminal = reading.complete = True
+                self.terminal = reading.complete = self._answered = True
                 reading.failed = reading.failed or failed
             if kind == "error":
                 reading.failed = True
@@ -140,11 +144,12 @@ class OpenAIReader:
             reading.usage = reading.usage or Usage()
             reading.usage.output_images = made
             reading.source = "response"
+            reading.partial = facts.stream and not self._answered
         elif facts.api == "speech" and self._ok and reading.usage is None and not facts.model.startswith("gpt-"):
             # an answer that is sound alone reports nothing: what is billed are the characters of the request
             reading.usage = Usage(input_characters=facts.units_bound.get("input_characters", 0))
             reading.source = "response"
-        if not facts.stream and reading.usage is not None:
+        if not facts.stream and reading.usage is not None and (self._answered or not made):
             reading.complete = True
 
 

@@ -84,6 +84,25 @@ def test_sound_and_pictures_that_stream_report_in_their_last_event(
     assert (numbers(reading), reading.complete) == (expected, True)
 
 
+PARTIAL = {"type": "image_generation.partial_image", "b64_json": "aaaa", "partial_image_index": 0}
+
+
+@pytest.mark.parametrize("events", [(), (PARTIAL,), (PARTIAL, PARTIAL)])
+def test_a_stream_that_ends_before_its_picture_is_no_report_of_one(events: tuple[dict[str, Any], ...]) -> None:
+    facts = ask("openai", "/v1/images/generations", {"model": "gpt-image-1", "stream": True, "prompt": "a bird"})
+    reading = reading_of("openai", facts, sse(*events), SSE)
+    assert (numbers(reading), reading.partial, reading.complete) == ({"output_images": 1}, True, False)
+    done = reading_of("openai", facts, {"data": [{"b64_json": "aaaa"}]})
+    assert (numbers(done), done.partial) == ({"output_images": 1}, False)
+
+
+@pytest.mark.parametrize(("answer", "whole"), [(b'{"data":[{"url":"a"}]}', True), (b'{"data":[{"url":"a', False)])
+def test_a_picture_is_reported_by_an_answer_that_is_whole(answer: bytes, whole: bool) -> None:
+    facts = ask("openai", "/v1/images/generations", {"model": "dall-e-3", "prompt": "a bird"})
+    reading = reading_of("openai", facts, answer)
+    assert (numbers(reading), reading.complete) == ({"output_images": 1}, whole)
+
+
 def test_a_stability_picture_is_one_picture() -> None:
     for model in ("stability.stable-image-core-v1:1", "us.stability.stable-image-inpaint-v1:0"):
         facts = ask("bedrock", f"/model/{model}/invoke", {"prompt": "a bird"})
