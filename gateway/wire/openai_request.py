@@ -38,6 +38,9 @@ OVERHEAD_TOKENS = 256
 """Around a conversation: what a chat template adds at its head (dates, default instructions), and the answer's head."""
 MESSAGE_TOKENS = 16
 """Around each message: OpenAI's takes 4 at most, templates of open models up to about 10."""
+DOCUMENTS_PER_UNIT = 100
+CHUNK_TOKENS = 500
+"""One search unit covers a query with up to 100 documents. One that takes more than this with its query is split."""
 TOOLS_TOKENS = 1024
 """Around a list of tools: a template's instructions on how to call them."""
 
@@ -315,6 +318,14 @@ def reranked(fields: Body, body: bytes) -> int:
     """Bytes that a reranker reads: the query goes with each document."""
     query = fields.query.encode("utf-8", "replace") if isinstance(fields.query, str) else b""
     return len(body) + len(query) * (len(fields.documents) if isinstance(fields.documents, list) else 1)
+
+
+def search_units(documents: Any, query: Any, body: bytes) -> int:
+    """Cohere's units of a reranking at most: each document is split with its query, and its last piece counts whole."""
+    number = len(documents) if isinstance(documents, list) else 1
+    asked = len(query.encode("utf-8", "replace")) if isinstance(query, str) else len(body)
+    pieces = number + (len(body) + number * asked) // CHUNK_TOKENS
+    return -(-pieces // DOCUMENTS_PER_UNIT)
 
 
 def characters(fields: Body, body: bytes) -> int:

@@ -79,6 +79,11 @@ DEPARTURES: list[tuple[str, str, str, dict[str, Any], dict[str, int]]] = [
     ("a written cache", "openrouter", "/api/v1/chat/completions",
      {**PLAIN, "prompt_tokens_details": {"cached_tokens": 10, "cache_write_tokens": 50}},
      {**PLAIN_READ, "cache_read_tokens": 10, "cache_write_tokens": 50}),
+    ("units of a reranking", "openrouter", "/api/v1/rerank", {"search_units": 2, "cost": 0.004}, {"search_units": 2}),
+    ("units of a reranking beside its tokens", "openrouter", "/api/v1/rerank",
+     {"search_units": 1, "total_tokens": 150}, {"search_units": 1, "input_tokens_total": 150}),
+    ("decisions", "openrouter", "/api/alpha/decisions", {"input_tokens": 100, "output_tokens": 40, "cost": 0.001},
+     PLAIN_READ),
     ("pictures in and out", "openai", "/v1/images/generations",
      {"input_tokens": 50, "output_tokens": 4160, "total_tokens": 4210,
       "input_tokens_details": {"image_tokens": 40, "text_tokens": 10}},
@@ -283,6 +288,18 @@ def test_mistrals_usage_names_the_tier_that_served(said: Any, tier: str) -> None
     facts = ask("mistral", CHAT, {"model": "m", "messages": [], "service_tier": "priority"})
     reading = reading_of("mistral", facts, {"model": "m", "usage": {**PLAIN, "service_tier": said}})
     assert (facts.service_tier, reading.service_tier) == ("priority", tier)
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "responses", "messages"])
+def test_what_becomes_a_preset_of_openrouters_is_answered_by_no_model(path: str) -> None:
+    facts = ask("openrouter", f"/api/v1/presets/mine/{path}", {"model": "openai/gpt-5.4", "messages": []})
+    assert (facts.billable, facts.model) == (False, "openai/gpt-5.4")
+
+
+@pytest.mark.parametrize(("documents", "units"), [(["a"], 1), (["a"] * 90, 1), (["a"] * 101, 2), (None, 1)])
+def test_the_units_of_a_reranking_at_openrouters_are_held(documents: Any, units: int) -> None:
+    facts = ask("openrouter", "/api/v1/rerank", {"model": "cohere/rerank-v3.5", "query": "q", "documents": documents})
+    assert facts.units_bound == {"search_units": units}
 
 
 @pytest.mark.parametrize("path", ["/v1/moderations", "/v1/responses/input_tokens"])

@@ -20,6 +20,7 @@ from gateway.wire.json_edit import set_value
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, form_of, header
 from gateway.wire.numbers import count, table, text
+from gateway.wire.openai_request import search_units
 from gateway.wire.openai_shape import OpenAIShape, retry_headers
 from gateway.wire.paths import plain_path
 from gateway.wire.sniff import Sniffed, doubtful
@@ -40,9 +41,6 @@ OUTPUTLESS = ("cohere_embed", "cohere_rerank", "cohere_classify")
 DOCUMENT_KEYS = ("usage", "meta", "model", "type", "event_type", "is_finished", "response/meta", "delta/usage")
 NEEDLES = (b'"billed_units"', b'"message-end"', b'"stream-end"', b'"is_finished":true', b"[DONE]")
 _outside = mentions(b'"image_url"', b'"connectors"', b'"conversation_id"', b'"web-search"', b'"images"')
-DOCUMENTS_PER_UNIT = 100
-CHUNK_TOKENS = 500
-"""One search unit covers a query with up to 100 documents. One that takes more than this with its query is split."""
 
 
 class CohereBody(msgspec.Struct):
@@ -55,14 +53,6 @@ class CohereBody(msgspec.Struct):
 
 
 _BODY: msgspec.json.Decoder[CohereBody] = msgspec.json.Decoder(CohereBody)
-
-
-def _units(fields: CohereBody, body: bytes) -> int:
-    """Search units of a reranking at most: each document is split with its query, and its last piece counts whole."""
-    documents = len(fields.documents) if isinstance(fields.documents, list) else 1
-    query = len(fields.query.encode("utf-8", "replace")) if isinstance(fields.query, str) else len(body)
-    pieces = documents + (len(body) + documents * query) // CHUNK_TOKENS
-    return -(-pieces // DOCUMENTS_PER_UNIT)
 
 
 class CohereOpenAI(OpenAIShape):
@@ -161,7 +151,9 @@ class Cohere:
             max_output=limit,
             choices=max(1, count(fields.num_generations) or 1),
             output_free=api in OUTPUTLESS,
-            units_bound={"search_units": _units(fields, body)} if api == "cohere_rerank" else {},
+            units_bound={"search_units": search_units(fields.documents, fields.query, body)}
+            if api == "cohere_rerank"
+            else {},
         )
 
     def prepare(self, facts: Facts, target: bytes, body: bytes) -> bytes:

@@ -1,8 +1,13 @@
 """OpenRouter. It reports what the call cost, in messages too; the last chunk of a stream reports usage, asked or not.
 
+Rerankings report search units, tokens, or both. What is posted to a preset is kept, not answered.
+
 Sources: https://openrouter.ai/docs/use-cases/usage-accounting, https://openrouter.ai/docs/features/web-search,
-https://openrouter.ai/docs/guides/routing/model-fallbacks, https://openrouter.ai/docs/features/presets;
-recorded answers of ``/api/v1/messages``.
+https://openrouter.ai/docs/guides/routing/model-fallbacks, https://openrouter.ai/docs/features/presets,
+https://openrouter.ai/docs/api/api-reference/presets/create-a-preset-from-a-chat-completions-request-body,
+https://openrouter.ai/docs/api/api-reference/rerank/create-rerank,
+https://openrouter.ai/docs/client-sdks/typescript/models/decisionsresponseusage; recorded answers of
+``/api/v1/messages``.
 """
 
 from __future__ import annotations
@@ -14,7 +19,8 @@ import msgspec
 from gateway.wire.facts import Facts, Other
 from gateway.wire.json_read import mentions, read_fields
 from gateway.wire.named_models import SOME, alternatives, mentioned
-from gateway.wire.numbers import nanousd, part, table, text
+from gateway.wire.numbers import count, nanousd, part, table, text
+from gateway.wire.openai_request import Body, search_units
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.usage import Reading, Usage
 
@@ -56,11 +62,14 @@ class OpenRouter(OpenAIShape):
     base_url = "https://openrouter.ai"
     vocabularies: ClassVar[tuple[str, ...]] = ("o200k_base", "cl100k_base")
     asks = frozenset()
-    operations = {**OpenAIShape.operations, "/v1/images": "images"}
+    operations = {**OpenAIShape.operations, "/v1/images": "images", "/decisions": "decisions"}
+
+    def operation(self, method: bytes, path: str) -> str:
+        return "other" if "/presets/" in path.lower() else super().operation(method, path)
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         facts = super().read(method, target, content_type, body)
-        if facts.model.endswith(":online"):
+        if facts.model.endswith(":online") or facts.api == "decisions":
             facts.input_open = True
         if facts.billable and _names_models(body):
             facts.others = _others(body)
@@ -68,6 +77,11 @@ class OpenRouter(OpenAIShape):
         if "@preset/" in facts.model:
             facts.others += (SOME,)
         return facts
+
+    def _units(self, api: str, fields: Body, model: str, body: bytes) -> dict[str, int]:
+        if api == "rerank":
+            return {"search_units": search_units(fields.documents, fields.query, body)}
+        return super()._units(api, fields, model, body)
 
     def cost_of(self, usage: dict[str, Any]) -> int | None:
         cost = nanousd(usage.get("cost"))
@@ -83,7 +97,10 @@ class OpenRouter(OpenAIShape):
         searches = part(usage, "server_tool_use_details", "web_search_requests")
         if searches is not None:
             into.web_searches_seen = searches
-        return read_usage(usage, into)
+        units = count(usage.get("search_units"))
+        if units is not None:
+            into.search_units = units
+        return read_usage(usage, into) or units is not None
 
 
 DIALECT = OpenRouter()
