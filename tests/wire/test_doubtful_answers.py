@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from usages import JSON, ask, aws, numbers, reading_of, sse
+from usages import JSON, SSE, ask, aws, numbers, reading_of, sse
 
 from gateway.wire import dialects
 
@@ -88,6 +88,14 @@ def test_a_router_is_asked_for_usage_where_the_provider_behind_it_does_not_repor
     null = b'data: {"choices":[{"delta":{"content":"a"}}],"usage":null}\n\n'
     meter = dialects.get("huggingface").meter(facts, 200, [(b"content-type", b"text/event-stream")])
     assert (meter.feed(null) + meter.flush() == null) is not added
+
+
+def test_nothing_is_added_to_a_stream_of_azures_model_inference_which_refuses_what_it_does_not_know() -> None:
+    asked = {"model": "Llama-3.3-70B-Instruct", "stream": True, "messages": []}
+    facts = ask("azure", "/models/chat/completions?api-version=2024-05-01-preview", asked)
+    assert (facts.api, facts.billable, facts.asks_usage) == ("chat", True, True)
+    last = {"model": "Llama-3.3-70B-Instruct", "choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 22}}
+    assert numbers(reading_of("azure", facts, sse(last, done=True), SSE)) == COUNTED
 
 
 VLLM = b'data: {"id":"c","choices":[{"index":0,"text":"a","logprobs":null,"stop_reason":null}],"usage":null}\n\n'

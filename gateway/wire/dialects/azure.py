@@ -1,7 +1,8 @@
 """Azure OpenAI: deployments by path with dated API versions, and the v1 API.
 
 Sources: Azure OpenAI in Foundry Models REST API reference; "API version lifecycle": ``stream_options`` came with
-2024-09-01-preview, older versions refuse it as unknown.
+2024-09-01-preview, older versions refuse it as unknown. The Model Inference API (``/models``) does not have it and
+refuses what it does not know (azure-ai-inference, ``ExtraParameters.ERROR``: "This is the service default").
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from gateway.wire.paths import plain_path, query_value
 
 _DEPLOYMENT = re.compile(r"/openai/deployments/([^/]+)/", re.IGNORECASE)
 _FIRST_WITH_OPTIONS = b"2024-09-01"
+_WITHOUT_OPTIONS = "/models/chat/completions"
 
 
 class Azure(OpenAIShape):
@@ -33,8 +35,11 @@ class Azure(OpenAIShape):
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         facts = super().read(method, target, content_type, body)
-        match = _DEPLOYMENT.search(plain_path(target))
+        path = plain_path(target)
+        match = _DEPLOYMENT.search(path)
         if match is None:
+            if path.lower().endswith(_WITHOUT_OPTIONS):
+                facts.asks_usage = True
             return facts
         deployment = text(match[1])
         if not facts.model:
