@@ -1,4 +1,4 @@
-"""Chat completions that are begun by one call and fetched by another, at Perplexity and at xAI."""
+"""What is begun by one call and fetched by another: chat completions at Perplexity and xAI, videos at OpenRouter."""
 
 from __future__ import annotations
 
@@ -42,10 +42,18 @@ class Provider:
     def __call__(self, seen: Seen) -> Iterator[Step]:
         if seen.method == "GET":
             self.looks += 1
-        if "deferred" in seen.target or b"deferred" in seen.body:
+        if "/videos" in seen.target:
+            yield answer(json.dumps(self.video(seen)).encode(), status=202 if seen.method == "POST" else 200)
+        elif "deferred" in seen.target or b"deferred" in seen.body:
             yield self.grok(seen)
         else:
             yield answer(json.dumps(self.research(seen)).encode())
+
+    def video(self, seen: Seen) -> dict[str, Any]:
+        told: dict[str, Any] = {"id": "job-1", "polling_url": "/api/v1/videos/job-1", "status": "pending"}
+        if self.looks > 1:
+            told |= {"status": "completed", "usage": {"cost": 0.5, "is_byok": False}, "unsigned_urls": ["u"]}
+        return told
 
     def grok(self, seen: Seen) -> Step:
         if seen.method == "POST":
@@ -72,7 +80,7 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
     with Upstream(Provider()) as upstream:
         providers = "".join(
             f'[providers.{kind}]\nkind = "{kind}"\nbase_url = "{upstream.url}"\napi_key = "sk-real"\n'
-            for kind in ("perplexity", "xai")
+            for kind in ("perplexity", "xai", "openrouter")
         )
         with Gateway(tmp_path, providers + TEAMS + LIMITS) as running:
             yield running
@@ -101,6 +109,21 @@ def test_what_was_begun_is_charged_once_by_what_the_fetched_answer_reports(
     (charged,) = [one for one in gateway.records() if one["usage_source"] == "response"]
     assert (charged["usage"], charged["cost_nanousd"], charged["team"]) == (usage, cost, "research")
     assert (charged["model_requested"], spent(gateway), counted(gateway, "all")) == (model, cost, cost)
+    assert " 0 differences" in gateway.cli("quotas", "verify").stdout
+    assert "agrees with itself" in gateway.cli("ledger", "verify").stdout
+
+
+def test_a_video_costs_what_openrouter_says_once(gateway: Gateway) -> None:
+    ask(gateway, "POST", "/openrouter/api/v1/videos", {"model": "google/veo-3.1", "prompt": "a bird"})
+    (began,) = gateway.records()
+    assert (began["api"], began["model_requested"], began["priced"]) == ("videos", "google/veo-3.1", False)
+    for key in (OTHER_KEY, KEY, OTHER_KEY, KEY):
+        ask(gateway, "GET", "/openrouter/api/v1/videos/job-1", key=key)
+    ask(gateway, "GET", "/openrouter/api/v1/videos/models")
+    (charged,) = [one for one in gateway.records() if one["usage_source"] == "response"]
+    assert (charged["usage"], charged["cost_nanousd"], charged["team"]) == ({}, 500_000_000, "research")
+    assert (charged["model_requested"], charged["price"]) == ("google/veo-3.1", "reported by the provider")
+    assert spent(gateway) == counted(gateway, "all") == 500_000_000
     assert " 0 differences" in gateway.cli("quotas", "verify").stdout
     assert "agrees with itself" in gateway.cli("ledger", "verify").stdout
 

@@ -1,17 +1,19 @@
 """OpenRouter. It reports what the call cost, in messages too; the last chunk of a stream reports usage, asked or not.
 
-Rerankings report search units, tokens, or both. What is posted to a preset is kept, not answered.
+Rerankings report search units, tokens, or both. A video is made in the background; what is fetched tells what it cost,
+and nothing else. What is posted to a preset is kept, not answered.
 
 Sources: https://openrouter.ai/docs/use-cases/usage-accounting, https://openrouter.ai/docs/features/web-search,
 https://openrouter.ai/docs/guides/routing/model-fallbacks, https://openrouter.ai/docs/features/presets,
 https://openrouter.ai/docs/api/api-reference/presets/create-a-preset-from-a-chat-completions-request-body,
 https://openrouter.ai/docs/api/api-reference/rerank/create-rerank,
-https://openrouter.ai/docs/client-sdks/typescript/models/decisionsresponseusage; recorded answers of
-``/api/v1/messages``.
+https://openrouter.ai/docs/client-sdks/typescript/models/decisionsresponseusage,
+https://openrouter.ai/docs/api_reference/videos; recorded answers of ``/api/v1/messages``.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 import msgspec
@@ -22,10 +24,14 @@ from gateway.wire.named_models import SOME, alternatives, mentioned
 from gateway.wire.numbers import count, nanousd, part, table, text
 from gateway.wire.openai_request import Body, search_units
 from gateway.wire.openai_shape import OpenAIShape, read_usage
+from gateway.wire.paths import plain_path
 from gateway.wire.usage import Reading, Usage
 
 OWN_MODELS = tuple(f"openrouter:{name}" for name in ("advisor", "subagent", "fusion", "image_generation"))
 """Tools that run a model, of OpenRouter's choice where they name none."""
+VIDEO = "polling_url"
+"""A member that only tells of a video have."""
+_VIDEO = re.compile(r"/videos/(?!models$)(?P<name>[^/]+)$").search
 _names_models = mentions(b'"models"', b'"fallbacks"', b'"preset"', b'"plugins"', b'"openrouter:')
 
 
@@ -62,13 +68,26 @@ class OpenRouter(OpenAIShape):
     base_url = "https://openrouter.ai"
     vocabularies: ClassVar[tuple[str, ...]] = ("o200k_base", "cl100k_base")
     asks = frozenset()
-    operations = {**OpenAIShape.operations, "/v1/images": "images", "/decisions": "decisions"}
+    operations = {**OpenAIShape.operations, "/v1/images": "images", "/decisions": "decisions", "/v1/videos": "videos"}
+    outputless = OpenAIShape.outputless | {"videos"}
+    document_keys = (VIDEO,)
+
+    def fetch(self, method: bytes, target: bytes) -> Facts | None:
+        found = _VIDEO(plain_path(target)) if method == b"GET" else None
+        return Facts(api="videos", fetches=True, claim=text(found["name"])) if found is not None else None
+
+    def claim(self, document: dict[str, Any]) -> str:
+        return text(document.get("id")) if VIDEO in document else ""
 
     def operation(self, method: bytes, path: str) -> str:
         return "other" if "/presets/" in path.lower() else super().operation(method, path)
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         facts = super().read(method, target, content_type, body)
+        if facts.api == "videos":
+            # no token is billed
+            facts.input_bytes = facts.input_overhead = 0
+            facts.input_open = False
         if facts.model.endswith(":online") or facts.api == "decisions":
             facts.input_open = True
         if facts.billable and _names_models(body):
@@ -100,7 +119,7 @@ class OpenRouter(OpenAIShape):
         units = count(usage.get("search_units"))
         if units is not None:
             into.search_units = units
-        return read_usage(usage, into) or units is not None
+        return read_usage(usage, into) or units is not None or (cost is not None and VIDEO in document)
 
 
 DIALECT = OpenRouter()
