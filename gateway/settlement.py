@@ -92,6 +92,7 @@ def merge_estimate(reported: Usage | None, estimated: Usage) -> Usage:
     merged = msgspec.structs.replace(reported)
     merged.input_tokens_total = reported.input_tokens_total or estimated.input_tokens_total
     merged.output_tokens_total = max(reported.output_tokens_total, estimated.output_tokens_total)
+    merged.audio_milliseconds = reported.audio_milliseconds or estimated.audio_milliseconds
     return merged
 
 

@@ -13,9 +13,11 @@ import math
 import statistics
 from collections import deque
 
+from gateway.tokens.sound import recording_ms, spoken_tokens
 from gateway.tokens.text import prompt_text, spoken_text
 from gateway.tokens.vocabulary import Vocabularies, encoding_name
 from gateway.wire.facts import UNLIMITED, Facts
+from gateway.wire.openai_forms import BY_TOKENS, HEARD, MILLISECONDS
 from gateway.wire.usage import Reading, Usage
 
 BYTES_PER_TOKEN = 4.0
@@ -141,7 +143,18 @@ class Estimator:
         if not facts.output_free:
             answered = self._answered(reading, model)
             usage.output_tokens_total = _limited(facts, round(answered * (known.output.value() if known else 1.0)))
+        self._sound(usage, facts, body, reading)
         return usage
+
+    def _sound(self, usage: Usage, facts: Facts, body: bytes, reading: Reading) -> None:
+        """What sound adds: the length of a recording that is billed by it, the tokens of speech."""
+        if facts.api == "speech":
+            spoken = spoken_tokens(facts.units_bound.get("input_characters", 0))
+            usage.output_tokens_total = max(usage.output_tokens_total, spoken)
+        elif facts.api in HEARD and not facts.model.startswith(BY_TOKENS):
+            said = spoken_text(reading.sample) or reading.sample.decode("utf-8", "replace")
+            written = len(said) * max(reading.decoded_bytes, 1) // max(len(reading.sample), 1)
+            usage.audio_milliseconds = min(recording_ms(body, written), facts.units_bound.get(MILLISECONDS, 0))
 
     def quick(self, facts: Facts, body: bytes, reading: Reading, provider: str, model: str) -> Usage:
         """A rough count without reading any text, for checkpoints: what was reported, else bytes by ratio."""
