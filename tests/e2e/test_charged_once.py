@@ -160,6 +160,19 @@ def test_a_stream_that_broke_off_is_charged_by_what_its_resumption_reports(gatew
     assert spent(gateway) == COST
 
 
+def test_a_compatible_server_may_make_responses_in_the_background_too(tmp_path: Path) -> None:
+    with Upstream(Provider()) as upstream:
+        prices = '[[prices]]\nprovider = "openai-compatible"\nmodel = "gpt-4o*"\n'
+        prices += "input_per_mtok = 2.5\noutput_per_mtok = 10.0\n"
+        settings = config(upstream).replace('kind = "openai"', 'kind = "openai-compatible"') + prices
+        with Gateway(tmp_path, settings) as gateway:
+            made = json.loads(ask(gateway, "POST", "/openai/v1/responses", BACKGROUND))["id"]
+            for _ in range(3):
+                ask(gateway, "GET", f"/openai/v1/responses/{made}")
+            (charged,) = [one for one in gateway.records() if one["usage_source"] == "response"]
+            assert (charged["usage"], charged["cost_nanousd"], spent(gateway)) == (EXACT, COST, COST)
+
+
 def test_fetching_what_was_answered_at_once_is_free(gateway: Gateway) -> None:
     ask(gateway, "POST", "/openai/v1/responses", {"model": "gpt-4o", "input": "Hi"})
     ask(gateway, "GET", "/openai/v1/responses/resp_fore")

@@ -1,6 +1,7 @@
 """Any server that speaks OpenAI's API: vLLM, llama.cpp, LM Studio, TGI, SGLang and others.
 
-Moonshot's streams report unasked, in the choice that ends.
+Moonshot's streams report unasked, in the choice that ends. Responses may be made in the background (Alibaba Cloud Model
+Studio, "Asynchronous invocation API").
 
 Source for ``timings``: llama.cpp, tools/server/README.md (``cache_n`` + ``prompt_n`` is the prompt, ``predicted_n`` the
 answer). Source for completions: recorded streams of vLLM. Source for choices: recorded streams of
@@ -36,6 +37,7 @@ class OpenAICompatible(OpenAIShape):
     price_as = "openai-compatible"
     base_url = ""
     vocabularies = ("o200k_base",)
+    keeps_answers = True
 
     def needles(self, facts: Facts) -> tuple[bytes, ...]:
         return (*super().needles(facts), b'"timings"')
