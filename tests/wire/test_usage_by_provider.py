@@ -84,6 +84,7 @@ DEPARTURES: list[tuple[str, str, str, dict[str, Any], dict[str, int]]] = [
      {"search_units": 1, "total_tokens": 150}, {"search_units": 1, "input_tokens_total": 150}),
     ("decisions", "openrouter", "/api/alpha/decisions", {"input_tokens": 100, "output_tokens": 40, "cost": 0.001},
      PLAIN_READ),
+    ("a document that was read", "zai", "/api/paas/v4/layout_parsing", PLAIN, PLAIN_READ),
     ("pictures in and out", "openai", "/v1/images/generations",
      {"input_tokens": 50, "output_tokens": 4160, "total_tokens": 4210,
       "input_tokens_details": {"image_tokens": 40, "text_tokens": 10}},
