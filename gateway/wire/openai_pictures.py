@@ -5,7 +5,7 @@ answer repeats the tool with its model. Those of the model that writes a picture
 the usage of the picture that it draws after.
 
 Sources: OpenAI's OpenAPI description (``ToolUsage``, ``ImageGenTool``); openai-python (``ImagesResponse.svg_usage``:
-"token usage for SVG authoring, separate from image rendering usage").
+"token usage for SVG authoring, separate from image rendering usage"; ``ToolUsageImageGenCachedTokensDetails``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.wire.numbers import count, table, text
+from gateway.wire.numbers import count, part, table, text
 from gateway.wire.openai_usage import read_usage
 from gateway.wire.usage import Beside, Usage
 
@@ -57,6 +57,7 @@ def _made(document: dict[str, Any], data: bytes) -> tuple[Beside, ...]:
     usage = Usage()
     if not reported or not read_usage(reported, usage) or not (usage.input_tokens_total or usage.output_tokens_total):
         return ()
+    usage.cache_read_image_tokens = part(reported, "cached_tokens_details", "cached_image_tokens") or 0
     return (Beside("image_generation", _model(data), usage),)
 
 

@@ -155,6 +155,12 @@ def test_pictures_of_a_response_are_the_image_models(tools: Any, model: str) -> 
     assert made(tools, "many").beside == ()
 
 
+def test_of_what_an_image_model_read_from_its_cache_pictures_stand_apart() -> None:
+    cached = {"cached_tokens": 30, "cached_tokens_details": {"cached_image_tokens": 25, "cached_text_tokens": 5}}
+    (beside,) = made([{"type": "image_generation", "model": "gpt-image-2"}], {**MADE, **cached}).beside
+    assert (beside.usage.cache_read_tokens, beside.usage.cache_read_image_tokens) == (30, 25)
+
+
 def test_the_model_that_writes_a_picture_as_svg_stands_beside_the_one_that_made_it() -> None:
     facts = ask("openai", "/v1/images/generations", {"model": "gpt-image-2", "prompt": "a", "output_format": "svg"})
     usage = {"input_tokens": 50, "output_tokens": 4160, "total_tokens": 4210}
