@@ -27,7 +27,6 @@ from gateway.wire.meter import Reader
 from gateway.wire.named_models import SOME, alternatives
 from gateway.wire.numbers import count, nanousd, part, table, text
 from gateway.wire.openai_reader import Meaning, OpenAIReader
-from gateway.wire.openai_request import NONE
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.paths import plain_path
 from gateway.wire.usage import Reading, Usage
@@ -77,7 +76,7 @@ _FALLBACKS: msgspec.json.Decoder[Fallbacks] = msgspec.json.Decoder(Fallbacks)
 
 
 LATER = "async_chat"
-_LATER = re.compile(r"/async/(?:chat/completions|sonar)(?:/(?P<name>[^/]+))?$").search
+_LATER = re.compile(r"/async/(?:chat/completions|sonar)(?:/(?P<name>[^/]+))?$", re.IGNORECASE).search
 _STATES = frozenset(("CREATED", "IN_PROGRESS", "COMPLETED", "FAILED"))
 """Of a completion that is made in the background."""
 
@@ -85,7 +84,7 @@ _STATES = frozenset(("CREATED", "IN_PROGRESS", "COMPLETED", "FAILED"))
 class Begun(msgspec.Struct):
     """The request of a chat completion that is to be made in the background."""
 
-    request: msgspec.Raw = NONE
+    request: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 _BEGUN: msgspec.json.Decoder[Begun] = msgspec.json.Decoder(Begun)
