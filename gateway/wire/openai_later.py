@@ -32,3 +32,9 @@ def claim_of(document: dict[str, Any]) -> str:
     inner = document.get("response")
     response = inner if isinstance(inner, dict) else document
     return text(response.get("id")) if response.get("background") is True else ""
+
+
+def tokenless(facts: Facts) -> None:
+    """Videos are not billed by the token: what one cost is told when it is fetched, and nothing before."""
+    facts.input_bytes = facts.input_overhead = 0
+    facts.input_open = False

@@ -1,4 +1,4 @@
-"""What is begun by one call and fetched by another: chat completions at Perplexity and xAI, videos at OpenRouter."""
+"""What is begun by one call and fetched by another: chat completions and videos."""
 
 from __future__ import annotations
 
@@ -43,13 +43,22 @@ class Provider:
         if seen.method == "GET":
             self.looks += 1
         if "/videos" in seen.target:
-            yield answer(json.dumps(self.video(seen)).encode(), status=202 if seen.method == "POST" else 200)
+            told = self.video() if seen.target.startswith("/api/") else self.groks_video(seen)
+            yield answer(json.dumps(told).encode(), status=202 if seen.method == "POST" else 200)
         elif "deferred" in seen.target or b"deferred" in seen.body:
             yield self.grok(seen)
         else:
             yield answer(json.dumps(self.research(seen)).encode())
 
-    def video(self, seen: Seen) -> dict[str, Any]:
+    def groks_video(self, seen: Seen) -> dict[str, Any]:
+        if seen.method == "POST":
+            return {"request_id": "job-1"}
+        if self.looks < 2:
+            return {"status": "pending", "progress": 40}
+        return {"status": "done", "video": {"url": "u", "duration": 1}, "model": "grok-imagine-video",
+                "usage": {"cost_in_usd_ticks": 5_000_000_000}, "progress": 100}  # fmt: skip
+
+    def video(self) -> dict[str, Any]:
         told: dict[str, Any] = {"id": "job-1", "polling_url": "/api/v1/videos/job-1", "status": "pending"}
         if self.looks > 1:
             told |= {"status": "completed", "usage": {"cost": 0.5, "is_byok": False}, "unsigned_urls": ["u"]}
@@ -113,19 +122,30 @@ def test_what_was_begun_is_charged_once_by_what_the_fetched_answer_reports(
     assert "agrees with itself" in gateway.cli("ledger", "verify").stdout
 
 
-def test_a_video_costs_what_openrouter_says_once(gateway: Gateway) -> None:
-    ask(gateway, "POST", "/openrouter/api/v1/videos", {"model": "google/veo-3.1", "prompt": "a bird"})
+@pytest.mark.parametrize(
+    ("begin", "model", "fetch"),
+    [
+        ("/openrouter/api/v1/videos", "google/veo-3.1", "/openrouter/api/v1/videos/job-1"),
+        ("/xai/v1/videos/generations", "grok-imagine-video", "/xai/v1/videos/job-1"),
+    ],
+)
+def test_a_video_costs_what_its_provider_says_once(gateway: Gateway, begin: str, model: str, fetch: str) -> None:
+    ask(gateway, "POST", begin, {"model": model, "prompt": "a bird"})
     (began,) = gateway.records()
-    assert (began["api"], began["model_requested"], began["priced"]) == ("videos", "google/veo-3.1", False)
+    assert (began["api"], began["model_requested"], began["priced"]) == ("videos", model, False)
     for key in (OTHER_KEY, KEY, OTHER_KEY, KEY):
-        ask(gateway, "GET", "/openrouter/api/v1/videos/job-1", key=key)
-    ask(gateway, "GET", "/openrouter/api/v1/videos/models")
+        ask(gateway, "GET", fetch, key=key)
     (charged,) = [one for one in gateway.records() if one["usage_source"] == "response"]
     assert (charged["usage"], charged["cost_nanousd"], charged["team"]) == ({}, 500_000_000, "research")
-    assert (charged["model_requested"], charged["price"]) == ("google/veo-3.1", "reported by the provider")
+    assert (charged["model_requested"], charged["price"]) == (model, "reported by the provider")
     assert spent(gateway) == counted(gateway, "all") == 500_000_000
     assert " 0 differences" in gateway.cli("quotas", "verify").stdout
     assert "agrees with itself" in gateway.cli("ledger", "verify").stdout
+
+
+def test_a_list_of_what_makes_videos_is_no_video(gateway: Gateway) -> None:
+    ask(gateway, "GET", "/openrouter/api/v1/videos/models")
+    assert [one["api"] for one in gateway.records()] == ["other"]
 
 
 def test_one_that_failed_costs_nothing_and_holds_nothing(gateway: Gateway) -> None:

@@ -22,6 +22,7 @@ from gateway.wire.facts import Facts, Other
 from gateway.wire.json_read import mentions, read_fields
 from gateway.wire.named_models import SOME, alternatives, mentioned
 from gateway.wire.numbers import count, nanousd, part, table, text
+from gateway.wire.openai_later import tokenless
 from gateway.wire.openai_request import Body, search_units
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.paths import plain_path
@@ -85,9 +86,7 @@ class OpenRouter(OpenAIShape):
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         facts = super().read(method, target, content_type, body)
         if facts.api == "videos":
-            # no token is billed
-            facts.input_bytes = facts.input_overhead = 0
-            facts.input_open = False
+            tokenless(facts)
         if facts.model.endswith(":online") or facts.api == "decisions":
             facts.input_open = True
         if facts.billable and _names_models(body):
