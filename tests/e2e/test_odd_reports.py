@@ -134,12 +134,19 @@ MOST: dict[str, tuple[str, bytes, dict[str, int]]] = {
 """What is just taken still has its price, and its place in the ledger and in all sums."""
 WHOLE.update(MOST)
 
+BROKE = {"code": "insufficient_quota", "message": "You exceeded your current quota.", "type": "insufficient_quota"}
+UNTOLD = {"id": "r", "model": "gpt-4o-mini", "error": None, "output": [], "usage": None}
+ANNOUNCED = [{"type": f"response.{kind}", "response": UNTOLD} for kind in ("created", "in_progress")]
+FAILED = {"type": "response.failed", "response": {**UNTOLD, "status": "failed", "error": BROKE}}
+
 ESTIMATED: dict[str, tuple[str, bytes, int]] = {
     "negative": ("openai", reports({"prompt_tokens": -1, "completion_tokens": -50}), 0),
     "absurd": ("openai", reports({"prompt_tokens": 10**30, "completion_tokens": 1e300}), 0),
     "of another type": ("openai", reports([100, 50]), 0),
     "words": ("openai", reports({"prompt_tokens": "many", "completion_tokens": None}), 0),
     "an error in the middle": ("openai", sse(says("fine "), {"error": {"message": "overloaded"}}), 0),
+    "a response that failed in the middle": ("responses", sse(
+        *ANNOUNCED, {"type": "response.output_text.delta", "delta": "fine "}, FAILED), 0),
     "anthropic, an error in the middle": ("anthropic", sse(begins(input_tokens=100, output_tokens=1), goes_on(), ERROR),
                                           100),
     "anthropic, no last report": ("anthropic", sse(begins(input_tokens=100, output_tokens=1), goes_on()), 100),
@@ -160,6 +167,10 @@ REFUSED: dict[str, tuple[str, bytes]] = {
     "an error after comments": ("openai", b": waiting\n\n: waiting\n\n" + sse(FAILURE)),
     "an error in lines of another kind": ("openai", sse(FAILURE).replace(b"\n", b"\r\n")),
     "an error that is the document itself": ("openai", sse(VLLMS, done=True)),
+    "a response that failed before it said anything": (
+        "responses",
+        sse(*ANNOUNCED, {"type": "error", "error": BROKE}, FAILED),
+    ),
     "an error beside an empty chunk": ("openai", sse(GROQS, done=True)),
     "anthropic, an error alone": ("anthropic", sse(ERROR)),
 }
