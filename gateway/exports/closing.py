@@ -21,7 +21,7 @@ from gateway.config.values import moment_ns
 from gateway.exports.columns import Row
 from gateway.exports.files import write
 from gateway.exports.focus import rows
-from gateway.exports.periods import Period, period_at, periods
+from gateway.exports.periods import Period, by_first_day, period_at, periods
 from gateway.exports.scope import Scope
 from gateway.exports.target import Target
 from gateway.ledger.rows import GROUP_BITS, HOUR_NS
@@ -94,7 +94,10 @@ class Closing:
         known = [one for one in self.known() if one.done or one.start_ns >= self._from_ns()]
         begun = [Period(one.period, one.start_ns, one.end_ns) for one in known if not one.done]
         since = max(known[-1].end_ns if known else first, self._from_ns())
-        return [*begun, *periods(self._export.period, since, now_ns - round(self._export.after_hours * HOUR_NS))]
+        found = periods(self._export.period, since, now_ns - round(self._export.after_hours * HOUR_NS))
+        taken = {one.period for one in known}
+        # the rest of a week whose Monday has a file of its own
+        return [*begun, *(one if one.name not in taken else by_first_day(one) for one in found)]
 
     def known(self) -> list[Closed]:
         """What was decided and written so far, the earliest period first."""
@@ -141,8 +144,13 @@ class Closing:
             records_upto=closed.records_upto,
             adjustments_after=closed.adjustments_after,
             adjustments_upto=closed.adjustments_upto,
-            first_ns=self.first_ns(),
+            first_ns=self._reach_ns(before),
         )
+
+    def _reach_ns(self, before: list[Closed]) -> int:
+        """What is late or corrected of earlier calls stands in no file: only what ``from`` leaves out."""
+        first = min((one.start_ns for one in before), default=self._from_ns())
+        return min(first, self._from_ns())
 
     def _decide(self, period: Period, before: list[Closed], now_ns: int) -> Closed:
         """Fix what the period's file holds, in one transaction."""

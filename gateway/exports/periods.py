@@ -44,5 +44,10 @@ def periods(length: Length, first_ns: int, until_ns: int) -> Iterator[Period]:
         first_ns = period.end_ns
 
 
+def by_first_day(period: Period) -> Period:
+    """The same, called by the day on which it begins."""
+    return Period(period_at("day", period.start_ns).name, period.start_ns, period.end_ns)
+
+
 def _ns(day: date) -> int:
     return (day - _EPOCH).days * 24 * HOUR_NS

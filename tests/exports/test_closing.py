@@ -134,6 +134,49 @@ def test_a_change_of_the_period_goes_on_where_the_last_one_ended(tmp_path: Path)
     assert sum(billed(rows) for rows in found.values()) == ledger_sum(gateway)
 
 
+def test_a_week_that_days_began_is_a_file_of_its_own(tmp_path: Path) -> None:
+    monday = "from = 2026-10-12\n"
+    gateway = office(tmp_path, 300, CONFIG + EXPORT + monday + 'period = "day"\n')
+    gateway.cli("export", "run")
+    # the last day that is closed is a Wednesday
+    connection = sqlite3.connect(tmp_path / "data" / "ledger.db")
+    connection.execute("DELETE FROM facts WHERE name > 'export:finance:2026-10-14' AND name < 'export:finance;'")
+    connection.commit()
+    connection.close()
+    days = {f"finance-2026-10-{day}" for day in (12, 13, 14)}
+    for path in (tmp_path / "out").iterdir():
+        if path.stem not in days:
+            path.unlink()
+    gateway.write(CONFIG + EXPORT + monday + 'period = "week"\n')
+    assert gateway.cli("export", "run").stdout.startswith("finance-2026-10-15.csv: ")
+    found = files(gateway)
+    assert set(found) >= days | {"finance-2026-10-15", "finance-2026-10-19", "finance-2026-10-26"}
+    connection = sqlite3.connect(tmp_path / "data" / "ledger.db")
+    ((calls,),) = connection.execute("SELECT sum(cost_nanousd) FROM records WHERE started_ns >= ?", (ns("2026-10-12"),))
+    connection.close()
+    assert sum(billed(rows) for rows in found.values()) == calls
+
+
+def test_corrections_of_days_before_the_first_call_stand_in_a_file_too(tmp_path: Path) -> None:
+    gateway = office(tmp_path, 300, CONFIG + EXPORT + "after_hours = 0\n")
+    statement = tmp_path / "july.csv"
+    statement.write_text("day,model,usd\n2026-07-15,gpt-4o,5.25\n")
+    gateway.cli("reconcile", str(statement), "--provider", "openai", "--book")
+    gateway.cli("export", "run")
+    (early,) = [row for row in files(gateway)["finance-2026-08"] if row["ChargePeriodStart"] < "2026-08"]
+    assert (early["BilledCost"], early["ChargeClass"]) == ("5.25", "Correction")
+    statement.write_text("day,model,usd\n2026-07-15,gpt-4o,6.25\n")
+    gateway.cli("reconcile", str(statement), "--provider", "openai", "--book")
+    adjust(gateway, "2026-08-01", "2026-09-01", "2026-10-05", 9, "contract signed late", limit=20)
+    connection = sqlite3.connect(tmp_path / "data" / "ledger.db")
+    connection.execute("DELETE FROM facts WHERE name = 'export:finance:2026-10'")
+    connection.commit()
+    connection.close()
+    (tmp_path / "out" / "finance-2026-10.csv").unlink()
+    gateway.cli("export", "run")
+    assert sum(billed(rows) for rows in files(gateway).values()) == ledger_sum(gateway)
+
+
 @pytest.mark.prove
 def test_a_kill_at_any_moment_leaves_whole_files_and_the_same_sums(tmp_path: Path, prove: bool) -> None:
     gateway = office(tmp_path, 4000 if prove else 1500, CONFIG + EXPORT + 'period = "week"\nafter_hours = 0\n')
