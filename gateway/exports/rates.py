@@ -15,7 +15,8 @@ FREE: Rate = (0, 1)
 MAX_KNOWN = 4096
 _Key = tuple[str, tuple[str, str], str, str]
 _Sheets = tuple[Sheet | None, Sheet | None]
-_WHOLE = {part.item: part.whole for part in PARTS}
+_BILLED_AS = {part.item: (part.item, *part.within, part.whole) for part in PARTS}
+"""What a part is billed as: the first of these that has a price."""
 
 
 class Rates:
@@ -37,11 +38,12 @@ class Rates:
         return (numerator, denominator) if half_even(quantity * numerator, denominator) == nanousd else None
 
     def public(self, sheet: Sheet | None, item: str, input_tokens: int) -> Rate | None:
-        """What the public list says for a unit; a part without a price of its own is billed in its whole. None where
-        the list does not know the model, or can't say: of a call at the cost that its provider reported."""
+        """What the public list says for a unit; a part without a price of its own is billed as what it is a part of.
+        None where the list does not know the model, or can't say: of a call at the cost that its provider reported."""
         if sheet is None or item == REPORTED:
             return None
-        rate = sheet.card.get(item) or sheet.card.get(_WHOLE.get(item, ""))
+        found = (sheet.card[name] for name in _BILLED_AS.get(item, (item,)) if name in sheet.card)
+        rate = next(found, None)
         return rate.at(input_tokens).as_integer_ratio() if rate is not None else FREE
 
     def sheets(

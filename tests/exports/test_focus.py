@@ -230,3 +230,21 @@ def test_a_call_at_its_providers_figure_is_listed_at_that_figure(tmp_path: Path)
     (row,) = read(gateway.cli("export", "focus", "--since", "2026-09-01").stdout)
     assert {row[f"{name}Cost"] for name in ("Billed", "Effective", "Contracted", "List")} == {"0.000000007"}
     assert row["ContractedUnitPrice"] == row["ListUnitPrice"] == "0.000000007"
+
+
+def test_a_part_that_the_list_does_not_price_apart_is_listed_as_what_it_is_a_part_of(tmp_path: Path) -> None:
+    """A cache kept for an hour is a cache that was written, not fresh input."""
+    import book
+
+    contract = '[[prices]]\nprovider = "openrouter"\nmodel = "*"\ncache_write_1h_per_mtok = 4.0\n'
+    gateway = Gateway(tmp_path, '[providers.router]\nkind = "openrouter"\n' + contract)
+    (tmp_path / "data").mkdir()
+    written = book.record(
+        1, provider="router", model="anthropic/claude-sonnet-4.5", model_requested="anthropic/claude-sonnet-4.5",
+        usage=book.Usage(input_tokens_total=1000, cache_write_tokens=1000, cache_write_1h_tokens=1000),
+        cost_nanousd=4_000_000, cost_lines=(book.Line("cache_write_1h", 1000, "token", 4_000_000),),
+    )  # fmt: skip
+    book.ledger(tmp_path / "data" / "ledger.db", [written])
+    (row,) = read(gateway.cli("export", "focus", "--since", "2026-09-01").stdout)
+    assert (row["ContractedUnitPrice"], row["ListUnitPrice"]) == ("4.0", "3.75")
+    assert row["ListCost"] == "0.00375"
