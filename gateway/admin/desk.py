@@ -13,7 +13,15 @@ from gateway.admin.query import BadQueryError, answer
 from gateway.admin.services import SERVICES
 from gateway.finops.allocation import Share
 from gateway.finops.lists import price_lists
-from gateway.finops.series import DAY_NS, day_start_ns, month_forecast, month_of, recent_anomalies, today_of
+from gateway.finops.series import (
+    DAY_NS,
+    day_start_ns,
+    month_forecast,
+    month_named,
+    month_of,
+    recent_anomalies,
+    today_of,
+)
 from gateway.finops.showback import GROUPINGS, showback
 from gateway.finops.waste import waste
 from gateway.ledger.rows import rfc3339
@@ -107,6 +115,6 @@ def allocated(shares: list[Share], by: list[str]) -> dict[str, Any]:
 def month(text: str) -> date:
     """The first day of ``2026-11``."""
     try:
-        return date.fromisoformat(f"{text}-01")
+        return month_named(text)
     except ValueError as error:
         raise BadQueryError("month is like 2026-11") from error

@@ -57,14 +57,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _month(text: str | None) -> date:
-    from datetime import date
-
-    from gateway.finops.series import today_of
+    from gateway.finops.series import month_named, today_of
 
     if text is None:
         return today_of(time.time_ns()).replace(day=1)
     try:
-        return date.fromisoformat(f"{text}-01")
+        return month_named(text)
     except ValueError as error:
         raise UserError(f"--month {text}: must be like 2026-11") from error
 

@@ -136,12 +136,13 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def moment(text: str) -> int:
-    """Nanoseconds since the epoch of a date or an RFC 3339 time (UTC where no zone is given)."""
+    """Nanoseconds since 1970 of a date or an RFC 3339 time (UTC where no zone is given); 0 for what lies before, where
+    no ledger has anything."""
     from gateway.config.values import moment_ns
 
     try:
-        return moment_ns(datetime.fromisoformat(text))
-    except ValueError as error:
+        return max(0, moment_ns(datetime.fromisoformat(text)))
+    except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(
             f'"{text}" is no date or time, like 2026-11-01 or 2026-11-01T12:00Z'
         ) from error

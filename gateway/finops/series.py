@@ -14,6 +14,8 @@ from gateway.reports.spend import spend
 
 DAY_NS = 24 * HOUR_NS
 _EPOCH = date(1970, 1, 1)
+_LAST = date(9999, 12, 1)
+"""A month that has no next one."""
 Filters = Sequence[tuple[str, str]]
 
 
@@ -26,6 +28,14 @@ def month_of(day: date) -> tuple[date, date]:
     """The first day of the month, and of the next."""
     first = day.replace(day=1)
     return first, first + timedelta(days=calendar.monthrange(day.year, day.month)[1])
+
+
+def month_named(text: str) -> date:
+    """The first day of ``2026-11``. Raises ``ValueError`` for what is no month, or one from before 1970."""
+    day = date.fromisoformat(f"{text}-01")
+    if not _EPOCH <= day < _LAST:
+        raise ValueError("no month that a ledger can hold")
+    return day
 
 
 def today_of(now_ns: int) -> date:

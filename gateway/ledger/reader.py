@@ -65,7 +65,8 @@ class LedgerReader:
         named = {"team": team, "workflow": workflow, "model": model, "provider": provider, "key_id": key_id}
         groups = {name: value for name, value in named.items() if value is not None}
         asked = Asked(
-            groups=groups, outcome=outcome, since_ns=since or 0, until_ns=until or _NEVER_NS, before=cursor
+            groups=groups, outcome=outcome, since_ns=since or 0,
+            until_ns=_NEVER_NS if until is None else until, before=cursor,
         )  # fmt: skip
         read_all = asked.anything or prompt_hash is not None
         ids = None if read_all else newest(self.connection(), asked, limit + 1)
@@ -101,18 +102,21 @@ class LedgerReader:
     ) -> tuple[list[dict[str, Any]], int]:
         """Records settled later than the one with the number ``after``, in that order, and the number to go on from.
 
-        ``after`` None: the ``limit`` newest. ``filters``: columns and their values. Numbers go up in the order of
-        settlement, in which a call that took long comes after those that it outlasted.
+        ``after`` None: the ``limit`` newest. ``filters``: columns and their values, as those of ``page``. Numbers go up
+        in the order of settlement, in which a call that took long comes after those that it outlasted.
         """
         connection = self.connection()
-        conditions = " AND ".join(["1", *(f"{name} = ?" for name in filters)])
+        groups, values = of_groups({name: value for name, value in filters.items() if name != "outcome"})
+        conditions = f"r.group_id IN ({groups})" if values else "1"
+        if "outcome" in filters:
+            conditions, values = f"{conditions} AND q.outcome = ?", [*values, filters["outcome"]]
         order, start = ("DESC", 0) if after is None else ("ASC", after)
         columns = ", ".join(f"q.{name}" for name in REQUEST_COLUMNS)
         ((newest,),) = connection.execute("SELECT coalesce(max(id), 0) FROM records")
         rows = connection.execute(
             f"SELECT r.id AS number, {columns} FROM records r CROSS JOIN requests q ON q.request_id = r.request_id "  # noqa: S608
             f"WHERE r.id > ? AND r.id <= ? AND {conditions} ORDER BY r.id {order} LIMIT ?",
-            (start, newest, *filters.values(), limit),
+            (start, newest, *values, limit),
         ).fetchall()
         last = rows[-1]["number"] if after is not None and len(rows) == limit else newest
         if after is None:

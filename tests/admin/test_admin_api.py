@@ -103,6 +103,15 @@ def test_requests_can_be_filtered_by_everything_that_names_them(open_caller: Cal
     one = open_caller.get(f"/api/requests/{page[0]['request_id']}")
     assert sum(line["nanousd"] for line in one["cost_lines"]) == one["cost_nanousd"]
     assert one["adjustments"] == []
+    assert open_caller.get("/api/requests?until=1970-01-01")["requests"] == []
+
+
+def test_records_are_followed_by_the_model_that_was_asked_for_too(open_caller: Caller) -> None:
+    for model in {name for one in records() for name in (one.model, one.model_requested)}:
+        query = urllib.parse.urlencode({"limit": 1000, "model": model})
+        page = open_caller.get(f"/api/requests?{query}")["requests"]
+        followed = open_caller.get(f"/api/requests/settled?{query}")["requests"]
+        assert {one["request_id"] for one in followed} == {one["request_id"] for one in page} != set()
 
 
 @pytest.mark.parametrize(
@@ -123,6 +132,8 @@ def test_requests_can_be_filtered_by_everything_that_names_them(open_caller: Cal
         ("/api/anomalies?days=1000", "days is a whole number"),
         ("/api/waste?since=2026-01-01", "at most 31 days"),
         ("/api/allocation?month=November", "month is like 2026-11"),
+        ("/api/allocation?month=9999-12", "month is like 2026-11"),
+        ("/api/allocation?month=0001-01", "month is like 2026-11"),
         ("/api/prices?model=gpt-4o", "name the provider"),
         ("/api/spend?tem=search", 'no parameter "tem": there are by, since, until, team,'),
         ("/api/forecast?since=2026-11-01", 'no parameter "since": there are team,'),

@@ -122,6 +122,7 @@ def test_all_commands_stand_in_the_overview(folder: Path) -> None:
         (("ledger", "export", "--since", "2026-11-10", "--until", "2026-11-01"), "--until must be after --since"),
         (("ledger", "reprice", "--since", "2026-11-10", "--until", "2026-11-01"), "--until must be after --since"),
         (("export", "focus", "--since", "2026-11-10", "--until", "2026-11-01"), "--until must be after --since"),
+        (("allocate", "--month", "9999-12"), "--month 9999-12: must be like 2026-11"),
         (("export", "openmetrics", "--since", "2026-11-10", "--until", "2026-11-01"), "--until must be after --since"),
         (("prices", "diff", "--since", "2026-11-10", "--until", "2026-11-01"), "--until must be after --since"),
         (("ledger", "verify"), "there is no ledger at "),
@@ -158,6 +159,26 @@ def test_a_period_without_calls_has_the_columns_of_one_with_calls(tmp_path: Path
     for name, span in (("full", ()), ("empty", quiet)):
         gateway.cli("ledger", "export", "--format", "parquet", "--out", str(tmp_path / name), *span)
     assert pyarrow.parquet.read_schema(tmp_path / "full") == pyarrow.parquet.read_schema(tmp_path / "empty")
+
+
+@pytest.mark.parametrize(
+    ("words", "early"),
+    [
+        ("report --compare previous --trend --since", "0001-01-01"),
+        ("ledger export --since", "0001-01-01T00:00:00+14:00"),
+        ("ledger reprice --dry-run --since", "0001-01-01"),
+        ("prices diff --since", "1600-01-01"),
+        ("export focus --since", "0001-01-01"),
+        ("insight waste --since", "0001-01-01"),
+        ("price gpt-4o --input 1000 --at", "0001-01-01"),
+    ],
+)
+def test_a_time_before_1970_is_before_all_there_is(words: str, early: str, tmp_path: Path) -> None:
+    Gateway(tmp_path, '[providers.openai]\nkind = "openai"\n')
+    (tmp_path / "data").mkdir()
+    book.ledger(tmp_path / "data" / "ledger.db", [book.record(1)])
+    done, since_1970 = (spendgate(tmp_path, *words.split(), day) for day in (early, "1970-01-01"))
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", since_1970.stdout)
 
 
 def test_a_copy_that_can_not_be_made_is_told_of_its_own_place(folder: Path) -> None:
