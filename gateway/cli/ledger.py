@@ -160,10 +160,13 @@ def run_reprice(options: argparse.Namespace) -> int:
         return 0
     connection = connect(path)
     try:
-        book_adjustments(connection, found, time.time_ns(), getpass.getuser(), options.why)
+        written = book_adjustments(connection, found, time.time_ns(), getpass.getuser(), options.why)
     finally:
         connection.close()
-    print(f"{len(found):,} calls changed by {total} USD")
+    total = dollars(sum(one.delta_nanousd for one in written))
+    print(f"{len(written):,} calls changed by {total} USD")
+    if len(written) < len(found):
+        print(f"{len(found) - len(written):,} calls were corrected by somebody else meanwhile: price them again")
     return 0
 
 

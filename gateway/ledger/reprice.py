@@ -19,6 +19,12 @@ from pricing.money import Line
 
 MARGIN_NS = HOUR_NS
 SLICE_ROWS = 1000
+_INSERT = (
+    "INSERT OR IGNORE INTO adjustments (id, request_id, at_ns, hour, kind, reason, who, delta_nanousd, price, "
+    "cost_lines, team, workflow, key_id, provider, model, model_requested, tags, ended_as) "
+    "SELECT ?, ?, ?, ?, 'reprice', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? "
+    "WHERE (SELECT count(*) FROM adjustments WHERE request_id = ?) = ?"
+)
 _ENTRIES = "FROM adjustments a WHERE a.request_id = r.request_id"
 
 
@@ -120,21 +126,26 @@ def adjustments(
             )
 
 
-def book_adjustments(connection: sqlite3.Connection, found: list[Adjustment], now_ns: int, who: str, why: str) -> None:
-    """Write adjusting entries, in slices. Of two that correct the same figure of a call only the first is written."""
+def book_adjustments(
+    connection: sqlite3.Connection, found: list[Adjustment], now_ns: int, who: str, why: str
+) -> list[Adjustment]:
+    """Write adjusting entries, in slices; answers those that were written. One whose call was corrected since it was
+    found is not: it corrects a figure that no longer holds."""
+    written: list[Adjustment] = []
     for start in range(0, len(found), SLICE_ROWS):
         connection.execute("BEGIN IMMEDIATE")
         try:
-            connection.executemany(
-                "INSERT OR IGNORE INTO adjustments (id, request_id, at_ns, hour, kind, reason, who, delta_nanousd, "
-                "price, cost_lines, team, workflow, key_id, provider, model, model_requested, tags, ended_as) "
-                "VALUES (?, ?, ?, ?, 'reprice', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [_row(one, now_ns, who, why) for one in found[start : start + SLICE_ROWS]],
-            )
+            new = [
+                one
+                for one in found[start : start + SLICE_ROWS]
+                if connection.execute(_INSERT, (*_row(one, now_ns, who, why), one.request_id, one.earlier)).rowcount
+            ]
             connection.execute("COMMIT")
         except BaseException:
             connection.execute("ROLLBACK")
             raise
+        written += new
+    return written
 
 
 def _row(one: Adjustment, now_ns: int, who: str, why: str) -> tuple[Any, ...]:

@@ -317,6 +317,20 @@ def test_who_prices_again_at_the_same_time_as_another_books_nothing_twice(tmp_pa
     assert total(path) == tokens * 3000
 
 
+def test_an_estimate_that_is_replaced_while_it_is_priced_again_stays_replaced(tmp_path: Path) -> None:
+    began = book.record(1, claim="resp", usage_source="estimated", pending=True)
+    path = book.ledger(tmp_path / "l.db", [began, book.record(2)])
+    found = list(adjustments(connect_reader(path), prices(3), lambda name: name, 0, FOREVER))
+    report = book.record(5000, claim="resp", usage_source="response")
+    connection = connect(path)
+    Writer().write(connection, records=[report])
+    (written,) = book_adjustments(connection, found, book.START_NS, "tester", "test")
+    assert written.request_id == book.id_of(2)
+    connection.close()
+    usage = book.record(2).usage
+    assert total(path) == (usage.input_tokens_total + usage.output_tokens_total) * 3000 + report.cost_nanousd
+
+
 def test_a_call_that_the_provider_waived_stays_free_at_any_price(tmp_path: Path) -> None:
     waived = book.record(1, cost_nanousd=0, cost_lines=(), price="waived: refused before any output")
     path = book.ledger(tmp_path / "l.db", [waived, book.record(2)])
