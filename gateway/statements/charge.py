@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 import msgspec
 
 CENT = 10**7
+_FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(2116, 1, 1)
 _DATE = re.compile(r"[-@]?(?:20\d{6}|20\d\d-\d\d-\d\d)$")
 _GROUPED = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d*)?")
 _WORDS = re.compile(r"[a-z]+|\d+")
@@ -62,20 +63,28 @@ def _decimal(text: str) -> Decimal:
 
 
 def whole(text: object) -> int:
-    """A count; what is empty is 0. Raises ``StatementError``."""
+    """A count; what is empty is 0. Raises ``StatementError``, also for a fraction."""
     try:
-        return int(_decimal(str(text or 0)))
+        value = _decimal(str(text or 0))
+        if value != value.to_integral_value():
+            raise InvalidOperation
+        return int(value)
     except (InvalidOperation, ValueError, OverflowError) as error:
         raise StatementError(f'"{str(text)[:40]}" is no count') from error
 
 
 def day_of(text: object) -> date:
-    """The day, UTC, of a date, an RFC 3339 time, or seconds since 1970. Raises ``StatementError``."""
+    """The day, UTC, of a date, an RFC 3339 time, or seconds since 1970. Raises ``StatementError``, also for a day on
+    which no gateway can have run."""
     try:
         if isinstance(text, int | Decimal) or str(text).isdigit():
-            return datetime.fromtimestamp(int(str(text)), UTC).date()
-        moment = datetime.fromisoformat(str(text).strip())
-        return (moment.astimezone(UTC) if moment.tzinfo is not None else moment).date()
+            moment = datetime.fromtimestamp(int(str(text)), UTC)
+        else:
+            moment = datetime.fromisoformat(str(text).strip())
+        day = (moment.astimezone(UTC) if moment.tzinfo is not None else moment).date()
+        if not _FIRST_DAY <= day <= _LAST_DAY:
+            raise ValueError("not in the ledger's time")
+        return day
     except (ValueError, OverflowError, OSError) as error:
         raise StatementError(f'"{str(text)[:40]}" is no day') from error
 

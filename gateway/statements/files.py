@@ -38,6 +38,8 @@ class Content:
         """One page, a list of pages, or a page a line."""
         try:
             found = json.loads(text, parse_float=Decimal)
+        except RecursionError as error:
+            raise StatementError(f"{path}: is no answer of a usage or cost API: it is nested without end") from error
         except json.JSONDecodeError:
             try:
                 found = [json.loads(line, parse_float=Decimal) for line in text.splitlines() if line.strip()]
@@ -55,4 +57,8 @@ class Content:
         if len(self.columns) < 2:
             raise StatementError(f"{path}: is neither JSON nor CSV with a line of names")
         for row in reader:
+            if any(row.get(None) or ()):
+                raise StatementError(
+                    f"{path}: line {reader.line_num} has more values than columns: an amount with commas needs quotes"
+                )
             self.rows.append({(name or "").strip(): (value or "") for name, value in row.items() if name is not None})
