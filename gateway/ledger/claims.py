@@ -77,11 +77,25 @@ def claimed(connection: sqlite3.Connection, record: Record) -> Record:
         return uncharged(record)
     connection.execute(_CHARGE, (*key, record.request_id, record.ended_ns))
     if before is not None:
-        mark = "adj_" + hashlib.sha256("|".join(("reported", *key)).encode()).hexdigest()[:26]
         reason = f"its use was reported later: {record.request_id}"
-        connection.execute(_ADJUST, (mark, record.ended_ns, HOUR_NS, reason, before[0]))
-        connection.execute(_RELEASE, (mark, record.ended_ns, reason, before[0]))
+        _take_back(connection, key, record.ended_ns, reason, before[0])
     return record
+
+
+def outrun(connection: sqlite3.Connection, record: Record) -> None:
+    """Take back what an estimate cost that is written after its report was: a stream that broke off when somebody else
+    had fetched what it told. Such a record must have been written."""
+    key = record.provider, record.claim
+    found = connection.execute(_FIND, key).fetchone()
+    if found is not None and found[1]:
+        reason = f"its use was reported before: {found[0]}"
+        _take_back(connection, (*key, record.request_id), record.ended_ns, reason, record.request_id)
+
+
+def _take_back(connection: sqlite3.Connection, key: tuple[str, ...], at_ns: int, reason: str, request_id: str) -> None:
+    mark = "adj_" + hashlib.sha256("|".join(("reported", *key)).encode()).hexdigest()[:26]
+    connection.execute(_ADJUST, (mark, at_ns, HOUR_NS, reason, request_id))
+    connection.execute(_RELEASE, (mark, at_ns, reason, request_id))
 
 
 def uncharged(record: Record) -> Record:

@@ -6,10 +6,10 @@ Few, large statements: what a statement costs beside its rows is paid once for m
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from gateway.ledger.claims import claimed
+from gateway.ledger.claims import claimed, outrun
 from gateway.ledger.days import closed_until
 from gateway.ledger.record import Record
 from gateway.ledger.rows import (
@@ -122,8 +122,8 @@ class Writer:
         try:
             if opens:
                 execute_many(connection, _OPENS, opens, 2)
-            if records:
-                self._write_records(connection, records)
+            for part in apart(records):
+                self._write_records(connection, part)
             if closed:
                 execute_many(connection, _CLOSE, closed)
             if checkpoints:
@@ -161,10 +161,13 @@ class Writer:
         values: list[Any] = []
         found: dict[int, list[list[int]]] = {}
         groups, kinds = self._groups, self._kinds
+        estimates: list[Record] = []
         began, hour = -HOUR_NS, 0
         for record in records:
             if record.claim:
                 record = claimed(connection, record)
+                if record.usage_source == "estimated":
+                    estimates.append(record)
             group = group_of(record)
             group_id = groups.get(group) or self._new_group(connection, group, record)
             kind = kind_of(record)
@@ -181,6 +184,8 @@ class Writer:
                 known.append(common_sums(record))
         hours = {key: add_sums(sums) for key, sums in found.items()}
         execute_many(connection, _RECORDS, values, len(RECORD_COLUMNS))
+        for record in estimates:
+            outrun(connection, record)
         add_up(connection, "hours", hours)
         if self._days_until is None or not self._alone:
             self._days_until = closed_until(connection)
@@ -238,6 +243,22 @@ def days_of(hours: dict[int, list[int]], days_until: int) -> dict[int, list[int]
             known = days.get(number)
             days[number] = sums if known is None else add_sums((known, sums))
     return days
+
+
+def apart(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """Records in parts that are written one after the other: a report must find the record that it replaces, and takes
+    back what that cost. Nearly always all are one part."""
+    start = 0
+    claims: set[tuple[str, str]] = set()
+    for at, record in enumerate(records):
+        if record.claim:
+            names = {(record.provider, record.claim), (record.provider, record.begun_as)}
+            if claims & names:
+                yield records[start:at]
+                start, claims = at, set()
+            claims |= names
+    if start < len(records):
+        yield records[start:] if start else records
 
 
 def unwritten(connection: sqlite3.Connection, records: Sequence[Record]) -> list[Record]:
