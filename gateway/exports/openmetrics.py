@@ -23,6 +23,12 @@ _OUTCOMES = {
     "client_disconnected": "disconnected", "recovered": "recovered",
 }  # fmt: skip
 """Outcome → sum of columns. The two kinds of failures of a provider are one sum."""
+_COSTS = (
+    f"(SELECT hour, {', '.join(LABELS)}, cost_nanousd FROM rollups UNION ALL "  # noqa: S608 - our names
+    f"SELECT hour, {', '.join(LABELS)}, delta_nanousd FROM adjustments WHERE request_id IN "
+    "(SELECT request_id FROM adjustments WHERE kind = 'reported'))"
+)
+"""Sums, without estimates that a report replaced, whatever corrected them before: the report's own record counts."""
 
 
 def exposition(connection: sqlite3.Connection, since_ns: int, until_ns: int) -> Iterator[str]:
@@ -50,8 +56,9 @@ def _head(family: Family) -> Iterator[str]:
 def _series(
     connection: sqlite3.Connection, family: Family, column: str, first: int, last: int, label: str
 ) -> Iterator[str]:
+    source = _COSTS if family is COST else "rollups"
     rows = connection.execute(
-        f"SELECT {', '.join(LABELS)}, hour, sum({column}) AS more FROM rollups WHERE hour >= ? AND hour < ? "  # noqa: S608
+        f"SELECT {', '.join(LABELS)}, hour, sum({column}) AS more FROM {source} WHERE hour >= ? AND hour < ? "  # noqa: S608
         f"GROUP BY {', '.join(LABELS)}, hour HAVING more > 0 ORDER BY {', '.join(LABELS)}, hour",
         (first, last),
     )

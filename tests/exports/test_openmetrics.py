@@ -54,6 +54,19 @@ def test_the_last_value_of_each_counter_is_the_reports_and_none_goes_down(quarte
     assert calls == found["requests"]
 
 
+def test_an_estimate_that_its_report_replaced_counts_no_more_than_in_the_gateways_own_counter(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, '[providers.openai]\nkind = "openai"\n')
+    (tmp_path / "data").mkdir()
+    began = book.record(1, claim="resp_1", usage_source="estimated", pending=True)
+    report = book.record(90, claim="resp_1", usage_source="response")
+    book.ledger(tmp_path / "data" / "ledger.db", [began, book.record(2), report])
+    families = text_string_to_metric_families(gateway.cli("export", "openmetrics", "--since", FIRST).stdout)
+    last: dict[str, float] = {}
+    for sample in (one for family in families if family.name == "spendgate_cost_usd" for one in family.samples):
+        last[str(sample.labels)] = sample.value
+    assert round(sum(last.values()) * 10**9) == book.record(2).cost_nanousd + report.cost_nanousd
+
+
 def test_names_that_callers_chose_are_escaped(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, '[providers.openai]\nkind = "openai"\n')
     (tmp_path / "data").mkdir()
