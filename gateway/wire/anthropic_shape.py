@@ -31,6 +31,7 @@ _outside = mentions(
     b'"image"', b'"document"', b'"file_id"', b'"container"', b'"mcp_servers"', b'"web_search', b'"web_fetch',
     b'"code_execution', b'"bash_code', b'"advisor', b'"tool_search', b'"mcp_', b'"url"',
 )  # fmt: skip
+_has_servers = mentions(b'"mcp_servers"')
 OVERHEAD_TOKENS = 1024
 """Tokens around the text: Anthropic states up to 735 for the tool-use system prompt with computer use, 346 without."""
 _BLOCK_INDEX = re.compile(rb'"index":\s*(\d{1,6})')
@@ -64,11 +65,10 @@ def read_message(api: str, model: str, body: bytes, *, stream: bool | None = Non
     fields = read_fields(_BODY, body, shape)
     if isinstance(fields, str):
         return Facts(api=api, malformed=fields)
-    limit = count(fields.max_tokens)
-    if limit is None:
-        limit = count(fields.max_tokens_to_sample)
+    # text completions have a limit of their own, and messages no other
+    limit = count(fields.max_tokens_to_sample if api == "complete" else fields.max_tokens)
     tools = Reach() if fields.tools is NONE else reach(fields.tools)
-    loops = tools.open or b'"mcp_servers"' in shape
+    loops = tools.open or _has_servers(shape)
     is_open = tools.open or _outside(shape)
     model = model or text(fields.model)
     most = UNLIMITED if limit is None else limit

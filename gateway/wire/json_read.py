@@ -14,12 +14,14 @@ import msgspec
 
 from gateway.wire.hollow import HOLLOW
 from gateway.wire.json_escapes import has_escaped_letters
+from gateway.wire.json_names import TWICE, Names
 from gateway.wire.marks import Marks
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 _decode = msgspec.json.decode
 _BOM = b"\xef\xbb\xbf"
+_NAMES: dict[type, Names] = {}
 
 
 def parse(data: bytes) -> Any:
@@ -39,26 +41,31 @@ def parse_tolerant(data: bytes) -> Any:
 
 
 def read_fields(decoder: msgspec.json.Decoder[T], body: bytes, shape: bytes = b"") -> T | str:
-    """The members that ``decoder`` wants of a request body, of any type each; a sentence where it is no object.
-    ``shape``: the body hollowed out, where the caller has it."""
+    """The members that ``decoder`` wants of a request body, of any type each; a sentence where it is no object, or
+    names one of them in a way that is not the same to all. ``shape``: the body hollowed out, where the caller has
+    it."""
+    kind = decoder.type
+    names = _NAMES.get(kind) or _NAMES.setdefault(kind, Names(kind.__struct_encode_fields__))
     try:
-        if shape and shape is not body:
-            fields = decoder.decode(shape)
-            if HOLLOW not in msgspec.structs.astuple(fields):
-                return fields
-        return decoder.decode(body)
+        fields = decoder.decode(shape or body)
+        if doubtful := names.doubtful(shape or body):
+            return TWICE.format(doubtful)
+        if shape and shape is not body and HOLLOW in msgspec.structs.astuple(fields):
+            return decoder.decode(body)
+        return fields
     except (ValueError, RecursionError):
         document = parse_tolerant(body)
     if document is None:
         return "The request body is not valid JSON."
     if not isinstance(document, dict):
         return "The request body must be a JSON object."
-    for field in msgspec.structs.fields(decoder.type):
+    if doubtful := names.doubtful(body):
+        return TWICE.format(doubtful)
+    for field in msgspec.structs.fields(kind):
         if field.type is msgspec.Raw and field.encode_name in document:
             document[field.encode_name] = _raw(document[field.encode_name])
-    kind = decoder.type
-    names = zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True)
-    return kind(**{field: document[name] for field, name in names if name in document})
+    spelled = zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True)
+    return kind(**{field: document[name] for field, name in spelled if name in document})
 
 
 def _raw(value: Any) -> msgspec.Raw:

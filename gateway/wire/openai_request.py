@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from gateway.wire.hollow import HOLLOW, hollow
+from gateway.wire.json_names import TWICE, Names
 from gateway.wire.json_read import parse_tolerant
 from gateway.wire.numbers import count, text
 
@@ -112,6 +113,7 @@ class Other(Body):
     messages: msgspec.Raw = NONE
 
 
+_NAMES = Names(Body.__struct_encode_fields__)
 _conversation = msgspec.json.Decoder(Conversation).decode
 _body = msgspec.json.Decoder(Other).decode
 _named = msgspec.json.Decoder(Named).decode
@@ -124,10 +126,13 @@ _CLOSED = (_QUOTE, _NULL)
 
 
 def read_body(body: bytes, whole: bool = False) -> Body | str:
-    """The members of a body; a sentence where it can't be read. ``whole``: what its long texts say matters."""
+    """The members of a body; a sentence where it can't be read, or not be read alike by all. ``whole``: what its long
+    texts say matters."""
     shape = body if whole else hollow(body)
     fields = _fields(shape)
     if fields is not None:
+        if doubtful := _NAMES.doubtful(shape):
+            return TWICE.format(doubtful)
         return fields if shape is body or HOLLOW not in msgspec.structs.astuple(fields) else read_body(body, True)
     # half a surrogate pair, a number beyond 64 bits: JSON that other parsers take
     document = parse_tolerant(body)
@@ -135,6 +140,8 @@ def read_body(body: bytes, whole: bool = False) -> Body | str:
         return "The request body is not valid JSON."
     if not isinstance(document, dict):
         return "The request body must be a JSON object."
+    if doubtful := _NAMES.doubtful(body):
+        return TWICE.format(doubtful)
     fields = Other()
     for name in Other.__struct_fields__:
         value = document.get(name)

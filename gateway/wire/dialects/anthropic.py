@@ -92,11 +92,13 @@ class BatchBody(msgspec.Struct):
 _BATCH: msgspec.json.Decoder[BatchBody] = msgspec.json.Decoder(BatchBody)
 
 
-def _in_batch(body: bytes) -> tuple[Other, ...]:
+def _in_batch(body: bytes) -> Facts:
     """The models of a batch's requests, their fallbacks and advisors: it is charged when its results are read, but a
     model that may not be used must not begin."""
     fields = read_fields(_BATCH, body)
-    requests = [] if isinstance(fields, str) or not isinstance(fields.requests, list) else fields.requests
+    if isinstance(fields, str):
+        return Facts(api=batches.API, malformed=fields)
+    requests = fields.requests if isinstance(fields.requests, list) else []
     names: set[str] = set()
     for one in requests:
         asked = table(table(one).get("params"))
@@ -105,7 +107,7 @@ def _in_batch(body: bytes) -> tuple[Other, ...]:
         names.update(text(item["model"]) for item in named if "model" in item)
         if chain is not None and not isinstance(chain, list):
             names.add("")
-    return tuple(map(Other, sorted(names)))
+    return Facts(api=batches.API, others=tuple(map(Other, sorted(names))))
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
@@ -145,7 +147,7 @@ class Anthropic:
             if path.endswith("/messages/count_tokens"):
                 return read_message("count_tokens", "", body)
             if path.endswith("/messages/batches"):
-                return Facts(api=batches.API, others=_in_batch(body))
+                return _in_batch(body)
             if path.endswith("/complete"):
                 return read_message("complete", "", body)
         elif path.endswith("/results") and "/messages/batches/" in path:

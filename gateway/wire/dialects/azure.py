@@ -12,11 +12,13 @@ from typing import ClassVar
 
 from gateway.wire.dialect import Auth
 from gateway.wire.facts import Facts, Other
+from gateway.wire.json_read import mentions
 from gateway.wire.numbers import text
 from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.paths import plain_path, query_value
 
 _DEPLOYMENT = re.compile(r"/openai/deployments/([^/]+)/", re.IGNORECASE)
+_has_own_data = mentions(b'"data_sources"')
 _FIRST_WITH_OPTIONS = b"2024-09-01"
 _WITHOUT_OPTIONS = "/models/chat/completions"
 
@@ -47,7 +49,7 @@ class Azure(OpenAIShape):
         elif facts.model != deployment:
             # the deployment answers, whatever model the body names
             facts.others += (Other(deployment, instead=True),)
-        own_data = b'"data_sources"' in body
+        own_data = _has_own_data(body)
         if own_data:
             facts.input_open = True
         if not facts.asks_usage and (own_data or query_value(target, b"api-version") < _FIRST_WITH_OPTIONS):

@@ -17,7 +17,7 @@ from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.ndjson import Lines
 from gateway.wire.hollow import hollow
 from gateway.wire.json_edit import set_inner, set_value
-from gateway.wire.json_read import parse, read_fields
+from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import FrameMeter, SilentMeter, form_of
 from gateway.wire.numbers import count, table, text
 from gateway.wire.openai_shape import OpenAIShape, retry_headers
@@ -42,6 +42,7 @@ class OllamaBody(msgspec.Struct):
     images: Any = None
 
 
+_outside = mentions(b'"images"', b'"context"')
 _BODY: msgspec.json.Decoder[OllamaBody] = msgspec.json.Decoder(OllamaBody)
 
 
@@ -127,7 +128,8 @@ class Ollama:
             billable=True,
             input_bytes=len(body),
             input_overhead=1024,
-            input_open=b'"images"' in shape or b'"context"' in shape,
+            # it is written in Go, which takes names in any case
+            input_open=_outside(shape.lower()),
             max_output=limit,
             output_free=api == "ollama_embed",
         )

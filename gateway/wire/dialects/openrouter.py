@@ -49,10 +49,11 @@ class Routing(msgspec.Struct):
 _ROUTING: msgspec.json.Decoder[Routing] = msgspec.json.Decoder(Routing)
 
 
-def _others(body: bytes) -> tuple[Other, ...]:
+def _others(body: bytes) -> tuple[Other, ...] | str:
+    """Models that a body names beside its own; a sentence where it can't be read."""
     fields = read_fields(_ROUTING, body)
     if isinstance(fields, str):
-        return ()
+        return fields
     found = alternatives(fields.models) + alternatives(fields.fallbacks) + mentioned(fields.plugins)
     for tool in fields.tools if isinstance(fields.tools, list) else ():
         if text(table(tool).get("type")).startswith("openrouter:"):
@@ -90,7 +91,11 @@ class OpenRouter(OpenAIShape):
         if facts.model.endswith(":online") or facts.api == "decisions":
             facts.input_open = True
         if facts.billable and _names_models(body):
-            facts.others = _others(body)
+            named = _others(body)
+            if isinstance(named, str):
+                facts.malformed = named
+                return facts
+            facts.others = named
             facts.model = facts.model or next((one.model for one in facts.others if one.instead), "")
         if "@preset/" in facts.model:
             facts.others += (SOME,)

@@ -58,6 +58,8 @@ class SearchOptions(msgspec.Struct):
 
 _OPTIONS: msgspec.json.Decoder[SearchOptions] = msgspec.json.Decoder(SearchOptions)
 chooses_in = mentions(b'"search_type')
+_names_models = mentions(b'"models"')
+_names_preset = mentions(b'"preset"')
 
 
 def _searches_as_pro(body: bytes) -> bool:
@@ -135,11 +137,14 @@ class Perplexity(OpenAIShape):
         if facts.api == "search" and not facts.malformed:
             return _search(body)
         if facts.api == "responses" and facts.billable:
-            if b'"models"' in body:
+            if _names_models(body):
                 named = read_fields(_FALLBACKS, body)
-                facts.others = () if isinstance(named, str) else alternatives(named.models)
+                if isinstance(named, str):
+                    facts.malformed = named
+                    return facts
+                facts.others = alternatives(named.models)
                 facts.model = facts.model or next((one.model for one in facts.others), "")
-            if b'"preset"' in body:
+            if _names_preset(body):
                 # a model and tools that are named elsewhere
                 facts.others += (SOME,)
                 facts.input_open = True
@@ -212,7 +217,9 @@ _search_body = msgspec.json.Decoder(SearchBody)
 def _search(body: bytes) -> Facts:
     """A raw search: one unit, whatever it finds, at the price of its type."""
     fields = read_fields(_search_body, body)
-    kind = "" if isinstance(fields, str) else text(fields.search_type, 40)
+    if isinstance(fields, str):
+        return Facts(api="search", malformed=fields)
+    kind = text(fields.search_type, 40)
     model = "search" if kind in ("", "web") else f"search_{kind}"
     return Facts(api="search", model=model, billable=True, output_free=True, units_bound={"search_units": 1})
 

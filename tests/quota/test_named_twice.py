@@ -1,0 +1,122 @@
+"""Requests that two readers may understand differently are refused: what they ask for could not be held."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.gateway import Gateway
+from support.upstream import Seen, Step, Upstream, answer
+
+from gateway.wire import dialects
+
+KEY = "sk-test-twice"
+CONFIG = """
+[providers.go]
+kind = "ollama"
+base_url = "{url}"
+
+[providers.local]
+kind = "openai-compatible"
+base_url = "{url}"
+api_key = "sk-real"
+
+[[prices]]
+provider = "*"
+model = "*"
+input_per_mtok = 1.0
+output_per_mtok = 10.0
+
+[[keys]]
+id = "k"
+secret = "sk-test-twice"
+team = "t"
+workflow = "w"
+models = ["small"]
+
+[[quotas]]
+name = "budget"
+usd = 0.01
+window = "total"
+"""
+MESSAGES = '"messages":[{"role":"user","content":"hi"}]'
+
+
+def generous(seen: Seen) -> Iterator[Step]:
+    usage = {"prompt_tokens": 9, "completion_tokens": 5000}
+    counts = {"prompt_eval_count": 9, "eval_count": 5000, "done": True}
+    yield answer(json.dumps({"model": "small", "choices": [], "usage": usage, **counts}).encode())
+
+
+def post(gateway: Gateway, path: str, body: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection(gateway.url.partition("//")[2], timeout=20)
+    headers = {"x-spendgate-key": KEY, "content-type": "application/json"}
+    connection.request("POST", path, body.encode(), headers)
+    reply = connection.getresponse()
+    text = reply.read().decode()
+    connection.close()
+    return reply.status, text
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "name"),
+    [
+        ("/local/v1/chat/completions", '{"model":"small","max_tokens":5000,"max_tokens":5,%s}', "max_tokens"),
+        ("/local/v1/chat/completions", '{"model":"large", "model":"small", "max_tokens":5,%s}', "model"),
+        ("/local/v1/chat/completions", '{"model":"small","max_tokens":5,"n":100,"\\u006e":1,%s}', "n"),
+        ("/go/v1/chat/completions", '{"model":"small","max_tokens":5,"MAX_TOKENS":5000,%s}', "max_tokens"),
+        ("/go/api/chat", '{"model":"small","options":{"num_predict":5},"Options":{"num_predict":5000},%s}', "options"),
+        ("/go/api/chat", '{"Model":"large","model":"small","options":{"num_predict":5},%s}', "model"),
+    ],
+)
+def test_a_limit_or_a_model_that_is_named_twice_is_refused(tmp_path: Path, path: str, body: str, name: str) -> None:
+    with Upstream(generous) as upstream, Gateway(tmp_path, CONFIG.format(url=upstream.url)) as gateway:
+        status, said = post(gateway, path, body % MESSAGES)
+        assert status == 400
+        assert f'\\"{name}\\" more than once' in said
+        assert upstream.seen == []
+        once = '{"model":"small","max_tokens":5,"Other":1,"other":2,"options":{"num_predict":5},%s}'
+        assert post(gateway, path, once % MESSAGES)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "body"),
+    [
+        ("openrouter", "/api/v1/chat/completions", '{"model":"a","models":["b"],"models":[],%s}'),
+        ("perplexity", "/v1/agent", '{"model":"a","models":["b"],"models":[],"input":"x"}'),
+        ("perplexity", "/search", '{"query":"q","search_type":"pro","search_type":"web"}'),
+        ("anthropic", "/v1/messages", '{"model":"a","max_tokens":5000,"max_tokens":5,%s}'),
+        ("anthropic", "/v1/messages/batches", '{"requests":[{"params":{"model":"a"}}],"requests":[]}'),
+        ("gemini", "/v1beta/models/g:generateContent", '{"generationConfig":{},"generationConfig":{"a":1}}'),
+        ("bedrock", "/model/anthropic.a/invoke", '{"max_tokens":5000,"max_tokens":5,%s}'),
+        ("cohere", "/v2/chat", '{"model":"a","max_tokens":5000,"max_tokens":5,%s}'),
+    ],
+)
+def test_every_dialect_that_reads_a_member_reads_it_once(kind: str, path: str, body: str) -> None:
+    text = body.replace("%s", MESSAGES).encode()
+    assert "more than once" in dialects.get(kind).read(b"POST", path.encode(), b"application/json", text).malformed
+
+
+def test_pictures_under_a_name_in_another_case_are_outside_of_the_text() -> None:
+    read = dialects.get("ollama").read
+    body = '{"model":"m","messages":[{"role":"user","content":"x","%s":["aGk="]}]}'
+    for name in ("images", "Images", "IMAGES", "\\u0069mages"):
+        assert read(b"POST", b"/api/chat", b"application/json", (body % name).encode()).input_open
+
+
+def test_a_name_that_is_written_with_escapes_names_the_same() -> None:
+    body = b'{"model":"a","mod\\u0065ls":["b"],"input":"x"}'
+    facts = dialects.get("perplexity").read(b"POST", b"/v1/agent", b"application/json", body)
+    assert "b" in [one.model for one in facts.others]
+    own = b'{"model":"a","data_sourc\\u0065s":[],"messages":[]}'
+    path = b"/openai/deployments/a/chat/completions?api-version=2025-01-01"
+    assert dialects.get("azure").read(b"POST", path, b"application/json", own).input_open
+
+
+def test_a_text_completion_is_held_by_its_own_limit() -> None:
+    body = b'{"model":"claude-2.1","prompt":"x","max_tokens":1,"max_tokens_to_sample":100000}'
+    facts = dialects.get("anthropic").read(b"POST", b"/v1/complete", b"application/json", body)
+    assert facts.max_output == 100_000
