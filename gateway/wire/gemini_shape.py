@@ -1,7 +1,8 @@
 """Gemini's generateContent, as spoken by the Gemini API and by Vertex.
 
-Sources: Gemini API reference (generateContent, UsageMetadata, countTokens, embedContent); Vertex AI
-GenerateContentResponse.UsageMetadata.
+Sources: Gemini API reference (generateContent, UsageMetadata, countTokens, embedContent; ``candidateCount`` in [1, 8]);
+Vertex AI GenerateContentResponse.UsageMetadata; protobuf.dev, "ProtoJSON Format" (int32: "Exponent notation (such as
+``1e2``) is accepted in both quoted and unquoted forms").
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ _outside = mentions(*OUTSIDE)
 CONFIGS = ("generationConfig", "generation_config")
 LIMITS = ("maxOutputTokens", "max_output_tokens")
 CHOICES = ("candidateCount", "candidate_count")
+MAX_CHOICES = 8
+"""Google answers with this many candidates at most, and makes this many pictures."""
 OVERHEAD_TOKENS = 64
 _NUMBERS = {2: "IMAGE", 3: "VIDEO", 4: "AUDIO", 5: "DOCUMENT"}
 """Modalities where the client asked for numbers (``enum-encoding=int``): google.cloud.aiplatform Modality."""
@@ -105,13 +108,13 @@ def read_generate(operation: str, model: str, body: bytes) -> Facts:
     if isinstance(fields, str):
         return Facts(api=api, malformed=fields)
     configs = (table(fields.generationConfig), table(fields.generation_config))
-    limit = _largest(configs, LIMITS)
-    choices = _largest(configs, CHOICES) or 1
+    limit = _largest(configs, LIMITS, 0)
+    choices = _largest(configs, CHOICES, MAX_CHOICES) or 1
     tools = _runs_tools(fields.tools)
     outside = tools or _outside(shape)
     units = {}
     if api == "predict":
-        units = {"output_images": count(table(fields.parameters).get("sampleCount")) or 4}
+        units = {"output_images": _largest([table(fields.parameters)], ("sampleCount",), MAX_CHOICES) or 4}
     elif outside and (searches := gemini_searches.searches_bound(model, shape)):
         units = {gemini_searches.BOUND: searches}
     tier = fields.serviceTier or fields.service_tier
@@ -136,11 +139,11 @@ def read_generate(operation: str, model: str, body: bytes) -> Facts:
     )
 
 
-def _largest(configs: Iterable[dict[str, Any]], names: Sequence[str]) -> int | None:
-    """The largest number under any spelling of a name: Google takes both, and bounds must hold for either."""
-    return max(
-        (value for one in configs for name in names if (value := count(one.get(name))) is not None), default=None
-    )
+def _largest(configs: Iterable[dict[str, Any]], names: Sequence[str], unread: int) -> int | None:
+    """The largest number under any spelling of a name: Google takes both, and bounds must hold for either. One that is
+    written as only protocol buffers read it (``"1e2"``) makes it ``unread``."""
+    found = [count(one[name]) for one in configs for name in names if one.get(name) is not None]
+    return unread if None in found else max((number for number in found if number is not None), default=None)
 
 
 def _runs_tools(raw: msgspec.Raw) -> bool:

@@ -257,6 +257,7 @@ def _items_in(raw: msgspec.Raw, found: Extent) -> None:
         second = bytes(view[1:64]).lstrip()[:1]
         if second and second != b"{":
             # texts, or lists of token numbers: each takes a byte of the body at least
+            found.open = found.open or (b"{" in bytes(view) and any(isinstance(one, dict) for one in _texts(raw)))
             return
     _items_of(_items(raw), found)
 
@@ -290,6 +291,9 @@ def output_limit(fields: Body, names: tuple[str, ...]) -> int | None:
         value = getattr(fields, name)
         if value is not None:
             number = count(value)
+            if number is None:
+                # a negative one, or one that another reader may take: what it means is not known
+                return None
             if number and (found is None or number > found):
                 found = number
     return found
@@ -305,6 +309,14 @@ def prompts(fields: Body) -> int:
     except (ValueError, RecursionError):
         return 1
     return len(found) if found and isinstance(found[0], str | list) else 1
+
+
+def inputs(fields: Body) -> int:
+    """How many inputs a request holds that are embedded each on its own."""
+    try:
+        return max(1, len(_texts(fields.input)))
+    except (ValueError, RecursionError):
+        return 1
 
 
 def choices(api: str, fields: Body) -> int:

@@ -34,6 +34,7 @@ from gateway.wire.openai_request import (
     characters,
     choices,
     extent,
+    inputs,
     model_named,
     output_limit,
     read_body,
@@ -165,6 +166,8 @@ class OpenAIShape:
         if reach.open and runs_tools(fields):
             self._loop(facts, fields)
             facts.others = makers(api, fields)
+        elif reach.open and api == "embeddings":
+            facts.choices = inputs(fields)
         elif fields.svg is not None:
             facts.others = makers(api, fields)
         elif api in HEARD:

@@ -12,6 +12,7 @@ from support.gateway import Gateway
 from support.upstream import Seen, Step, Upstream, answer
 
 from gateway.wire import dialects
+from gateway.wire.facts import UNLIMITED, Facts
 
 KEY = "sk-test-twice"
 CONFIG = """
@@ -114,6 +115,70 @@ def test_a_name_that_is_written_with_escapes_names_the_same() -> None:
     own = b'{"model":"a","data_sourc\\u0065s":[],"messages":[]}'
     path = b"/openai/deployments/a/chat/completions?api-version=2025-01-01"
     assert dialects.get("azure").read(b"POST", path, b"application/json", own).input_open
+
+
+def facts_of(kind: str, path: str, body: str) -> Facts:
+    return dialects.get(kind).read(b"POST", path.encode(), b"application/json", body.replace("%s", MESSAGES).encode())
+
+
+GENERATE = "/v1beta/models/gemini-2.0-flash:generateContent"
+
+
+@pytest.mark.parametrize(
+    ("config", "choices", "most"),
+    [
+        ('"candidateCount":3,"maxOutputTokens":50', 3, 50),
+        ('"candidateCount":"3","maxOutputTokens":"50"', 3, 50),
+        ('"candidateCount":"8e0","maxOutputTokens":50', 8, 50),
+        ('"candidateCount":"0.8e1","candidate_count":1', 8, UNLIMITED),
+        ('"maxOutputTokens":"1e5","max_output_tokens":5', 1, UNLIMITED),
+        ('"candidateCount":null,"maxOutputTokens":null', 1, UNLIMITED),
+    ],
+)
+def test_numbers_of_google_are_held_as_protocol_buffers_read_them(config: str, choices: int, most: int) -> None:
+    facts = facts_of("gemini", GENERATE, '{"contents":[],"generationConfig":{' + config + "}}")
+    assert (facts.choices, facts.max_output) == (choices, most)
+
+
+@pytest.mark.parametrize(
+    ("limits", "most"),
+    [
+        ('"max_tokens":5,"n_predict":5000', 5000),
+        ('"max_tokens":50,"n_predict":5', 50),
+        ('"max_tokens":5,"n_predict":-1', UNLIMITED),
+        ('"max_tokens":5,"n_predict":null', UNLIMITED),
+        ('"n_predict":5', UNLIMITED),
+        ('"max_tokens":5,"max_completion_tokens":-1', UNLIMITED),
+    ],
+)
+def test_a_limit_in_whose_place_another_may_count_is_held_at_the_wider(limits: str, most: int) -> None:
+    # llama.cpp takes n_predict before max_tokens
+    for path in ("/v1/chat/completions", "/v1/completions"):
+        if "max_completion" in limits and "chat" not in path:
+            continue
+        assert facts_of("openai-compatible", path, '{"model":"m",' + limits + ",%s}").max_output == most
+
+
+def test_a_clamp_lowers_the_limit_that_counts_in_the_place_of_the_usual_one() -> None:
+    dialect = dialects.get("openai-compatible")
+    for path in ("/v1/chat/completions", "/v1/completions"):
+        body = '{"model":"m","max_tokens":500,"n_predict":5000,"prompt":"x"}'
+        lowered = dialect.clamp(facts_of("openai-compatible", path, body), body.encode(), 20)
+        assert lowered is not None
+        assert json.loads(lowered) == {"model": "m", "max_tokens": 20, "n_predict": 20, "prompt": "x"}
+
+
+def test_a_template_of_the_caller_may_say_its_input_again_and_again() -> None:
+    body = '{"model":"m","max_tokens":5,"chat_template":"{%% for i in range(9999) %%}x{%% endfor %%}",%s}'
+    assert facts_of("openai-compatible", "/v1/chat/completions", body.replace("%%", "%")).input_open
+    assert not facts_of("openai-compatible", "/v1/chat/completions", '{"chat_template_kwargs":{},%s}').input_open
+
+
+def test_a_picture_among_texts_to_embed_is_outside_of_the_text() -> None:
+    for last, is_open in (('{"image":"https://x/y.png"}', True), ('"{}"', False)):
+        facts = facts_of("openai-compatible", "/v1/embeddings", '{"model":"m","input":["a",%s]}'.replace("%s", last))
+        assert facts.input_open is is_open
+        assert facts.choices == (2 if is_open else 1)
 
 
 def test_a_text_completion_is_held_by_its_own_limit() -> None:

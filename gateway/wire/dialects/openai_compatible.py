@@ -4,8 +4,10 @@ Moonshot's streams report unasked, in the choice that ends. Responses may be mad
 Studio, "Asynchronous invocation API").
 
 Source for ``timings``: llama.cpp, tools/server/README.md (``cache_n`` + ``prompt_n`` is the prompt, ``predicted_n`` the
-answer). Source for completions: recorded streams of vLLM. Source for choices: recorded streams of
-Moonshot (``choices[0].usage``).
+answer). Source for ``n_predict``: llama.cpp, tools/server/server-common.cpp ("if "n_predict" is present, we
+overwrite the value specified earlier by "max_tokens""). Source for ``chat_template``: vLLM, "OpenAI-Compatible Server"
+(a "Jinja template to use for this conversion"). Source for completions: recorded streams of vLLM. Source for choices:
+recorded streams of Moonshot (``choices[0].usage``).
 """
 
 from __future__ import annotations
@@ -13,10 +15,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gateway.wire.facts import Facts
+import msgspec
+
+from gateway.wire.facts import UNLIMITED, Facts
+from gateway.wire.json_edit import set_value
+from gateway.wire.json_read import mentions, read_fields
 from gateway.wire.numbers import count, table
 from gateway.wire.openai_shape import OpenAIShape
 from gateway.wire.openai_strip import strip_usage
+
+
+class Predicted(msgspec.Struct):
+    n_predict: Any = None
+
+
+_PREDICTED: msgspec.json.Decoder[Predicted] = msgspec.json.Decoder(Predicted)
+_predicts = mentions(b'"n_predict"')
+_brings_template = mentions(b'"chat_template"')
 
 
 def strip_completion(block: bytes) -> bytes:
@@ -38,6 +53,27 @@ class OpenAICompatible(OpenAIShape):
     base_url = ""
     vocabularies = ("o200k_base",)
     keeps_answers = True
+
+    def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
+        facts = super().read(method, target, content_type, body)
+        if facts.api in ("chat", "completions") and _predicts(body):
+            # llama.cpp lets it count in place of the usual limit, others pass over it: it bounds nothing by itself
+            fields = read_fields(_PREDICTED, body)
+            if isinstance(fields, str):
+                facts.malformed = fields
+            else:
+                most = count(fields.n_predict)
+                facts.max_output = max(facts.max_output, most) if most and facts.max_output != UNLIMITED else UNLIMITED
+        if facts.billable and _brings_template(body):
+            # a template may repeat what it is given as often as it likes
+            facts.input_open = True
+        return facts
+
+    def clamp(self, facts: Facts, body: bytes, max_output: int) -> bytes | None:
+        found = super().clamp(facts, body, max_output)
+        if found is not None and facts.api in ("chat", "completions") and _predicts(body):
+            return set_value(found, b"n_predict", b"%d" % max_output)
+        return found
 
     def needles(self, facts: Facts) -> tuple[bytes, ...]:
         return (*super().needles(facts), b'"timings"')
