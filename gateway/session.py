@@ -304,8 +304,12 @@ class Session(SessionAccount):
         ledger = self._parts.ledger
         unfinished = self._talk.unfinished() if self._talk is not None else None
         if unfinished is not None:
-            ledger.settle(self._booked(unfinished, outcome))
+            ledger.settle(self._booked(unfinished, self._broken(outcome)))
         ledger.settle(self._booked_itself(outcome), lambda _: self._ended())
+
+    def _broken(self, outcome: str) -> str:
+        """How a response ends that is not done, in a session that ends so."""
+        return outcome if outcome != COMPLETED else UPSTREAM_ERROR
 
     def _ended(self) -> None:
         """All is durable: what was held may go, and the session end."""

@@ -15,7 +15,7 @@ from gateway.quota.engine import Amounts, Shortage
 from gateway.settlement import Ending, record_of
 from gateway.wire.facts import Facts
 from gateway.wire.talks import Ended
-from gateway.wire.usage import Reading
+from gateway.wire.usage import Reading, Usage
 
 
 class SessionAccount:
@@ -58,16 +58,18 @@ class SessionAccount:
 
     # how one ends
 
-    def _booked(self, ended: Ended, outcome: str) -> Record:
-        """The record of one response; quotas and metrics take the same numbers."""
-        call, parts = self._call, self._parts
+    def _booked(self, ended: Ended, outcome: str, call: Admitted | None = None) -> Record:
+        """The record of one response; quotas and metrics take the same numbers. ``call``: what holds room for it, if
+        not the session's own."""
+        call, parts = call or self._call, self._parts
         assert call is not None
-        reading, estimated = ended.reading, None
+        reading, estimated = ended.reading, Usage() if ended.untold else None
         if reading.usage is None and reading.sample:
             estimated = parts.estimator.estimate(call.facts, b"", reading, call.provider.name, call.facts.model)
         now_ns = parts.clock.now_ns()
+        asked_ns = now_ns if call is self._call else call.entry.started_ns
         entry = replace(
-            call.entry, request_id=parts.new_id(), api=self._api, started_ns=min(ended.began_ns or now_ns, now_ns)
+            call.entry, request_id=parts.new_id(), api=self._api, started_ns=min(ended.began_ns or asked_ns, now_ns)
         )
         record = record_of(replace(call, entry=entry), reading, self._ending(outcome, entry.started_ns), estimated)
         record.opened = False

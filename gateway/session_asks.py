@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from gateway.admission import Admitted
 from gateway.caller import Caller
-from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, Record
+from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, Record
 from gateway.ledger.rows import held_of
 from gateway.loops import bounded
 from gateway.near import refusal_of
@@ -24,73 +24,40 @@ from gateway.parts import Parts
 from gateway.policy import forbidden
 from gateway.ports import ClientPort, RequestHead
 from gateway.quota.engine import Amounts, Shortage
-from gateway.session import MAX_HELD_BYTES, POLICY_VIOLATION, TRY_AGAIN_LATER, Session
+from gateway.session import POLICY_VIOLATION, TRY_AGAIN_LATER
+from gateway.session_read import ReadSession
 from gateway.settlement import beside_of, record_of
 from gateway.wire.dialect import Refusal
-from gateway.wire.framing.websocket import MAX_MESSAGE_BYTES, Messages
 from gateway.wire.openai_asks import asks
 from gateway.wire.talks import Ended
 from gateway.wire.usage import Reading, Usage
 from gateway.worst_case import worst_case
 
 
-class AskedSession(Session):
-    """A session whose client's messages are read, each before it goes on."""
+class AskedSession(ReadSession):
+    """Each message that asks is a call."""
 
     named_later = True
 
     def __init__(self, parts: Parts, caller: Caller, client: ClientPort, head: RequestHead, api: str) -> None:
         super().__init__(parts, caller, client, head, api)
-        self._messages = Messages(masked=True, binary=True)
-        self._unread = bytearray()
-        """What the client has sent since the last end of a message."""
-        self._found: deque[bytes] = deque()
-        """What messages in it ask for, and nobody has looked at yet."""
-        self._asking = False
-        """One of them waits for room, or for the disk."""
-        self._later = bytearray()
-        """What came meanwhile."""
         self._asked: deque[Admitted] = deque()
         """What the provider was asked for and has not done, in order."""
 
     # the client
 
-    def client_data(self, data: bytes) -> None:
-        if self._over or self._why:
-            return
-        if self._asking:
-            self._later += data
-            if len(self._later) > MAX_HELD_BYTES:
-                self._close(POLICY_VIOLATION, "too much arrived while the quotas were asked")
-            return
-        self._unread += data
-        self._found.extend(body for message in self._messages.feed(data) if (body := asks(message)) is not None)
-        if self._messages.broken or len(self._unread) > MAX_MESSAGE_BYTES + MAX_HELD_BYTES:
-            self._close(POLICY_VIOLATION, "a message can't be read")
-        elif self._messages.passed_over:
-            self._close(POLICY_VIOLATION, "a message is too large")
-        elif self._messages.at_boundary:
-            self._next()
+    def _wanted(self, message: bytes) -> bytes | None:
+        return asks(message)
 
-    def _next(self) -> None:
-        """Ask for what the messages want, one after the other; then let them go on."""
-        parts, session = self._parts, self._call
+    def _ask(self, wanted: bytes) -> None:
+        session = self._call
         assert session is not None
-        self._asking = True
-        if self._found:
-            call = asked_call(parts, session, self._found.popleft())
-            if isinstance(call, Refusal):
-                self._close(POLICY_VIOLATION, call.message)
-                return
-            self._release()
-            self._hold(call, lambda short: self._granted(call, short))
+        call = asked_call(self._parts, session, wanted)
+        if isinstance(call, Refusal):
+            self._close(POLICY_VIOLATION, call.message)
             return
-        self._asking = False
-        raw, self._unread = bytes(self._unread), bytearray()
-        later, self._later = bytes(self._later), bytearray()
-        super().client_data(raw)
-        if later:
-            self.client_data(later)
+        self._release()
+        self._hold(call, lambda short: self._granted(call, short))
 
     def _granted(self, call: Admitted, short: Shortage | None) -> None:
         """There is room for what a message asks for, or not."""
@@ -124,7 +91,7 @@ class AskedSession(Session):
         self._holding += 1
         self._parts.ledger.settle(self._booked(ended, COMPLETED), self._recorded)
 
-    def _booked(self, ended: Ended, outcome: str) -> Record:
+    def _booked(self, ended: Ended, outcome: str, call: Admitted | None = None) -> Record:
         parts, session = self._parts, self._call
         assert session is not None
         now_ns = parts.clock.now_ns()
@@ -165,9 +132,7 @@ class AskedSession(Session):
     def _end(self, outcome: str) -> None:
         if self._over:
             return
-        broken = outcome
-        if outcome == COMPLETED:
-            broken = CLIENT_DISCONNECTED if self._messages.closed else UPSTREAM_ERROR
+        broken = self._broken(outcome)
         unfinished = self._talk.unfinished() if self._talk is not None else None
         if unfinished is not None:
             self._parts.ledger.settle(self._booked(unfinished, broken))

@@ -6,12 +6,13 @@ from gateway.caller import Caller
 from gateway.parts import Parts
 from gateway.ports import ClientPort, RequestHead
 from gateway.session import Session
+from gateway.session_aside import RealtimeSession
 from gateway.session_asks import AskedSession
 from gateway.session_live import LiveSession
 from gateway.session_opening import route
-from gateway.wire.sockets import LIVE, RESPONSES, socket_api
+from gateway.wire.sockets import LIVE, REALTIME, RESPONSES, socket_api
 
-SESSIONS = {LIVE: LiveSession, RESPONSES: AskedSession}
+SESSIONS = {LIVE: LiveSession, RESPONSES: AskedSession, REALTIME: RealtimeSession}
 """Sessions that are more than bytes both ways, by their API."""
 
 

@@ -78,7 +78,7 @@ class LiveTalk:
 
     def unfinished(self) -> Ended | None:
         sample, self._sample = self._sample, None
-        return None if sample is None else Ended(unreported(sample), self._began_ns)
+        return None if sample is None else Ended(unreported(sample), self._began_ns, untold=True)
 
     def _message(self, message: bytes, now_ns: int) -> Ended | None:
         if CONTENT not in message and REPORT not in message:

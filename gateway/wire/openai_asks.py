@@ -1,4 +1,9 @@
-"""Messages of the Responses API over WebSocket that ask for a response."""
+"""Messages of the Responses API over WebSocket that ask for a response, and of the realtime API that ask for one aside.
+
+Source: OpenAI API reference, Realtime client event response.create ("Only one Response can write to the default
+Conversation at a time, but otherwise multiple Responses can be created in parallel"; ``conversation``: "none" for one
+that is out of band).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,16 @@ from gateway.wire.json_read import parse
 from gateway.wire.numbers import table
 
 CREATE = "response.create"
+
+
+def asks_aside(message: bytes) -> bytes | None:
+    """A message, where it asks for a response beside the conversation's own; None where it does not."""
+    if b"create" not in message and b"\\" not in message:
+        return None
+    event = table(parse(message))
+    if event.get("type") != CREATE:
+        return None
+    return None if table(event.get("response")).get("conversation") in (None, "auto") else message
 
 
 def asks(message: bytes) -> bytes | None:

@@ -27,6 +27,7 @@ from gateway.wire.usage import Reading
 
 LIVE = "live"
 RESPONSES = "responses"
+REALTIME = "realtime"
 GOOGLES = ("gemini", "vertex")
 START = "response.created"
 ENDS = frozenset(("response.done", "response.completed", "response.incomplete", "response.failed"))
@@ -50,7 +51,7 @@ def socket_api(dialect: Dialect, target: bytes, headers: Sequence[Header]) -> st
     if not isinstance(dialect, OpenAIShape):
         return ""
     if path.endswith("/realtime"):
-        return "realtime"
+        return REALTIME
     return RESPONSES if path.endswith("/responses") else ""
 
 
@@ -77,6 +78,8 @@ class Talk:
         self._sample: list[bytes] | None = None
         """Messages of the response in progress; None: no response is in progress."""
         self._began_ns = 0
+        self._aside = False
+        """Whether it is of no conversation: one of the conversation's own goes before it."""
         self._model = self._heard_by = ""
         """Models that the session's own events name."""
 
@@ -92,21 +95,26 @@ class Talk:
     def unfinished(self) -> Ended | None:
         """The response in progress, as far as it came; afterwards none is in progress."""
         sample, self._sample = self._sample, None
-        return None if sample is None else Ended(unreported(sample), self._began_ns)
+        return None if sample is None else Ended(unreported(sample), self._began_ns, self._aside, untold=True)
 
     def _message(self, message: bytes, now_ns: int) -> Ended | None:
         event = table(parse(message)) if any(mark in message for mark in _MARKS) else {}
         kind = text(event.get("type"))
         if kind == START:
-            self._sample, self._began_ns = [], now_ns
+            aside = _is_aside(event)
+            if not aside or self._sample is None:
+                self._sample, self._began_ns, self._aside = [], now_ns, aside
         elif kind in ENDS:
             reading = self._read(message)
             reading.model = reading.model or self._model
-            sample, self._sample = self._sample, None
+            aside, began_ns = _is_aside(event), 0
+            sample = None
+            if self._aside or not aside:
+                sample, self._sample, began_ns = self._sample, None, self._began_ns
             if reading.usage is None and sample:
                 told = unreported(sample)
                 reading.sample, reading.decoded_bytes = told.sample, told.decoded_bytes
-            return Ended(reading, self._began_ns)
+            return Ended(reading, began_ns, aside)
         elif kind == HEARD:
             reading = self._read(message)
             reading.model = self._heard_by
@@ -131,6 +139,12 @@ class Talk:
 def talk_of(api: str, facts: Facts, dialect: Dialect) -> Listener:
     """What reads the sessions of an API."""
     return LiveTalk(facts) if api == LIVE else Talk(facts, dialect)
+
+
+def _is_aside(event: dict[str, Any]) -> bool:
+    """A response that is of no conversation: its ``conversation_id`` is null."""
+    response = table(event.get("response"))
+    return "conversation_id" in response and response["conversation_id"] is None
 
 
 def session_models(event: dict[str, Any]) -> tuple[str, str]:

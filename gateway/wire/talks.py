@@ -16,6 +16,10 @@ class Ended(msgspec.Struct, frozen=True):
 
     reading: Reading
     began_ns: int
+    aside: bool = False
+    """It is of no conversation: others may have been made beside it."""
+    untold: bool = False
+    """The provider has begun it, or may have, and has not told what it used."""
 
 
 class Listener(Protocol):

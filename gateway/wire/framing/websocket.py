@@ -13,13 +13,13 @@ TEXT, BINARY, CLOSE = 1, 2, 8
 
 
 class Messages:
-    """Text messages of one direction, with ``binary`` all messages; ``masked``: those of a client. ``broken`` once the
-    bytes are no frames."""
+    """Text messages of one direction, with ``binary`` all messages; ``masked``: those of a client; None: of
+    either. ``broken`` once the bytes are no frames."""
 
-    __slots__ = ("_buffer", "_kinds", "_mask", "_message", "_size", "_skip", "begun", "broken", "closed")
+    __slots__ = ("_buffer", "_kinds", "_masks", "_message", "_size", "_skip", "begun", "broken", "closed")
 
-    def __init__(self, *, masked: bool = False, binary: bool = False) -> None:
-        self._mask = 0x80 if masked else 0
+    def __init__(self, *, masked: bool | None = False, binary: bool = False) -> None:
+        self._masks = (0, 0x80) if masked is None else (0x80,) if masked else (0,)
         self._kinds = (TEXT, BINARY) if binary else (TEXT,)
         self._buffer = bytearray()
         self._message: list[bytes] | None = None
@@ -74,13 +74,9 @@ class Messages:
         buffer = self._buffer
         if len(buffer) < 2:
             return 0
-        final, opcode = buffer[0] & 0x80, buffer[0] & 0x0F
+        final, opcode, mask = buffer[0] & 0x80, buffer[0] & 0x0F, buffer[1] & 0x80
         size, start = buffer[1] & 0x7F, 2
-        if (
-            buffer[0] & 0x70
-            or buffer[1] & 0x80 != self._mask
-            or (opcode >= CLOSE and (size > MAX_CONTROL_BYTES or not final))
-        ):
+        if buffer[0] & 0x70 or mask not in self._masks or (opcode >= CLOSE and (size > MAX_CONTROL_BYTES or not final)):
             return -1
         if size == 126:
             start = 4
@@ -89,7 +85,7 @@ class Messages:
             start = 10
             size = int.from_bytes(buffer[2:10], "big")
         key = start
-        if self._mask:
+        if mask:
             start += 4
         if len(buffer) < start:
             return 0
@@ -105,7 +101,7 @@ class Messages:
         if len(buffer) < start + size:
             return 0
         payload = bytes(buffer[start : start + size])
-        if self._mask:
+        if mask:
             payload = unmasked(payload, bytes(buffer[key:start]))
         self._take(opcode, bool(final), payload, found)
         return start + size
