@@ -237,6 +237,8 @@ def reserve_lent(parts: Parts, call: Admitted, short: Shortage, then: Callable[[
     quotas = parts.quotas
 
     def lent(all_of_it: bool) -> None:
+        # its window may have ended meanwhile: for the ledger it begins in that which holds it
+        call.entry.started_ns = parts.clock.now_ns()
         left = reserve(parts, call)
         if left is None or not all_of_it or not next(tries):
             then(left)
