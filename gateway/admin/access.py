@@ -13,7 +13,7 @@ from hashlib import sha256
 from math import ceil
 from time import monotonic
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from aiohttp import web
@@ -79,7 +79,8 @@ class Access:
 
     def of_token(self, sent: str) -> tuple[str, Viewer] | None:
         """Whose token it is, with the name under which a session remembers them."""
-        digest = sha256(sent.encode()).digest()
+        # what is no UTF-8 comes as it was sent
+        digest = sha256(sent.encode("utf-8", "surrogateescape")).digest()
         found = None
         for name, (known, viewer) in self._viewers.items():
             if hmac.compare_digest(digest, known):
@@ -97,7 +98,8 @@ class Access:
         """Who asks; None where they must say."""
         sent = request.headers.get("Authorization", "")
         if sent:
-            found = self.of_token(sent.removeprefix("Bearer ").strip())
+            scheme, _, token = sent.partition(" ")
+            found = self.of_token((token if scheme.lower() == "bearer" else sent).strip())
             return found[1] if found is not None else None
         cookie = request.cookies.get(COOKIE, "")
         if cookie:
@@ -155,16 +157,24 @@ def foreign(request: web.Request, access: Access) -> str:
     is needed, the name by which the port is called must be this machine's: a foreign name may have been pointed here.
     """
     host = request.headers.get("Host", "")
-    if access.open and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+    if access.open and not is_loopback(_split(f"//{host}").hostname or ""):
         return "The admin port is called by a name that is not this machine's."
     if request.method in SAFE:
         return ""
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         return "Another site's page can't change anything here."
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != host:
+    if origin is not None and _split(origin).netloc != host:
         return "Another site's page can't change anything here."
     return ""
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; none where it is no address."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def may(viewer: Viewer, request: web.Request) -> str:

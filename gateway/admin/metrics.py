@@ -51,7 +51,7 @@ def add(app: web.Application) -> None:
     scrapes = Scrapes()
 
     async def metrics(request: web.Request) -> web.Response:
-        accept = request.headers.get("Accept", "")
+        accept = _readable(request.headers.get("Accept", ""))
         packed = "gzip" in request.headers.get("Accept-Encoding", "")
         body = await scrapes.body(request.app[SERVICES].samples, accept, packed=packed)
         headers = {"Content-Type": choose_encoder(accept)[1]}
@@ -60,6 +60,15 @@ def add(app: web.Application) -> None:
         return web.Response(body=body if len(body) <= PIECE_BYTES else _pieces(body), headers=headers)
 
     app.router.add_get("/metrics", metrics)
+
+
+def _readable(accept: str) -> str:
+    """What is accepted; anything where it names a version that is none, over which the encoders' choice stumbles."""
+    try:
+        choose_encoder(accept)
+    except (TypeError, ValueError):
+        return ""
+    return accept
 
 
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 
@@ -14,7 +15,7 @@ class Mistakes(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Let all through, mistakes in few words."""
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError):
+        if isinstance(error, HttpProcessingError | web.RequestPayloadError):
             record.exc_info = None
             record.levelno, record.levelname = logging.WARNING, "WARNING"
             record.msg, record.args = "a request on the admin port was malformed", ()

@@ -18,6 +18,8 @@ from gateway.ledger.rows import HOUR_NS
 
 FILTERS = ("team", "workflow", "key", "provider", "model", "outcome")
 MAX_FILTERS = 50
+NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What reading of JSON raises: RecursionError for what lies too deep."""
 T = TypeVar("T")
 
 
@@ -116,12 +118,15 @@ def paged(rows: list[T], offset: int, limit: int) -> tuple[list[T], str | None]:
 
 async def within(request: web.Request, reading: Awaitable[T]) -> T:
     """What is read of a request's body, in the time that a body may take: at most a megabyte must be there by then.
-    Raises ``HTTPRequestTimeout``."""
+    Raises ``HTTPRequestTimeout``, and ``BadQueryError`` for what is not what its fields say."""
     try:
         async with asyncio.timeout(request.app[SERVICES].config().server.limits.body_seconds):
             return await reading
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
+    except (web.RequestPayloadError, LookupError, ValueError) as error:
+        # a coding or a charset that it does not have or that nobody knows, a form without its boundary
+        raise BadQueryError("the body can't be read as its Content-Type and Content-Encoding say") from error
 
 
 async def body(request: web.Request) -> dict[str, Any]:
@@ -130,7 +135,7 @@ async def body(request: web.Request) -> dict[str, Any]:
         raise BadQueryError("send JSON, with Content-Type: application/json")
     try:
         said = msgspec.json.decode(await within(request, request.read()))
-    except msgspec.DecodeError as error:
+    except NO_JSON as error:
         raise BadQueryError(f"the body is no JSON: {error}") from error
     if not isinstance(said, dict):
         raise BadQueryError("the body is a JSON object")

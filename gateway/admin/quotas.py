@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gateway.admin.access import team_of
 from gateway.admin.problem import problem
-from gateway.admin.query import within
+from gateway.admin.query import NO_JSON, within
 from gateway.admin.services import SERVICES
 from gateway.desk import QuotaDesk
 from gateway.quota import journal
@@ -131,7 +131,7 @@ def routes(
 async def _body(request: web.Request) -> dict[str, Any]:
     try:
         said = msgspec.json.decode(await within(request, request.read()))
-    except msgspec.DecodeError as error:
+    except NO_JSON as error:
         raise ValueError(f"the body is no JSON: {error}") from error
     if not isinstance(said, dict):
         raise ValueError("the body is a JSON object")
