@@ -11,6 +11,7 @@ from gateway.ledger.claims import Owner
 from gateway.ledger.record import COMPLETED, Checkpoint, Record
 from gateway.tokens.bounds import Bound
 from gateway.wire.batches import SUMMED
+from gateway.wire.openai_reader import only_announced
 from gateway.wire.usage import Reading, Usage
 from gateway.worst_case import amounts_of
 from pricing.cards import canonical_region
@@ -18,8 +19,6 @@ from pricing.money import Line
 from pricing.units import SEEN
 
 NOTHING = Usage()
-OUTPUT_EVENTS = (b"response.output", b"response.content", b"response.reasoning", b".delta")
-"""In the events of a Responses stream that tell of output."""
 
 
 class Ending:
@@ -83,14 +82,8 @@ def needs_estimate(call: Admitted, reading: Reading, ending: Ending) -> bool:
         return ending.outcome not in ("upstream_error", "upstream_timeout")
     if reading.usage is None:
         # an error alone, instead of an answer, costs nothing
-        return not reading.failed or (reading.frames > 1 and not _only_announced(call.facts.api, reading))
+        return not reading.failed or (reading.frames > 1 and not only_announced(call.facts, reading))
     return not reading.complete and (reading.partial or not ending.clean)
-
-
-def _only_announced(api: str, reading: Reading) -> bool:
-    """Responses tell that they were made and are in progress before a model says anything, and also where none will."""
-    sample = reading.sample
-    return api == "responses" and len(sample) == reading.decoded_bytes and not any(map(sample.count, OUTPUT_EVENTS))
 
 
 def merge_estimate(reported: Usage | None, estimated: Usage) -> Usage:

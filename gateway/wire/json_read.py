@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,7 +22,6 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 _decode = msgspec.json.decode
 _BOM = b"\xef\xbb\xbf"
-_NAMES: dict[type, Names] = {}
 
 
 def parse(data: bytes) -> Any:
@@ -45,7 +45,7 @@ def read_fields(decoder: msgspec.json.Decoder[T], body: bytes, shape: bytes = b"
     names one of them in a way that is not the same to all. ``shape``: the body hollowed out, where the caller has
     it."""
     kind = decoder.type
-    names = _NAMES.get(kind) or _NAMES.setdefault(kind, Names(kind.__struct_encode_fields__))
+    names = _names_of(kind)
     try:
         fields = decoder.decode(shape or body)
         if doubtful := names.doubtful(shape or body):
@@ -66,6 +66,11 @@ def read_fields(decoder: msgspec.json.Decoder[T], body: bytes, shape: bytes = b"
             document[field.encode_name] = _raw(document[field.encode_name])
     spelled = zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True)
     return kind(**{field: document[name] for field, name in spelled if name in document})
+
+
+@lru_cache(maxsize=256)
+def _names_of(kind: type[msgspec.Struct]) -> Names:
+    return Names(kind.__struct_encode_fields__)
 
 
 def _raw(value: Any) -> msgspec.Raw:

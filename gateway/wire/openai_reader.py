@@ -28,6 +28,8 @@ ENDS = {
     "conversation.response.error": True,
 }
 """Types of the last event of a stream → the call failed."""
+OUTPUT = (b"response.output", b"response.content", b"response.reasoning", b".delta")
+"""In the events of a Responses stream that tell of output."""
 
 
 class Meaning(Protocol):
@@ -158,3 +160,11 @@ def _is_error(document: dict[str, Any]) -> bool:
     return bool(
         document.get("error") or document.get("object") == "error" or table(document.get("x_groq")).get("error")
     )
+
+
+def only_announced(facts: Facts, reading: Reading) -> bool:
+    """True where nothing came of a response but that it was made and is in progress, which is also told where no model
+    will say anything."""
+    if facts.api != "responses" or len(reading.sample) != reading.decoded_bytes:
+        return False
+    return not any(map(reading.sample.count, OUTPUT))
