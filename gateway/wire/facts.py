@@ -87,3 +87,6 @@ class Facts(msgspec.Struct, gc=False):
 
     region: str = ""
     """Where it is to be served; empty: anywhere, or the answer tells."""
+
+    limited_by: bytes = b""
+    """The member that limits the output, to put into a body that has none; empty: the dialect's usual one."""

@@ -227,7 +227,7 @@ class OpenAIShape:
         if isinstance(fields, str):
             return None
         named = [name.encode() for name in self.limits[facts.api] if getattr(fields, name) is not None]
-        for key in named or [self.limit_key]:
+        for key in named or [facts.limited_by or self.limit_key]:
             body = set_value(body, key, value)
         return body
 

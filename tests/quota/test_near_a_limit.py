@@ -125,7 +125,7 @@ window = "rolling 1h"
 
 def config(url: str, most: int = 10_000) -> str:
     providers = "".join(
-        f'[providers.{kind}]\nkind = "{kind}"\nbase_url = "{url}"\napi_key = "real"\n' for kind in KINDS
+        f'[providers.{kind}]\nkind = "{kind}"\nbase_url = "{url}"\napi_key = "real"\n' for kind in (*KINDS, "azure")
     )
     keys = "".join(
         f'[[keys]]\nid = "{team}"\nsecret = "sk-test-near-{team}"\nteam = "{team}"\nworkflow = "w1"\n' for team in TEAMS
@@ -227,6 +227,22 @@ def test_a_body_without_a_limit_is_clamped_by_adding_one(ways: Ways) -> None:
     assert (status, headers["x-spendgate-clamped"]) == (200, "300")
     sent = json.loads(ways.upstream.seen[-1].body)
     assert sent in ({"model": "gpt-4o", "messages": [], key: 300} for key in ("max_tokens", "max_completion_tokens"))
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("/openai/v1/chat/completions", "max_completion_tokens"),
+        ("/openai/deployments/d/chat/completions?api-version=2024-10-21", "max_completion_tokens"),
+        ("/openai/deployments/d/chat/completions?api-version=2024-06-01", "max_tokens"),
+        ("/models/chat/completions?api-version=2024-05-01-preview", "max_tokens"),
+    ],
+)
+def test_the_limit_that_is_added_is_one_that_the_version_knows(ways: Ways, path: str, key: str) -> None:
+    body = b'{"model": "gpt-4o", "messages": []}'
+    status, headers, _ = ways.ask("clamp", "azure", body, path=path, workflow=path[-20:])
+    assert (status, headers["x-spendgate-clamped"]) == (200, "300")
+    assert json.loads(ways.upstream.seen[-1].body) == {"model": "gpt-4o", "messages": [], key: 300}
 
 
 def test_an_exact_count_lets_a_call_pass_that_its_bytes_would_not(ways: Ways) -> None:

@@ -1,8 +1,9 @@
 """Azure OpenAI: deployments by path with dated API versions, and the v1 API.
 
-Sources: Azure OpenAI in Foundry Models REST API reference; "API version lifecycle": ``stream_options`` came with
-2024-09-01-preview, older versions refuse it as unknown. The Model Inference API (``/models``) does not have it and
-refuses what it does not know (azure-ai-inference, ``ExtraParameters.ERROR``: "This is the service default").
+Sources: Azure OpenAI in Foundry Models REST API reference; "API version lifecycle": ``stream_options`` and
+``max_completion_tokens`` came with 2024-09-01-preview, older versions refuse them as unknown. The Model Inference API
+(``/models``) does not have them and refuses what it does not know (azure-ai-inference, ``ExtraParameters.ERROR``: "This
+is the service default").
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Azure(OpenAIShape):
         if match is None:
             if path.lower().endswith(_WITHOUT_OPTIONS):
                 facts.asks_usage = True
+                facts.limited_by = b"max_tokens"
             return facts
         deployment = text(match[1])
         if not facts.model:
@@ -52,8 +54,11 @@ class Azure(OpenAIShape):
         own_data = _has_own_data(body)
         if own_data:
             facts.input_open = True
-        if not facts.asks_usage and (own_data or query_value(target, b"api-version") < _FIRST_WITH_OPTIONS):
+        dated = query_value(target, b"api-version") < _FIRST_WITH_OPTIONS
+        if own_data or dated:
             facts.asks_usage = True
+        if dated:
+            facts.limited_by = b"max_tokens"
         return facts
 
 
