@@ -93,8 +93,10 @@ class Settling(Delivery):
         reading = self._meter.reading() if self._meter is not None else NO_READING
         if reading.claim and call.facts.fetches:
             self._fetched(call, reading, ending)
-            return
-        self._reckon(call, reading, ending)
+        elif reading.claim and reading.usage is not None and (reading.complete if call.facts.stream else ending.clean):
+            self._reported(call, reading, ending)
+        else:
+            self._reckon(call, reading, ending)
 
     def _fetched(self, call: Admitted, reading: Reading, ending: Ending) -> None:
         """The answer tells of a use that has an id of its own: it is charged once, to whoever began it."""
@@ -125,6 +127,17 @@ class Settling(Delivery):
             told(False, None)
         else:
             self._parts.ledger.claim(call.provider.name, reading.claim, reading.begun_as, told)
+
+    def _reported(self, call: Admitted, reading: Reading, ending: Ending) -> None:
+        """The call that began a use reports it itself: it costs nothing here where somebody fetched it meanwhile."""
+
+        def told(first: bool, owner: Owner | None) -> None:
+            if not first:
+                self._call = replace(call, facts=replace(call.facts, billable=False))
+                reading.claim = ""
+            self._reckon(self._call if self._call is not None else call, reading, ending)
+
+        self._parts.ledger.claim(call.provider.name, reading.claim, reading.begun_as, told)
 
     def _named(self, call: Admitted, model: str) -> Admitted:
         """What was fetched is of a model, which no request to fetch names: it counts in the quotas of that one."""

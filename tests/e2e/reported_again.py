@@ -80,6 +80,11 @@ class Provider:
                 yield answer(json.dumps(made).encode())
                 return
             yield chunked_head(SSE) + chunk(sse({"type": "response.created", "response": made}))
+            if "seconds" in asked:
+                yield float(asked["seconds"])
+                ended = {"type": "response.completed", "response": response(made["id"], "completed")}
+                yield chunk(sse(ended)) + LAST_CHUNK if asked["ends"] else CLOSE
+                return
             yield CLOSE
         elif name == "resp_fore":
             yield answer(json.dumps(response(name, "completed", background=False)).encode())
