@@ -97,22 +97,28 @@ def number(request: web.Request, name: str, default: int, low: int, high: int) -
 
 def offset_of(cursor: str | None) -> int:
     """The place at which a page begins."""
+    return (numbers_of(cursor, 1) or [0])[0]
+
+
+def numbers_of(cursor: str | None, most: int) -> list[int]:
+    """The numbers in a cursor: the place at which a page begins, alone or the first of ``most``. Raises
+    ``BadQueryError``."""
     if cursor is None:
-        return 0
+        return []
     try:
-        text = base64.urlsafe_b64decode(cursor.encode()).decode()
+        parts = base64.urlsafe_b64decode(cursor.encode()).decode().split(".")
     except (ValueError, binascii.Error) as error:
         raise BadQueryError("this cursor was not given by this API") from error
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
+    if len(parts) not in (1, most) or not all(text.isascii() and text.isdigit() and len(text) < 19 for text in parts):
         raise BadQueryError("this cursor was not given by this API")
-    return int(text)
+    return [int(text) for text in parts]
 
 
-def paged(rows: list[T], offset: int, limit: int) -> tuple[list[T], str | None]:
-    """A page of rows, and the cursor of the next."""
+def paged(rows: list[T], offset: int, limit: int, told: str = "") -> tuple[list[T], str | None]:
+    """A page of rows, and the cursor of the next, with what else it is to tell."""
     more = offset + limit < len(rows)
     return rows[offset : offset + limit], base64.urlsafe_b64encode(
-        str(offset + limit).encode()
+        f"{offset + limit}{told}".encode()
     ).decode() if more else None
 
 

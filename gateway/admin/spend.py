@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from gateway.admin.services import SERVICES
 from gateway.ledger.edges import in_whole_hours
 from gateway.ledger.rows import rfc3339
 from gateway.reports.cells import cell
+from gateway.reports.pages import Upto, newest, spend_upto
 from gateway.reports.spend import SpendRow, by_of, spend
 from pricing.money import dollars
 
@@ -56,19 +58,25 @@ async def page(request: web.Request) -> web.Response:
     if style not in ("json", "csv"):
         raise BadQueryError("format is json or csv")
     limit = query.number(request, "limit", 1000, 1, MAX_LIMIT)
-    offset = query.offset_of(request.query.get("cursor"))
+    offset, upto = _place(request.query.get("cursor"))
     asked = wanted(request)
     fields = [field for name in asked for field in NEEDS.get(name, (name,))]
-    found, counted = await services.read(
-        lambda connection: (
-            spend(connection, by, period.since_ns, period.until_ns, filters, fields),
-            in_whole_hours(connection, period.since_ns, period.until_ns),
-        )
-    )
+
+    def read(connection: sqlite3.Connection) -> tuple[list[SpendRow], tuple[int, int], Upto]:
+        asked_for = (connection, by, period.since_ns, period.until_ns, filters, fields)
+        # one view of the ledger: what is told is what the cursor leads on from
+        connection.execute("BEGIN")
+        try:
+            rows = spend(*asked_for) if upto is None else spend_upto(*asked_for, upto)
+            return rows, in_whole_hours(connection, period.since_ns, period.until_ns), upto or newest(connection)
+        finally:
+            connection.execute("ROLLBACK")
+
+    found, counted, told = await services.read(read)
     rows = [row for row in found if row.requests or row.rejected or row.cost_nanousd]
     if style == "csv":
         return _csv(by, rows, asked)
-    shown, cursor = query.paged(rows, offset, limit)
+    shown, cursor = query.paged(rows, offset, limit, f".{told.record}.{told.adjustment}")
     return answer(
         {
             "since": rfc3339(counted[0]),
@@ -80,6 +88,12 @@ async def page(request: web.Request) -> web.Response:
             "cursor": cursor,
         }
     )
+
+
+def _place(cursor: str | None) -> tuple[int, Upto | None]:
+    """Where a page begins, and what counts on it; None: all."""
+    numbers = query.numbers_of(cursor, 3)
+    return (numbers[0], Upto(*numbers[1:])) if len(numbers) == 3 else (numbers[0] if numbers else 0, None)
 
 
 def scoped(request: web.Request) -> list[tuple[str, str]]:

@@ -52,7 +52,9 @@ def by_outcome(
     odd = _odd(connection, [*plain, OUTCOME], since_ns, until_ns, others, names)
     found = dict(odd)
     if not wanted or COMPLETED in wanted:
-        whole = {row.group: _sums(row, names) for row in spend(connection, plain, since_ns, until_ns, others, measures)}
+        whole = {
+            row.group: sums_of(row, names) for row in spend(connection, plain, since_ns, until_ns, others, measures)
+        }
         for key, sums in odd.items():
             whole[key[:-1]] = [a - b for a, b in zip(whole[key[:-1]], sums, strict=True)]
         found |= {(*key, COMPLETED): sums for key, sums in whole.items() if any(sums)}
@@ -73,7 +75,8 @@ def _shown(by: Sequence[str], key: Key) -> Iterator[str]:
         yield key[-1] if name == OUTCOME else next(rest)
 
 
-def _sums(row: SpendRow, names: Sequence[str]) -> list[int]:
+def sums_of(row: SpendRow, names: Sequence[str]) -> list[int]:
+    """The sums that a row was made of; the reverse of ``rows_of``."""
     values = {name: getattr(row, name.removesuffix("_total")) for name in names}
     return [*(values | {"requests": row.requests + row.rejected}).values()]
 
