@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.exports.closing import Closing
 
 
+NO_PARQUET = "Parquet needs pyarrow: pip install 'spendgate[parquet]'"
 NO_EXPORTS = "There are no exports. Add one: [[exports]]"
 
 
@@ -101,7 +102,7 @@ def run_focus(options: argparse.Namespace) -> int:
     except RecordsGoneError as error:
         raise UserError(str(error)) from error
     except ModuleNotFoundError as error:
-        raise UserError("Parquet needs pyarrow: pip install 'spendgate[parquet]'") from error
+        raise UserError(NO_PARQUET) from error
     finally:
         connection.close()
     return 0
@@ -148,6 +149,9 @@ def run_due(options: argparse.Namespace) -> int:
                     print(f"{closed.file}: {closed.rows:,} rows, {dollars(closed.nanousd)} USD", flush=True)
             except (ClashError, RecordsGoneError, TargetError, OSError) as error:
                 print(f"spendgate: export {closing.name}: {error}", file=sys.stderr)
+                failed += 1
+            except ModuleNotFoundError:
+                print(f"spendgate: export {closing.name}: {NO_PARQUET}", file=sys.stderr)
                 failed += 1
     return 1 if failed else 0
 

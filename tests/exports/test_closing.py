@@ -319,6 +319,19 @@ def test_one_export_that_fails_does_not_hold_up_the_next(tmp_path: Path) -> None
     assert "first-2026-08.csv" in gateway.cli("export", "run").stdout
 
 
+def test_parquet_without_its_package_is_one_line_and_other_exports_go_on(tmp_path: Path) -> None:
+    first = EXPORT.replace('"finance"', '"first"').replace('"out"', '"first"') + 'format = "parquet"\n'
+    gateway = office(tmp_path, 60, CONFIG + first + EXPORT)
+    without = "import sys; sys.modules['pyarrow'] = None; from gateway.cli.main import main; sys.exit(main())"
+    words = [sys.executable, "-c", without, "export", "run", "--config", str(gateway.path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (
+        1, "spendgate: export first: Parquet needs pyarrow: pip install 'spendgate[parquet]'\n",
+    )  # fmt: skip
+    assert len(files(gateway)) == 3
+    assert "first-2026-08.parquet" in gateway.cli("export", "run").stdout
+
+
 def test_mistakes_in_exports_are_found_by_check(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, CONFIG + EXPORT + EXPORT + 'options = { key = "x" }\n')
     said = gateway.cli("check", check=False).stderr
