@@ -25,6 +25,7 @@ from gateway.ledger.rows import rfc3339
 from gateway.wire.batches import SUMMED
 from pricing.book import PriceBook
 from pricing.money import half_even
+from pricing.units import UNITS
 
 
 class RecordsGoneError(ValueError):
@@ -153,7 +154,8 @@ def _unpriced(used: dict[str, int]) -> list[tuple[str, int, str, int]]:
     fresh = max(0, used.get("input_tokens_total", 0) - read - written)
     quantities = {"input": fresh, "cache_read": read, "cache_write": written}
     quantities["output"] = used.get("output_tokens_total", 0)
-    return [(item, quantity, "token", 0) for item, quantity in quantities.items() if quantity]
+    lines = [(item, quantity, "token", 0) for item, quantity in quantities.items() if quantity]
+    return lines + [(unit.item, used[unit.usage], unit.unit, 0) for unit in UNITS if used.get(unit.usage)]
 
 
 def _order(key: _Key) -> tuple[str, ...]:

@@ -119,6 +119,21 @@ def test_calls_without_a_price_are_there_at_no_cost(rows: list[dict[str, str]]) 
     }
 
 
+def test_pictures_and_speech_without_a_price_are_there_too(tmp_path: Path) -> None:
+    import book
+
+    gateway = Gateway(tmp_path, '[providers.openai]\nkind = "openai"\n')
+    (tmp_path / "data").mkdir()
+    used = book.Usage(output_images=3, input_characters=500, audio_milliseconds=2000, pages=4, search_units=5)
+    made = book.record(1, model="own", usage=used, priced=False, cost_nanousd=0, cost_lines=(), price="")
+    book.ledger(tmp_path / "data" / "ledger.db", [made])
+    rows = read(gateway.cli("export", "focus", "--since", "2026-09-01").stdout)
+    assert {row["SkuMeter"]: row["ConsumedQuantity"] for row in rows} == {
+        "Images": "3.0", "Characters": "500.0", "Audio Time": "2000.0", "Pages": "4.0", "Search Units": "5.0",
+    }  # fmt: skip
+    assert {(row["BilledCost"], row["ListCost"], row["x_Priced"]) for row in rows} == {("0.0", "0.0", "false")}
+
+
 def test_tags_carry_the_workflow_and_the_key_under_a_prefix_of_their_own(rows: list[dict[str, str]]) -> None:
     for row in rows:
         tags = json.loads(row["Tags"])
