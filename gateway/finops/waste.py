@@ -61,9 +61,9 @@ class _Prices:
         self._at_ns = at_ns
 
     def cost(self, provider: str, model: str, usage: Usage) -> int | None:
-        """In nanousd; None where no price is known."""
+        """Of many calls together, in nanousd, at the rates of small ones; None where no price is known."""
         price = self._book.find(self._list(provider), model, self._at_ns)
-        return price.bill(usage, at_ns=self._at_ns).nanousd if price is not None else None
+        return price.bill(usage, at_ns=self._at_ns, summed=True).nanousd if price is not None else None
 
     def cheapest(self, provider: str, model: str, usage: Usage, below: int) -> tuple[int, str]:
         """What the cheapest other model of the provider would charge, and its name; ``below`` and none where no other

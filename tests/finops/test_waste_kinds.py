@@ -53,6 +53,17 @@ def test_what_a_cache_would_save_is_the_difference_of_the_two_prices(tmp_path: P
     assert one.nanousd_a_month == round(one.nanousd * 30 / 7)
 
 
+def test_many_short_inputs_are_no_long_one(tmp_path: Path) -> None:
+    """The model charges twice as much above 272,000 tokens: of one call, not of all together."""
+    (one,) = found(tmp_path, {"model": "gpt-5.4", "usage": usage(20_000, 900)})
+    # 2.50 dollars a million, 0.25 from the cache
+    assert (one.kind, one.nanousd) == ("uncached", MIN_CALLS * 20_000 * 2250)
+    small = usage(1000, 50)
+    calls = [{"model": model, "usage": small} for model in ("gpt-5.4", "gpt-5.5") for _ in range(15)]
+    (one,) = [one for one in found(tmp_path / "more", *calls) if one.kind == "small_tasks"]
+    assert (one.model, one.nanousd) == ("gpt-5.5", 15 * MIN_CALLS * (1000 * 2500 + 50 * 15_000))
+
+
 def test_reasoning_is_what_its_tokens_cost(tmp_path: Path) -> None:
     (one,) = found(tmp_path, {"model": "o3-mini", "usage": usage(100, 1000, reasoning_tokens=600)})
     # 4.40 dollars a million
