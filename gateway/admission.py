@@ -96,6 +96,10 @@ def admit(parts: Parts, caller: Caller, coded: bytes, plain: bytes | None) -> Ad
         provider, target, body = routed
 
     facts = provider.dialect.read(caller.method, target, caller.content_type, body)
+    if caller.posts and not (facts.billable or facts.fetches):
+        facts = provider.dialect.read(b"POST", target, caller.content_type, body)
+    if caller.masked:
+        facts.hidden = True
     if plain is None or facts.malformed:
         unread = _unread(parts, caller, provider, facts, plain)
         if unread is not None:

@@ -56,6 +56,10 @@ class Caller(msgspec.Struct, kw_only=True):
     trace_id: str
     span: str
     rejected: Refusal | None = None
+    posts: bool = False
+    """The head says that it means POST, whatever its method (``X-HTTP-Method-Override``): Google's APIs take it so."""
+    masked: bool = False
+    """The head says which parts of the answer are wanted (``X-Goog-FieldMask``)."""
     sent: bytes = b""
     """The newest call's head to its provider, up to the body's length: that of the next is most often the same."""
     sent_as: object = None
@@ -69,14 +73,20 @@ def identify(parts: Parts, head: RequestHead) -> Caller:
     found = find_key(head.headers, head.target)
     provider, target = parts.router.split(found.target)
     content_type = coding = traceparent = b""
+    posts = masked = False
     for name, value in head.headers:
         size = len(name)
         if size == 12 and name.lower() == b"content-type":
             content_type = value
         elif size == 11 and name.lower() == b"traceparent":
             traceparent = value
-        elif size == 16 and name.lower() == b"content-encoding":
-            coding = b"%b,%b" % (coding, value) if coding else value
+        elif size == 16:
+            lower = name.lower()
+            if lower == b"content-encoding":
+                coding = b"%b,%b" % (coding, value) if coding else value
+            masked = masked or lower == b"x-goog-fieldmask"
+        elif size == 22 and name.lower() == b"x-http-method-override":
+            posts = posts or value.strip().upper() == b"POST"
     principal = parts.keys.identify(found.secret) if found.secret is not None else None
     rejected = None
     passthrough: list[Header] = []
@@ -116,6 +126,8 @@ def identify(parts: Parts, head: RequestHead) -> Caller:
         trace_id=trace_id,
         span=span,
         rejected=rejected,
+        posts=posts,
+        masked=masked,
     )
 
 

@@ -209,7 +209,7 @@ def record_of(call: Admitted, reading: Reading, ending: Ending, estimated: Usage
         entry.span,
         reading.claim,
         True,
-        reading.claim != "" and source == "estimated",
+        (reading.claim != "" or call.facts.hidden) and source == "estimated",
         reading.begun_as,
     )
 

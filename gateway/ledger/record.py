@@ -129,6 +129,7 @@ class Record(msgspec.Struct, gc=False):
     opened: bool = True
     """False: no open entry was written for it: a refusal, a response of a session, what another model used."""
     pending: bool = False
-    """What it used is reported later, see ``gateway.ledger.claims``: quotas hold its whole reservation until then."""
+    """What it used is reported later, see ``gateway.ledger.claims``: quotas hold its whole reservation until then. Or
+    the client asked that its answer not tell: no report comes."""
     begun_as: str = ""
     """As the reading's; not kept in the record."""

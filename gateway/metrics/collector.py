@@ -217,7 +217,7 @@ class Metrics:
             spend.outcomes[outcome] = spend.outcomes.get(outcome, 0) + 1
             if outcome == REJECTED:
                 return
-        if not record.pending:
+        if not (record.pending and record.claim):
             # else its report brings what it cost, and in the ledger an adjustment that takes the estimate back
             spend.cost_nanousd += record.cost_nanousd
         tokens, units = spend.tokens, astuple(record.usage)

@@ -90,3 +90,6 @@ class Facts(msgspec.Struct, gc=False):
 
     limited_by: bytes = b""
     """The member that limits the output, to put into a body that has none; empty: the dialect's usual one."""
+
+    hidden: bool = False
+    """True: the request asks for an answer that need not report its usage; what its text shows is no bound of it."""

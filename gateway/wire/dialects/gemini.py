@@ -9,6 +9,7 @@ from gateway.wire import gemini_batches, gemini_interactions, gemini_shape
 from gateway.wire.batches import SUMMED
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import Facts
+from gateway.wire.google_parameters import hides_usage
 from gateway.wire.paths import plain_path
 
 
@@ -40,6 +41,11 @@ class Gemini:
     vocabularies: ClassVar[tuple[str, ...]] = ()
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
+        facts = self._read(method, target, content_type, body)
+        facts.hidden = facts.billable and hides_usage(target)
+        return facts
+
+    def _read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         path = plain_path(target)
         if "/openai/" in path:
             return OPENAI.read(method, target, content_type, body)

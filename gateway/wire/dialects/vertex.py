@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from gateway.wire import anthropic_shape, gemini_interactions, gemini_shape
 from gateway.wire.dialect import Auth, Header, Meter, Refusal, Reply
 from gateway.wire.facts import Facts
+from gateway.wire.google_parameters import hides_usage
 from gateway.wire.json_edit import set_value
 from gateway.wire.numbers import count, text
 from gateway.wire.paths import plain_path
@@ -66,6 +67,7 @@ class Vertex:
             if method != b"POST":
                 return Facts()
             facts = self._read(path, method, target, content_type, body)
+            facts.hidden = facts.billable and hides_usage(target)
         place = _LOCATION.search(path)
         if place:
             facts.region = place[1]
