@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 
 import msgspec
 
@@ -37,6 +37,8 @@ class Counters:
         self.most = max_counters
         self._new = make
         self._all: dict[tuple[str, str], Counter] = {}
+        self.held: Callable[[], Container[int]] = frozenset
+        """The ids of counters in which calls in flight hold something, be it nothing: what they use counts there."""
         self._closed: dict[str, int] = {}
         """Rules of which the ledger has more buckets than fit → until when what was used in those counts."""
 
@@ -95,7 +97,8 @@ class Counters:
         """Forget counters whose windows are past and that nothing holds."""
         for counter in self._all.values():
             counter.current(now_ns)
-        gone = [key for key, counter in self._all.items() if counter.idle]
+        held = self.held()
+        gone = [key for key, counter in self._all.items() if counter.idle and id(counter) not in held]
         for key in gone:
             self._all.pop(key).dropped()
         if gone:

@@ -25,6 +25,7 @@ class Quotas:
     def __init__(self, rules: Sequence[Rule], *, max_counters: int = 100_000, observe: Observe | None = None) -> None:
         self.rules = tuple(rules)
         self.counters = Counters(rules, max_counters, self._counter)
+        self.counters.held = self._held
         self._plans = self.counters.plans
         self._live: dict[str, Reservation] = {}
         self._noted: list[tuple[Reservation, Vector]] | None = None
@@ -34,6 +35,9 @@ class Quotas:
 
     def _counter(self, rule: Rule, bucket: str, now_ns: int) -> Counter:
         return Counter(rule, bucket, now_ns)
+
+    def _held(self) -> frozenset[int]:
+        return frozenset(id(span.counter) for held in self._live.values() for span in held.spans)
 
     # the request path
 
@@ -295,6 +299,7 @@ class Quotas:
                 if counter.rule.name in new:
                     counter.book(held.reserved_ns, used)
         self.rules, self.counters, self._plans = counters.rules, counters, counters.plans
+        counters.held = self._held
         self.notices.follow(counters, now_ns)
         for held in self._live.values():
             self._move(held)

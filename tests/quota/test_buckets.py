@@ -90,3 +90,20 @@ def test_the_last_counter_that_fits_counts_for_all_who_share_it() -> None:
     quotas = Quotas(rules("refuse"), max_counters=3)
     assert [through(quotas, key, 0) for key in "ab"] == [2, 2]
     assert through(quotas, "b", 5 * MINUTE_NS, workflow="another") == 0
+
+
+def test_a_counter_of_a_call_in_flight_that_holds_nothing_is_not_forgotten() -> None:
+    rule = from_config(QuotaConfig.model_validate({"name": "q", "usd": 1, "window": "total", "per": ("workflow",)}))
+    quotas = Quotas([rule], max_counters=2)
+
+    def subject(workflow: str) -> Subject:
+        return Subject("t", workflow, "k", "p", "m")
+
+    # a name that has no price holds nothing, and may cost something when the model that answered is known
+    held = quotas.reserve("call", subject("a"), Amounts(0, 0, 0), 0)
+    assert isinstance(held, Reservation)
+    for workflow in "bcd":
+        quotas.counters.plan(subject(workflow), 0)
+    quotas.settle(held, Amounts(1_000_000_000, 0, 0), 0)
+    assert quotas.room(subject("a"), 0).nanousd == 0
+    assert len(quotas.counters) <= 2
