@@ -168,6 +168,31 @@ def test_a_clamp_lowers_the_limit_that_counts_in_the_place_of_the_usual_one() ->
         assert json.loads(lowered) == {"model": "m", "max_tokens": 20, "n_predict": 20, "prompt": "x"}
 
 
+def test_what_converse_hands_to_the_model_is_held_too() -> None:
+    path = "/model/anthropic.claude-opus-4-6-v1/converse"
+
+    def facts(config: str, more: str) -> Facts:
+        body = '{"inferenceConfig":{' + config + '},"additionalModelRequestFields":' + more + "}"
+        return facts_of("bedrock", path, body)
+
+    plain = facts('"maxTokens":10', '{"top_k":200}')
+    assert (plain.max_output, plain.choices, plain.input_open, plain.others) == (10, 1, False, ())
+    # AWS refuses names that say the same, not those that only some families know
+    assert facts('"maxTokens":10', '{"max_completion_tokens":5000}').max_output == 5000
+    assert facts("", '{"max_tokens":50}').max_output == UNLIMITED
+    assert facts('"maxTokens":10', '{"num_generations":4}').choices == 4
+    compacting = '{"context_management":{"edits":[{"type":"compact_20260112"}]},"x":"%s"}' % ("x" * 50_000)
+    assert len(facts('"maxTokens":10', compacting).others) == 1
+    computer = facts('"maxTokens":10', '{"tools":[{"type":"computer_20250124","name":"computer"}]}')
+    assert computer.input_overhead == plain.input_overhead + 1024
+    advised = facts('"maxTokens":10', '{"tools":[{"type":"advisor_20260301","model":"large","max_uses":2}]}')
+    assert [one.model for one in advised.others] == ["large"]
+    for more, lowered in (('{"top_k":2}', True), ('{"max_completion_tokens":5000}', False)):
+        body = '{"inferenceConfig":{"maxTokens":100},"additionalModelRequestFields":' + more + "}"
+        clamped = dialects.get("bedrock").clamp(facts_of("bedrock", path, body), body.encode(), 20)
+        assert (clamped is not None) is lowered
+
+
 def test_a_template_of_the_caller_may_say_its_input_again_and_again() -> None:
     body = '{"model":"m","max_tokens":5,"chat_template":"{%% for i in range(9999) %%}x{%% endfor %%}",%s}'
     assert facts_of("openai-compatible", "/v1/chat/completions", body.replace("%%", "%")).input_open

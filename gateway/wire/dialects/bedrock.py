@@ -18,6 +18,7 @@ import msgspec
 from gateway.wire import anthropic_shape
 from gateway.wire.anthropic_others import compactor, compacts
 from gateway.wire.anthropic_tools import NONE, Reach, reach
+from gateway.wire.bedrock_request import BODY, STABILITY, choices_of, handed_on, limit_of, pictures
 from gateway.wire.bedrock_usage import (
     METRICS,
     converse_usage,
@@ -37,7 +38,7 @@ from gateway.wire.hollow import hollow
 from gateway.wire.json_edit import set_inner, set_value
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import Base, JsonMeter, SilentMeter, form_of, header
-from gateway.wire.numbers import count, table, text
+from gateway.wire.numbers import table, text
 from gateway.wire.openai_shape import OpenAIShape, read_usage
 from gateway.wire.paths import plain_path
 from gateway.wire.sniff import Sniffed, doubtful
@@ -64,7 +65,6 @@ _MODEL_ID = re.compile(r"[a-z0-9._:/-]*")
 
 TIER = b"x-amzn-bedrock-service-tier"
 _PROMPT = ":prompt/"
-_STABILITY = re.compile(r"([a-z-]+\.)?stability\.")
 _BLOCK_INDEX = re.compile(rb'"contentBlockIndex":\s*(\d{1,6})')
 
 
@@ -79,31 +79,6 @@ class BedrockOpenAI(OpenAIShape):
 
 OPENAI = BedrockOpenAI()
 OPENAI_APIS = frozenset(OPENAI.operations.values()) - {"count_tokens"}
-
-
-class InvokeBody(msgspec.Struct):
-    """Where the families keep their output limit."""
-
-    inferenceConfig: Any = None  # noqa: N815 - the wire's name
-    textGenerationConfig: Any = None  # noqa: N815
-    max_tokens: Any = None
-    max_tokens_to_sample: Any = None
-    max_completion_tokens: Any = None
-    max_gen_len: Any = None
-    maxTokens: Any = None  # noqa: N815
-    imageGenerationConfig: Any = None  # noqa: N815
-    documents: Any = None
-    serviceTier: Any = None  # noqa: N815
-    tools: msgspec.Raw = NONE
-    """Of Anthropic's models."""
-    context_management: Any = None
-    compaction: Any = None
-    n: Any = None
-    num_generations: Any = None
-    numResults: Any = None  # noqa: N815
-
-
-_BODY: msgspec.json.Decoder[InvokeBody] = msgspec.json.Decoder(InvokeBody)
 
 
 class BedrockReader:
@@ -260,14 +235,21 @@ class Bedrock:
         model, operation = _model_id(match[1][:400]), match[2]
         api = _APIS[operation]
         shape = hollow(body)
-        fields = read_fields(_BODY, body, shape)
+        fields = read_fields(BODY, body, shape)
         if isinstance(fields, str):
             return Facts(api=api, model=model, malformed=fields)
-        limit = _limit(fields)
+        more = handed_on(fields)
+        if isinstance(more, str):
+            return Facts(api=api, model=model, malformed=more)
+        limit, other = limit_of(fields), limit_of(more)
+        if limit is not None and other is not None:
+            limit = max(limit, other)
         tools = Reach() if fields.tools is NONE else reach(fields.tools)
+        if more is not fields and more.tools is not NONE:
+            tools = reach(more.tools)
         # the text of a stored prompt lies at the provider
         is_open = tools.open or _outside(shape) or _PROMPT in model
-        compacted = compacts(fields.context_management, fields.compaction, len(body), is_open)
+        compacted = any(compacts(one.context_management, one.compaction, len(body), is_open) for one in (fields, more))
         return Facts(
             api=api,
             model=model,
@@ -277,9 +259,9 @@ class Bedrock:
             input_overhead=OVERHEAD_TOKENS + tools.overhead,
             input_open=is_open,
             max_output=UNLIMITED if limit is None else limit,
-            choices=max(1, *(count(value) or 1 for value in (fields.n, fields.num_generations, fields.numResults))),
-            output_free="embed" in model or reranks(model) or bool(_STABILITY.match(model)),
-            units_bound=search_units(fields.documents, body) if reranks(model) else _pictures(model, fields),
+            choices=max(choices_of(fields), choices_of(more)),
+            output_free="embed" in model or reranks(model) or bool(STABILITY.match(model)),
+            units_bound=search_units(fields.documents, body) if reranks(model) else pictures(model, fields),
             # an invocation's tier stands in a header
             service_tier=tier_of({"serviceTier": fields.serviceTier}) if api == "converse" else "",
             others=(*tools.advisors, compactor(model)) if compacted else tools.advisors,
@@ -290,6 +272,10 @@ class Bedrock:
 
     def clamp(self, facts: Facts, body: bytes, max_output: int) -> bytes | None:
         if facts.api == "converse":
+            more = table(table(parse(body)).get("additionalModelRequestFields"))
+            if any(name in more for name in (*LIMITS, *CONFIGS)):
+                # which of them counts the family knows
+                return None
             return set_inner(body, b"inferenceConfig", b"maxTokens", b"%d" % max_output)
         if facts.api == "invoke":
             document, value = table(parse(body)), b"%d" % max_output
@@ -370,30 +356,6 @@ def _chunk(payload: bytes) -> bytes:
         return b64decode(table(parse(payload)).get("bytes", b""), validate=True)
     except (TypeError, ValueError):
         return b""
-
-
-def _pictures(model: str, fields: InvokeBody) -> dict[str, int]:
-    """How many pictures an invocation makes: Titan's and Nova's as many as asked for, Stability's one."""
-    if fields.imageGenerationConfig is not None:
-        return {"output_images": count(table(fields.imageGenerationConfig).get("numberOfImages")) or 1}
-    return {"output_images": 1} if _STABILITY.match(model) else {}
-
-
-def _limit(fields: InvokeBody) -> int | None:
-    config = table(fields.inferenceConfig)
-    text_config = table(fields.textGenerationConfig)
-    found = (
-        config.get("maxTokens"),
-        config.get("max_new_tokens"),
-        text_config.get("maxTokenCount"),
-        fields.max_tokens,
-        fields.max_tokens_to_sample,
-        fields.max_completion_tokens,
-        fields.max_gen_len,
-        fields.maxTokens,
-    )
-    # which of several counts the family knows
-    return max((number for value in found if (number := count(value)) is not None), default=None)
 
 
 DIALECT = Bedrock()
