@@ -29,7 +29,7 @@ from gateway.settlement import (
 )
 from gateway.wire.dialect import Meter
 from gateway.wire.usage import Reading, Usage
-from gateway.worst_case import learn
+from gateway.worst_case import learn, unnamed
 
 CHECKPOINT_SECONDS = 1.0
 NO_READING = Reading()
@@ -212,8 +212,9 @@ class Settling(Delivery):
         if record.usage_source == "response" and record.outcome == COMPLETED and not call.facts.fetches:
             self._teach(record)
         # a name with a price of its own needs no other's
-        if (call.price is None or parts.answered) and call.facts.billable and reading.model and call.facts.model:
-            learn(parts, call.provider, call.facts.model, reading.model, call.entry.started_ns)
+        if (call.price is None or parts.answered) and call.facts.billable and reading.model:
+            name = call.facts.model or unnamed(call.facts.api)
+            learn(parts, call.provider, name, reading.model, call.entry.started_ns)
         parts.observer.settled(record, call.provider.kind)
         parts.ledger.settle(record, self._settled)
 

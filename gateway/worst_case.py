@@ -21,6 +21,7 @@ NOTHING_BOUND = Bound(input_tokens=0, output_tokens=0, units={})
 ONE_REQUEST = Amounts(nanousd=0, input_tokens=0, output_tokens=0)
 A_FETCH = Amounts(nanousd=0, input_tokens=0, output_tokens=0, requests=2)
 """Its own record, and one of what it tells of, where others began that."""
+MILLION = 1_000_000
 MAX_ANSWERED = 4096
 """Names without a price of which the model that answered is remembered."""
 
@@ -53,6 +54,8 @@ def worst_case(
     price = listed_price(parts, provider, facts.model, now_ns)
     if type(price) is Refusal:
         return price
+    if price is None and not facts.model and (answered := parts.answered.get((provider.name, unnamed(facts.api)))):
+        price = parts.book.find(provider.price_as, answered, now_ns)
     others = ALONE
     if not facts.others:
         limit = bound(facts, limits)
@@ -78,15 +81,31 @@ def listed_price(parts: Parts, provider: Provider, model: str, now_ns: int) -> P
     return price
 
 
+def unnamed(api: str) -> str:
+    """What stands for the model of requests that name none (a stored prompt does), by their operation."""
+    return "\0" + api
+
+
 def learn(parts: Parts, provider: Provider, model: str, answered: str, now_ns: int) -> None:
-    """Remember which model answered to a name that has no price: the next call holds what that one costs."""
+    """Remember which model answered to a name that has no price: the next call holds what that one costs. To requests
+    that name none many may answer: of those the dearest counts."""
     name = (provider.name, model)
-    if answered in (model, parts.answered.get(name)):
+    known = parts.answered.get(name)
+    if answered in (model, known):
+        return
+    if known and model[:1] == "\0" and not _is_dearer(parts, provider, answered, known, now_ns):
         return
     if parts.book.find(provider.price_as, model, now_ns) is None:
         if len(parts.answered) >= MAX_ANSWERED:
             parts.answered.clear()
         parts.answered[name] = answered
+
+
+def _is_dearer(parts: Parts, provider: Provider, one: str, other: str, now_ns: int) -> bool:
+    """Whether a million tokens in and out may cost more."""
+    prices = (parts.book.find(provider.price_as, model, now_ns) for model in (one, other))
+    first, second = (0 if price is None else price.ceiling(MILLION, MILLION, {}) for price in prices)
+    return first > second
 
 
 def amounts_of(price: Price | None, limit: Bound, facts: Facts, others: Others = ALONE) -> Amounts:

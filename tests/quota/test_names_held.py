@@ -106,6 +106,46 @@ def test_a_prompt_router_is_held_and_charged_at_the_price_of_the_model_that_it_c
         assert second["reserved_nanousd"] >= second["cost_nanousd"] == 1_500_000
 
 
+STORED = """
+[providers.openai]
+kind = "openai"
+base_url = "{url}"
+api_key = "sk-real"
+
+[[keys]]
+id = "k"
+secret = "sk-test-names"
+team = "t"
+workflow = "w"
+
+[[quotas]]
+name = "budget"
+usd = 1000.0
+window = "total"
+"""
+
+
+def test_a_stored_prompt_whose_model_no_request_names_is_held_at_the_dearest_that_answered(tmp_path: Path) -> None:
+    models = iter(["gpt-4o-mini", "gpt-4o", "gpt-4o-mini", "gpt-4o-mini"])
+
+    def told(seen: Seen) -> Iterator[Step]:
+        usage = {"input_tokens": 9, "output_tokens": 2}
+        yield answer(json.dumps({"model": next(models), "status": "completed", "output": [], "usage": usage}).encode())
+
+    with Upstream(told) as upstream, Gateway(tmp_path, STORED.format(url=upstream.url)) as gateway:
+        body = json.dumps({"prompt": {"id": "pmpt_1"}, "max_output_tokens": 1000})
+        for _ in range(4):
+            connection = http.client.HTTPConnection(gateway.url.partition("//")[2], timeout=20)
+            headers = {"x-spendgate-key": KEY, "content-type": "application/json"}
+            connection.request("POST", "/openai/v1/responses", body, headers)
+            assert connection.getresponse().status == 200
+            connection.close()
+        held = [record["reserved_nanousd"] for record in sorted(gateway.records(), key=lambda one: one["started_at"])]
+        assert held[0] == 0
+        assert held[1] >= 1000 * 600
+        assert held[2] == held[3] >= 1000 * 10_000
+
+
 def test_vertex_answers_with_the_model_of_the_path() -> None:
     path = b"/v1/projects/p/locations/l/publishers/mistralai/models/mistral-large:rawPredict"
     facts = dialects.get("vertex").read(b"POST", path, b"application/json", b'{"model":"mistral-small","messages":[]}')
