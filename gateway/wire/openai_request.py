@@ -257,9 +257,14 @@ def _items_in(raw: msgspec.Raw, found: Extent) -> None:
         second = bytes(view[1:64]).lstrip()[:1]
         if second and second != b"{":
             # texts, or lists of token numbers: each takes a byte of the body at least
-            found.open = found.open or (b"{" in bytes(view) and any(isinstance(one, dict) for one in _texts(raw)))
+            found.open = found.open or _holds_object(raw)
             return
     _items_of(_items(raw), found)
+
+
+def _holds_object(raw: msgspec.Raw) -> bool:
+    """One of an array's values is an object. (A cpdef function takes no generator: this is one of its own.)"""
+    return b"{" in bytes(raw) and any(isinstance(one, dict) for one in _texts(raw))
 
 
 def _items_of(items: list[Item], found: Extent) -> None:
