@@ -17,7 +17,7 @@ from gateway.wire.dialect import Refusal
 from gateway.wire.facts import Facts
 from gateway.wire.http_heads import request_head_bytes
 from gateway.wire.paths import with_query_value
-from gateway.wire.sockets import handshake_headers, socket_model
+from gateway.wire.sockets import handshake_headers, socket_model, socket_models
 from gateway.worst_case import amounts_of, listed_price
 from pricing.book import Price
 
@@ -39,7 +39,10 @@ def session_call(parts: Parts, caller: Caller, api: str, *, named_later: bool) -
     names the model, and nothing is bound before it does."""
     provider, principal = caller.provider, caller.principal
     assert provider is not None
-    model = socket_model(caller.target)
+    models = socket_models(caller.target)
+    if len(models) > 1:
+        return Refusal(status=400, code="invalid_request", message="The query names more than one model.")
+    model = models[0] if models else ""
     now_ns = parts.clock.now_ns()
     price: Price | Refusal | None = forbidden(provider, principal, model, named=False)
     if price is None and model:

@@ -20,17 +20,26 @@ def plain_path(target: bytes) -> str:
     return "/" + "/".join(parts)
 
 
+def query_values(target: bytes, name: bytes) -> list[bytes]:
+    """All values of a query parameter, as they came, however its name is written."""
+    pairs = (pair.partition(b"=") for pair in target.partition(b"?")[2].split(b"&"))
+    return [value for key, _, value in pairs if _is_named(key, name)]
+
+
 def query_value(target: bytes, name: bytes) -> bytes:
     """The first value of a query parameter, as it came; empty where it is absent."""
-    for pair in target.partition(b"?")[2].split(b"&"):
-        key, _, value = pair.partition(b"=")
-        if key == name:
-            return value
-    return b""
+    return next(iter(query_values(target, name)), b"")
+
+
+def _is_named(key: bytes, name: bytes) -> bool:
+    """Names may be percent-encoded, and some providers take them in any case."""
+    return key == name or unquote_to_bytes(key).lower() == name
 
 
 def with_query_value(target: bytes, name: bytes, value: bytes) -> bytes:
     """The target with another value of a query parameter that it has, every other byte as it came."""
     path, _, query = target.partition(b"?")
-    pairs = [b"%b=%b" % (name, value) if pair.partition(b"=")[0] == name else pair for pair in query.split(b"&")]
+    pairs = [
+        b"%b=%b" % (name, value) if _is_named(pair.partition(b"=")[0], name) else pair for pair in query.split(b"&")
+    ]
     return path + b"?" + b"&".join(pairs)

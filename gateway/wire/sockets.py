@@ -21,7 +21,7 @@ from gateway.wire.meter import header
 from gateway.wire.numbers import table, text
 from gateway.wire.openai_reader import OpenAIReader
 from gateway.wire.openai_shape import OpenAIShape
-from gateway.wire.paths import plain_path, query_value
+from gateway.wire.paths import plain_path, query_values
 from gateway.wire.talks import SAMPLE_BYTES, Ended, Listener, unreported
 from gateway.wire.usage import Reading
 
@@ -56,9 +56,14 @@ def socket_api(dialect: Dialect, target: bytes, headers: Sequence[Header]) -> st
 
 
 def socket_model(target: bytes) -> str:
-    """The model that the query names (``model``, or Azure's ``deployment``)."""
-    value = query_value(target, b"model") or query_value(target, b"deployment")
-    return text(unquote_plus(value.decode("latin-1")))
+    """The model that the query names (``model``, or Azure's ``deployment``); of several the first."""
+    return next(iter(socket_models(target)), "")
+
+
+def socket_models(target: bytes) -> list[str]:
+    """All that it names, each once: which of several counts is the provider's secret."""
+    values = [*query_values(target, b"model"), *query_values(target, b"deployment")]
+    return list(dict.fromkeys(text(unquote_plus(value.decode("latin-1"))) for value in values if value))
 
 
 def handshake_headers(headers: Sequence[Header]) -> list[Header]:

@@ -62,6 +62,27 @@ def test_the_api_that_is_routed_by_model_has_its_sessions_too(
     assert record["model"] in ("gpt-realtime", "gpt-4o-mini")
 
 
+@pytest.mark.parametrize("query", ["mod%65l=never-allowed", "MODEL=never-allowed", "model=%6Eever-allowed"])
+def test_a_model_is_the_one_that_the_query_names_however_it_is_written(gateway: Gateway, query: str) -> None:
+    address = f"ws://127.0.0.1:{gateway.port}/openai/v1/realtime?{query}"
+    with pytest.raises(InvalidStatus) as refused:
+        connect(address, additional_headers={"Authorization": "Bearer sk-test-sockets-bound"})
+    assert refused.value.response.status_code == 403
+
+
+@pytest.mark.parametrize("query", ["model=gpt-4o&model=gpt-realtime", "model=gpt-4o&mod%65l=b", "model=a&deployment=b"])
+def test_a_session_whose_query_names_two_models_is_refused(gateway: Gateway, query: str) -> None:
+    before = len(asked)
+    address = f"ws://127.0.0.1:{gateway.port}/openai/v1/realtime?{query}"
+    with pytest.raises(InvalidStatus) as refused:
+        connect(address, additional_headers={"Authorization": f"Bearer {KEY}"})
+    assert refused.value.response.status_code == 400
+    assert len(asked) == before
+    same = f"ws://127.0.0.1:{gateway.port}/openai/v1/realtime?model=gpt-realtime&deployment=gpt-realtime"
+    with connect(same, additional_headers={"Authorization": f"Bearer {KEY}"}) as connection:
+        connection.recv()
+
+
 def test_a_session_is_refused_where_its_models_provider_has_none(gateway: Gateway) -> None:
     with pytest.raises(InvalidStatus) as refused:
         connect(
