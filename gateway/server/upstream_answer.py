@@ -142,6 +142,9 @@ class UpstreamAnswer:
         return Fields(headers)
 
     def on_body(self, body: bytes) -> None:
+        if not self._seen_head:
+            # of the parser's own accord a 102 and a 103 have none, whatever they say (RFC 9110 section 15.2)
+            raise ValueError(f"its {self._status} has a body")
         if not self._extra:
             self._parts.append(body)
 
@@ -157,7 +160,7 @@ class UpstreamAnswer:
         if self._interim_count > MAX_INTERIMS:
             raise ValueError("it sends 1xx answers without end")
         if self._status != 100:
-            self._interims.append((self._status, self._headers))
+            self._interims.append((self._status, Fields(self._headers).onward))
         self._headers = self._fields = []
         self._reason = b""
 

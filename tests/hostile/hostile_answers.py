@@ -57,6 +57,7 @@ def heads() -> Iterator[Answer]:
         ("a name of 1 MB", OK + b"y" * 1_000_000 + b": z\r\nContent-Length: 0\r\n\r\n"),
         ("a reason of 1 MB", b"HTTP/1.1 200 " + b"y" * 1_000_000 + b"\r\nContent-Length: 0\r\n\r\n"),
         ("1xx without end", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000),
+        ("a 104 with a body", b"HTTP/1.1 104 X\r\nContent-Length: 5\r\n\r\nhello" + LENGTH + b"world"),
         ("101 unasked", b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x02hi"),
         ("101 without upgrade", b"HTTP/1.1 101 Switching\r\n\r\n"),
     ):

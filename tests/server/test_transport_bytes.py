@@ -115,7 +115,8 @@ async def test_trailers_pass() -> None:
 
 @both_loops
 async def test_early_hints_pass_and_a_100_of_the_provider_does_not() -> None:
-    raw = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK
+    hop = b"Keep-Alive: x\r\nConnection: x-a\r\nX-A: b\r\nTransfer-Encoding: chunked\r\n"
+    raw = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n" + hop + b"\r\n" + OK
     async with Play(raw) as play:
         client = await play.connect()
         client.send(post())
