@@ -79,6 +79,8 @@ async def _login(request: web.Request) -> web.Response:
     sent = (await within(request, request.post())).get("token", "")
     found = access.of_token(sent.strip()) if isinstance(sent, str) else None
     waits = access.held_off(request.remote or "", found[1] if found is not None else None)
+    if found is None:
+        request.app[SERVICES].audit(request.remote or "", "wrong token", path=request.path)
     if waits:
         return too_many(waits)
     if found is None:

@@ -117,14 +117,16 @@ def test_who_guesses_admin_tokens_is_held_off(gateway: Gateway) -> None:
 
     assert [ask(f"guess-{number}") for number in range(80)] == [401] * 60 + [429] * 20
     assert ask(ADMIN) == 429
-    form = urllib.request.Request(f"{gateway.admin}/ui/login", f"token={ADMIN}".encode())
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(form, timeout=10)
-    assert refused.value.code == 429
-    assert metric(gateway, "spendgate_admin_wrong_tokens_total") == 80
+    for token in (ADMIN, "guess-form"):
+        form = urllib.request.Request(f"{gateway.admin}/ui/login", f"token={token}".encode())
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(form, timeout=10)
+        assert refused.value.code == 429
+    assert metric(gateway, "spendgate_admin_wrong_tokens_total") == 81
     assert gateway.stop() == 0
     lines = [json.loads(line) for line in gateway.log().splitlines() if '"wrong token"' in line]
-    assert {(line["by"], line["path"]) for line in lines} == {("127.0.0.1", "/api/me")}
+    assert {line["by"] for line in lines} == {"127.0.0.1"}
+    assert [line["path"] for line in lines] == ["/api/me"] * 80 + ["/ui/login"]
     assert "guess-" not in gateway.log()
 
 
