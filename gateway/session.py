@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from gateway import answers
 from gateway.admission import Admitted
 from gateway.caller import Caller
-from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR
+from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, UPSTREAM_TIMEOUT
 from gateway.near import refusal_of
 from gateway.parts import Parts
 from gateway.ports import ClientPort, CredentialUnavailable, Failure, Header, RequestHead, UpstreamPort
@@ -124,7 +124,7 @@ class Session(SessionAccount):
         try:
             head = handshake(call)
         except CredentialUnavailable as reason:
-            self.upstream_failed("connect", str(reason))
+            self._fail("credential", str(reason))
             return
         self._upstream = provider.upstreams.send(provider.endpoint, head, b"", b"GET", self)
 
@@ -257,11 +257,15 @@ class Session(SessionAccount):
 
     def upstream_failed(self, failure: Failure, detail: str) -> None:
         self._upstream = None
+        self._fail(failure, detail)
+
+    def _fail(self, failure: str, detail: str) -> None:
         call = self._call
         assert call is not None
         self._parts.observer.failed(call.entry.request_id, call.provider.name, failure, detail)
         self._failure, self._cut = failure, True
-        self._end(COMPLETED if self._switched else UPSTREAM_ERROR)
+        early = UPSTREAM_TIMEOUT if failure.endswith("_timeout") else UPSTREAM_ERROR
+        self._end(COMPLETED if self._switched else early)
 
     def client_data(self, data: bytes) -> None:
         if self._why or not data:

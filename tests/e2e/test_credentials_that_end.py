@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from support.gateway import Gateway
 from support.upstream import Seen, Step, Upstream, answer
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 KEY = "sk-test-credentials"
 SECRET = "entra-application-secret"
@@ -132,6 +134,11 @@ def test_without_a_token_a_call_fails_by_name_and_costs_nothing_until_there_is_o
         record = gateway.get("/api/requests/" + headers["x-spendgate-request-id"])
         assert (record["outcome"], record["cost_nanousd"]) == ("upstream_error", 0)
         assert provider.seen == []
+        address = f"ws://127.0.0.1:{gateway.port}/azure/openai/realtime?deployment=m"
+        with pytest.raises(InvalidStatus) as refused:
+            connect(address, additional_headers={"api-key": KEY})
+        told = refused.value.response
+        assert (told.status_code, told.headers["x-spendgate-error"]) == (status, headers["x-spendgate-error"])
         authority.closed = False
         wait_for(lambda: ask(gateway, "/azure" + AZURE, api_key=KEY)[0] == 200)
         assert SECRET not in gateway.log()

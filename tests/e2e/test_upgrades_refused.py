@@ -14,6 +14,7 @@ CONFIG = """
 kind = "openai"
 base_url = "{url}"
 api_key = "sk-real"
+head_seconds = 1
 
 [[keys]]
 id = "k"
@@ -32,6 +33,7 @@ SCRIPTS: dict[str, list[Step]] = {
     "whole": [HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY],
     "short": [HEAD + b"Content-Length: %d\r\n\r\n" % (len(BODY) + 1) + BODY, CLOSE],
     "chunks": [HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(BODY) + BODY + b"\r\n", CLOSE],
+    "late": [5.0],
 }
 
 
@@ -74,3 +76,10 @@ def test_an_answer_that_breaks_off_never_looks_complete(gateway: Gateway, play: 
     else:
         assert b"Content-Length: %d" % (len(body) + 1) in lines
     assert BODY in body
+
+
+def test_a_provider_that_does_not_answer_in_time_is_a_timeout_for_client_and_ledger(gateway: Gateway) -> None:
+    lines, _ = asked(gateway, "late")
+    assert lines[0].startswith(b"HTTP/1.1 504")
+    assert b"x-spendgate-error: upstream_head_timeout" in lines
+    assert gateway.records(outcome="upstream_timeout")[0]["api"] == "realtime_session"
