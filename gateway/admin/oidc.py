@@ -10,7 +10,8 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from contextlib import suppress
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -21,7 +22,7 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from authlib.oidc.core import CodeIDToken
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet, KeySetSerialization
+from joserfc.jwk import JWKRegistry, Key, KeySet
 
 from gateway.admin.access import Viewer
 from gateway.config.oidc import OidcConfig
@@ -100,7 +101,7 @@ class SignIn:
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
         url = self._facts["token_endpoint"]
         if config.client_secret is not None:
-            offered = self._facts.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+            offered = self._facts.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
             method = "client_secret_basic" if "client_secret_basic" in offered else "client_secret_post"
             auth = ClientAuth(config.client_id, config.client_secret, method)
             url, headers, body = auth.prepare("POST", url, headers, body)
@@ -124,8 +125,7 @@ class SignIn:
         """The provider's keys; fetched again where the token names one that is not known."""
         named = _key_id(token)
         if self._keys is None or (named and named not in {key.kid for key in self._keys.keys}):
-            said = cast(KeySetSerialization, await self._ask("GET", self._facts["jwks_uri"]))
-            self._keys = KeySet.import_key_set(said)
+            self._keys = keys_of(await self._ask("GET", self._facts["jwks_uri"]))
         return self._keys
 
     async def _discover(self) -> None:
@@ -170,6 +170,17 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
         if len(said) > MAX_BYTES:
             raise SignInError("unreachable", "the provider's answer is too long")
     return bytes(said)
+
+
+def keys_of(said: Mapping[str, Any]) -> KeySet:
+    """The keys of a set, but for those that nobody here understands: they may serve others (RFC 7517 section 5)."""
+    keys: list[Key] = []
+    for one in said["keys"]:
+        with suppress(JoseError, ValueError, TypeError, KeyError):
+            key = JWKRegistry.import_key(one)
+            key.ensure_kid()
+            keys.append(key)
+    return KeySet(keys)
 
 
 def _key_id(token: str) -> str:

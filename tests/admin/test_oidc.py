@@ -34,6 +34,7 @@ def honest(provider: Identity) -> None:
     provider.person = {"email": "ada@example.com", "groups": ["everybody", "finops"]}
     provider.twist = lambda claims, header: None
     provider.sign = None
+    provider.others = []
 
 
 def location(url: str) -> str:
@@ -193,6 +194,19 @@ def test_a_token_that_the_provider_did_not_sign_is_refused(office: Caller, provi
 
 def test_a_new_key_of_the_provider_is_fetched(office: Caller, provider: Identity) -> None:
     assert sign_in(office).status == 200
+    provider.renew_key()
+    assert sign_in(office).status == 200
+
+
+def test_keys_that_nobody_here_understands_keep_nobody_out(office: Caller, provider: Identity) -> None:
+    provider.others = [
+        {"kty": "EC", "kid": "1", "use": "sig", "crv": "BP-256", "x": "AAAA", "y": "AAAA"},
+        {"kty": "OKP", "kid": "2", "use": "sig", "crv": "Ed1", "x": "AAAA"},
+        {"kty": "RSA", "kid": "3", "use": "enc", "n": "AAAA"},
+        {"kty": "AKP", "kid": "4", "alg": "ML-DSA-65", "pub": "AAAA"},
+        {},
+        None,
+    ]
     provider.renew_key()
     assert sign_in(office).status == 200
 

@@ -32,6 +32,8 @@ class Identity:
     """May change the claims and the header before they are signed."""
     sign: Callable[[dict[str, Any], dict[str, Any]], str] | None = None
     """Signs instead of the provider's own key."""
+    others: list[Any] = field(default_factory=list)
+    """What it publishes before its own key."""
     asked: list[dict[str, str]] = field(default_factory=list)
     """Queries of the authorization endpoint."""
 
@@ -125,7 +127,8 @@ value = "auditor"
                     self.send_header("Location", to)
                     self.end_headers()
                 elif parts.path == "/keys":
-                    self.answer(200, dict(KeySet([provider.key]).as_dict(private=False)))
+                    own = KeySet([provider.key]).as_dict(private=False)["keys"]
+                    self.answer(200, {"keys": [*provider.others, *own]})
                 else:
                     self.answer(200, provider.describe())
 
