@@ -224,6 +224,7 @@ class App:
     async def swap(self, fresh: Fresh, prepared: Parts) -> None:
         """Calls that come from now on have the new parts."""
         config = fresh.config
+        self.parts.keys.replaced(prepared.keys)
         self.parts = prepared
         prepared.guard.use(assembly.guard_limits_of(config))
         self.config, self.catalogue = config, fresh.catalogue

@@ -13,6 +13,8 @@ from msgspec.structs import replace
 from gateway import answers
 from gateway.admission import Admitted
 from gateway.caller import Caller
+from gateway.identity.found import find_key
+from gateway.identity.ring import HIT_SECONDS
 from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, UPSTREAM_TIMEOUT
 from gateway.near import refusal_of
 from gateway.parts import Parts
@@ -56,6 +58,8 @@ class Session(SessionAccount):
         """Room for the next response is being asked for."""
         self._held: list[bytes] = []
         self._held_bytes = 0
+        self._look_at = parts.clock.monotonic() + HIT_SECONDS
+        """When the client's key is asked for again."""
         self._early: list[bytes] = []
         """What the client sent before the provider agreed."""
         self._why = ""
@@ -268,6 +272,22 @@ class Session(SessionAccount):
         self._end(COMPLETED if self._switched else early)
 
     def client_data(self, data: bytes) -> None:
+        """Nothing of the client's goes on once its key has ended."""
+        now = self._parts.clock.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + HIT_SECONDS
+            if self._switched and not (self._over or self._why or self._key_holds()):
+                self._close(POLICY_VIOLATION, "the key of this session has expired or was revoked")
+        self._said(data)
+
+    def _key_holds(self) -> bool:
+        if not self._caller.principal.key_id:
+            return True
+        secret = find_key(self._head.headers, self._head.target).secret
+        return secret is not None and self._parts.keys.newest().identify(secret) is not None
+
+    def _said(self, data: bytes) -> None:
+        """Bytes of a client that may go on."""
         if self._why or not data:
             return
         if self._switched and self._upstream is not None:

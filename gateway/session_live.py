@@ -35,7 +35,7 @@ class LiveSession(Session):
         self._unsent: bytearray | None = None
         """What the client has sent while quotas and disk are asked."""
 
-    def client_data(self, data: bytes) -> None:
+    def _said(self, data: bytes) -> None:
         if self._why:
             return
         if self._unsent is not None:
@@ -45,7 +45,7 @@ class LiveSession(Session):
         elif self._setup is not None:
             self._set_up(self._setup, data)
         else:
-            super().client_data(data)
+            super()._said(data)
 
     def _set_up(self, setup: Setup, data: bytes) -> None:
         call = self._call
@@ -90,7 +90,7 @@ class LiveSession(Session):
         if error is not None:
             self._close(TRY_AGAIN_LATER, str(error))
         elif unsent:
-            self.client_data(bytes(unsent))
+            self._said(bytes(unsent))
 
 
 def use_model(parts: Parts, call: Admitted, model: str) -> Refusal | None:

@@ -42,7 +42,7 @@ class ReadSession(Session):
         """Hold what is asked for, and write it down."""
         raise NotImplementedError
 
-    def client_data(self, data: bytes) -> None:
+    def _said(self, data: bytes) -> None:
         if self._over or self._why:
             return
         if self._asking:
@@ -69,9 +69,9 @@ class ReadSession(Session):
         self._asking = False
         raw, self._unread = bytes(self._unread), bytearray()
         later, self._later = bytes(self._later), bytearray()
-        super().client_data(raw)
+        super()._said(raw)
         if later:
-            self.client_data(later)
+            self._said(later)
 
     def _broken(self, outcome: str) -> str:
         if outcome == COMPLETED and self._messages.closed:

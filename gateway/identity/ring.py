@@ -63,6 +63,7 @@ class KeyRing:
         self._monotonic = monotonic
         self._now_ns = now_ns
         self._looked = monotonic()
+        self._newer: KeyRing | None = None
         self._take(store.everything() if store is not None else ())
 
     def identify(self, secret: str) -> Principal | None:
@@ -77,6 +78,17 @@ class KeyRing:
         if found is not None and found.expires_ns is not None and self._now_ns() >= found.expires_ns:
             return None
         return found
+
+    def replaced(self, newer: KeyRing) -> None:
+        """From now on another ring holds."""
+        self._newer = newer
+
+    def newest(self) -> KeyRing:
+        """The ring that holds now: for what began under this one and goes on."""
+        ring = self
+        while ring._newer is not None:
+            ring = ring._newer
+        return ring
 
     def holds_until(self, principal: Principal) -> float:
         """How long what ``identify`` has just answered may be relied on without asking again, in monotonic seconds."""

@@ -286,6 +286,7 @@ class Worker:
         if self.spans is not None:
             self.spans.kinds = assembly.kinds_of(config)
         self.quotas.change(assembly.rules_of(config), config.max_quota_counters, self.clock.now_ns())
+        self.parts.keys.replaced(parts.keys)
         self.parts = parts
         self.doors.use(assembly.limits_of(config))
         parts.guard.use(assembly.guard_limits_of(config))
