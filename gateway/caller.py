@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from gateway.identity.attribution import refine
-from gateway.identity.found import find_key
+from gateway.identity.found import FoundKey, find_key
 from gateway.identity.guard import Guard
 from gateway.identity.principal import Principal
 from gateway.parts import Parts
@@ -93,7 +93,7 @@ def identify(parts: Parts, head: RequestHead) -> Caller:
     if principal is None:
         principal = UNATTRIBUTED
         if parts.attribution.require_key:
-            rejected = _unknown_key(found.secret)
+            rejected = _unknown_key(found)
     if rejected is not None or parts.guard.active:
         rejected = _guarded(parts.guard, head.peer, found.secret, principal, rejected)
     if found.named or principal is UNATTRIBUTED:
@@ -160,8 +160,10 @@ def _guarded(
     return Refusal(status=429, code=code, message=text, retry_after_ms=max(1, int(wait * 1000)))
 
 
-def _unknown_key(secret: str | None) -> Refusal:
-    if secret is None:
+def _unknown_key(found: FoundKey) -> Refusal:
+    if found.too_long:
+        text = "What was sent as API key is too long for a gateway key. Send yours in its place, or as x-spendgate-key."
+    elif found.secret is None:
         text = "No API key was sent. Send your gateway key where your SDK sends its API key, or as x-spendgate-key."
     else:
         text = "This API key is unknown, expired or revoked. Ask your platform team for a gateway key."

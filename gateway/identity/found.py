@@ -78,6 +78,8 @@ class FoundKey(msgspec.Struct, kw_only=True):
     """The target with a ``?key=`` that may be the provider's own."""
     named: bool = False
     """The key came as ``x-spendgate-key``: any other credential is the provider's."""
+    too_long: bool = False
+    """What stands in a key's place is longer than any key, as the tokens of Entra and Google are: it is not read."""
     attribution: list[tuple[str, str]] = msgspec.field(default_factory=list)
     """``("workflow", value)`` and ``("tag.NAME", value)``."""
 
@@ -130,6 +132,7 @@ def find_key(headers: Sequence[Header], target: bytes) -> FoundKey:
         credential=credential,
         own_target=target,
         named=named is not None,
+        too_long=value is not None and len(value) > MAX_SECRET,
         attribution=attribution,
     )
 

@@ -158,6 +158,23 @@ def test_who_has_no_valid_key_gets_401_and_the_provider_hears_nothing(
 
 
 @pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ({}, "No API key was sent"),
+        ({"api-key": "sk-unknown"}, "This API key is unknown"),
+        ({"Authorization": f"Bearer {'t' * 2000}"}, "too long for a gateway key"),
+        ({"x-spendgate-key": "t" * 2000}, "too long for a gateway key"),
+    ],
+)
+def test_who_has_no_valid_key_is_told_what_is_wrong_with_the_one_that_was_sent(
+    gateway: Gateway, headers: dict[str, str], told: str
+) -> None:
+    status, body, _ = post(gateway, "/held/v1/chat/completions", headers)
+    assert status == 401
+    assert told in body["error"]["message"]
+
+
+@pytest.mark.parametrize(
     ("path", "model", "named"),
     [
         ("/held/v1/chat/completions", "gpt-4o", 'model "gpt-4o"'),
