@@ -81,7 +81,8 @@ class KeyRing:
 
     def replaced(self, newer: KeyRing) -> None:
         """From now on another ring holds."""
-        self._newer = newer
+        if newer is not self:
+            self._newer = newer
 
     def newest(self) -> KeyRing:
         """The ring that holds now: for what began under this one and goes on."""
