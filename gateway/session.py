@@ -142,10 +142,9 @@ class Session(SessionAccount):
         self._status = status
         kept = [header for header in headers if header[0].lower() != b"sec-websocket-extensions"]
         self._client.switch(status, reason, [*kept, self._own()])
-        if self._upstream is not None:
-            for data in self._early:
-                self._upstream.write(data)
-        self._early = []
+        early, self._early = self._early, []
+        for data in early:
+            self._said(data)
 
     def _own(self) -> Header:
         assert self._call is not None
@@ -272,11 +271,19 @@ class Session(SessionAccount):
         self._end(COMPLETED if self._switched else early)
 
     def client_data(self, data: bytes) -> None:
-        """Nothing of the client's goes on once its key has ended."""
+        """Nothing of the client's goes on before the provider agreed, nor once its key has ended."""
+        if self._over:
+            return
+        if not self._switched:
+            self._early.append(data)
+            if sum(map(len, self._early)) > SAMPLE_BYTES:
+                self._client.abort()
+                self.client_gone()
+            return
         now = self._parts.clock.monotonic()
         if now >= self._look_at:
             self._look_at = now + HIT_SECONDS
-            if self._switched and not (self._over or self._why or self._key_holds()):
+            if not self._why and not self._key_holds():
                 self._close(POLICY_VIOLATION, "the key of this session has expired or was revoked")
         self._said(data)
 
@@ -288,14 +295,8 @@ class Session(SessionAccount):
 
     def _said(self, data: bytes) -> None:
         """Bytes of a client that may go on."""
-        if self._why or not data:
-            return
-        if self._switched and self._upstream is not None:
+        if self._upstream is not None and data and not self._why:
             self._upstream.write(data)
-        elif not self._over:
-            self._early.append(data)
-            if sum(map(len, self._early)) > SAMPLE_BYTES:
-                self._client.abort()
 
     def upstream_paused(self) -> None:
         if not self._gone:
@@ -315,6 +316,7 @@ class Session(SessionAccount):
 
     def client_gone(self) -> None:
         self._gone = True
+        self._early = []
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             upstream.abort()

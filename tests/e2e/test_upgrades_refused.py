@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 import pytest
 from support.gateway import Gateway
@@ -29,11 +31,13 @@ ASK = (
 )
 BODY = b'{"error":{"message":"no"}}'
 HEAD = b"HTTP/1.1 403 Not You\r\nContent-Type: application/json\r\nX-Why: no\r\n"
+AGREED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 SCRIPTS: dict[str, list[Step]] = {
     "whole": [HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY],
     "short": [HEAD + b"Content-Length: %d\r\n\r\n" % (len(BODY) + 1) + BODY, CLOSE],
     "chunks": [HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(BODY) + BODY + b"\r\n", CLOSE],
     "late": [5.0],
+    "agrees": [0.3, AGREED],
 }
 
 
@@ -50,10 +54,10 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield running
 
 
-def asked(gateway: Gateway, play: str) -> tuple[list[bytes], bytes]:
-    """The head's lines and all that came behind it."""
+def asked(gateway: Gateway, play: str, ahead: bytes = b"", path: bytes = b"realtime") -> tuple[list[bytes], bytes]:
+    """The head's lines and all that came behind it. ``ahead``: what the client sends before it has the head."""
     with socket.create_connection(("127.0.0.1", gateway.port), 10) as client:
-        client.sendall(ASK % play.encode())
+        client.sendall(ASK.replace(b"realtime", path, 1) % play.encode() + ahead)
         raw = b"".join(iter(lambda: client.recv(65_536), b""))
     head, _, rest = raw.partition(b"\r\n\r\n")
     return head.split(b"\r\n"), rest
@@ -83,3 +87,20 @@ def test_a_provider_that_does_not_answer_in_time_is_a_timeout_for_client_and_led
     assert lines[0].startswith(b"HTTP/1.1 504")
     assert b"x-spendgate-error: upstream_head_timeout" in lines
     assert gateway.records(outcome="upstream_timeout")[0]["api"] == "realtime_session"
+
+
+def test_what_a_client_sends_ahead_is_looked_at_once_its_provider_agreed(gateway: Gateway) -> None:
+    lines, frames = asked(gateway, "agrees", b"\x81\x05hello", b"responses")
+    assert lines[0] == b"HTTP/1.1 101 Switching Protocols"
+    assert frames == b"\x88\x19" + (1008).to_bytes(2, "big") + b"a message can't be read"
+
+
+def test_a_client_that_sends_much_ahead_is_left_and_so_is_its_provider(gateway: Gateway) -> None:
+    with socket.create_connection(("127.0.0.1", gateway.port), 10) as client:
+        client.sendall(ASK % b"late" + b"\x82" * 100_000)
+        with suppress(ConnectionError):
+            assert client.recv(65_536) == b""
+    deadline = time.monotonic() + 0.8
+    while (left := gateway.records(outcome="client_disconnected")) == [] and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert [record["api"] for record in left] == ["realtime_session"]
