@@ -173,7 +173,7 @@ def slack(event: Kept) -> bytes:
 
 
 def sentence(event: Kept) -> str:
-    """The event in words. Slack's own signs are escaped: names come from configurations and callers."""
+    """The event in words, in one line. Slack's own signs are escaped: names come from configurations and callers."""
     name = f"*{event.quota}*" + (f" ({event.bucket})" if event.bucket else "")
     amounts = f"{_amount(event.unit, event.used)} of {_amount(event.unit, event.limit)}"
     texts = {
@@ -184,6 +184,7 @@ def sentence(event: Kept) -> str:
         "rule_changed": f"Quota {name}: {event.detail}.",
     }
     text = texts.get(event.kind, f"Quota {name}: {event.kind}")
+    text = "".join(one if one.isprintable() else " " for one in text)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

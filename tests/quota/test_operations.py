@@ -151,6 +151,24 @@ def test_events_are_told_once_each_to_the_ledger_the_log_and_the_webhooks(tmp_pa
         assert "unit=usd limit=0.01 " in told
 
 
+def test_a_name_that_a_caller_sends_is_one_line_of_a_channel(tmp_path: Path) -> None:
+    world = World()
+    rule = '[[quotas]]\nname = "each"\nper = ["model"]\nrequests = 1\nwindow = "day"\n'
+    with (
+        Upstream(world.script) as upstream,
+        Gateway(tmp_path, CONFIG.format(url=upstream.url, usd=9) + rule) as gateway,
+    ):
+        client = openai.OpenAI(base_url=gateway.url + "/openai/v1", api_key="sk-test-quota-ops", max_retries=0)
+        name = "m\r\nQuota *prod* has room again.\u2028<!channel>"
+        client.chat.completions.create(model=name, messages=[])
+        with pytest.raises(openai.RateLimitError):
+            client.chat.completions.create(model=name, messages=[])
+        until(lambda: world.events("/slack"))
+    text = str(world.events("/slack")[0]["text"])
+    assert text.startswith("Quota *each* (m  Quota *prod* has room again. &lt;!channel&gt;) is exhausted")
+    assert text.isprintable()
+
+
 def kinds(gateway: Gateway) -> list[str]:
     return [f"{one['kind']} {one['detail']}".strip() for one in gateway.get("/api/events")["events"]]
 
