@@ -6,7 +6,7 @@ from gateway.wire.usage cimport Reading as Said  # under its own name it could n
 cdef class OpenAIReader:
     cdef public Said reading
     cdef public object _dialect, _facts
-    cdef public bint terminal, _ok, _usual
+    cdef public bint terminal, _ok, _usual, _answered
 
     cpdef frame(self, data)
     @cython.locals(reading=Said)
