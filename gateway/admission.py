@@ -129,7 +129,7 @@ def admit(parts: Parts, caller: Caller, coded: bytes, plain: bytes | None) -> Ad
         elif not facts.asks_usage:
             body = provider.dialect.prepare(facts, target, body)
     else:
-        refusal = uncounted(provider, facts, caller.method, target)
+        refusal = uncounted(provider, facts, b"POST" if caller.posts else caller.method, target)
         if refusal is not None:
             return refusal
         worst = FETCHED if facts.fetches else FREE

@@ -62,10 +62,11 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Ite
         yield running
 
 
-def call(gateway: Gateway, method: str, path: str) -> tuple[int, Any]:
+def call(gateway: Gateway, method: str, path: str, **more: str) -> tuple[int, Any]:
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
     body = json.dumps({"model": "gpt-4o-mini", "prompt": "a cat", "messages": []})
     headers = {"x-spendgate-key": KEY, "content-type": "application/json"}
+    headers |= {name.replace("_", "-"): value for name, value in more.items()}
     connection.request(method, path, body if method in ("POST", "PUT", "PATCH") else None, headers)
     reply = connection.getresponse()
     said = json.loads(reply.read() or b"null")
@@ -96,6 +97,12 @@ def test_what_nobody_can_count_is_refused_and_never_sent(
     message = said["error"]["message"]
     assert "unmetered_calls" in message
     assert path.rpartition("/")[2] in message
+
+
+def test_a_method_that_means_another_is_that_one(gateway: Gateway, upstream: Upstream) -> None:
+    before = len(upstream.seen)
+    assert call(gateway, "GET", "/openai/v1/videos", x_http_method_override="POST")[0] == 403
+    assert len(upstream.seen) == before
 
 
 @pytest.mark.parametrize(
