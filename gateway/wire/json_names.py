@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from gateway.wire.json_edit import members
 from gateway.wire.top_names import odd_names
 
-TWICE = 'The request body names "{}" more than once, or in letters of another case.'
+TWICE = 'The request body names "{}" more than once, or in letters of another case: name it once, as the API spells it.'
 
 
 class Names:
