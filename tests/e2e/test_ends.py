@@ -312,6 +312,8 @@ async def test_500_clients_that_hang_up_have_one_record_each(tmp_path: Path, pol
             ids = []
             for _ in range(5):
                 ids += await asyncio.gather(*(hang_up(gateway, rng) for _ in range(100)))
+            # Connections are accepted in their order: once this one is answered, none of the others is still to come.
+            await asyncio.to_thread(exchange, gateway, request("plain"))
             records = await settled(gateway, 30)
             held = [line for line in gateway.metrics().splitlines() if line.startswith("spendgate_quota_reserved{")]
         by_id = {record["request_id"]: record for record in records}
