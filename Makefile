@@ -8,7 +8,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 CONFIG ?= config.example.toml
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
-EXTRAS := --extra aws --extra google --extra parquet --extra remote --extra otel --extra oidc --extra build --extra compile
+EXTRAS := --extra aws --extra google --extra parquet --extra remote --extra otel --extra oidc --extra redis \
+	--extra postgresql --extra build --extra compile
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --generate-hashes $(UPGRADE)
 

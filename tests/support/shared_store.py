@@ -1,0 +1,93 @@
+"""Stores by which gateways share quotas, for tests: a database of PostgreSQL's, a Redis that keeps what it is told."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+from support.gateway import free_port
+
+POSTGRESQL = "postgresql://postgres@127.0.0.1:5432"
+
+
+def _psql(statement: str) -> subprocess.CompletedProcess[str]:
+    command = ["psql", "-XAtq", "-d", f"{POSTGRESQL}/postgres", "-c", statement]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """The URL of an empty database. Skips where there is no server."""
+    if shutil.which("psql") is None:
+        pytest.skip("needs psql and a PostgreSQL server on 127.0.0.1:5432")
+    name = f"spendgate_{secrets.token_hex(6)}"
+    made = _psql(f"CREATE DATABASE {name}")
+    if made.returncode:
+        pytest.skip(f"needs a PostgreSQL server on 127.0.0.1:5432 that lets postgres in: {made.stderr.strip()}")
+    try:
+        yield f"{POSTGRESQL}/{name}"
+    finally:
+        _psql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+class RedisServer:
+    """A redis-server of its own. With ``keeps``, nothing it was told is lost when it is killed."""
+
+    def __init__(self, folder: Path, *, keeps: bool = True) -> None:
+        if shutil.which("redis-server") is None:
+            pytest.skip("needs redis-server")
+        self._folder = folder
+        self._keeps = keeps
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+
+    def start(self) -> None:
+        kept = ["--appendonly", "yes", "--appendfsync", "always"] if self._keeps else ["--appendonly", "no"]
+        where = ["--port", str(self._port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", ""]
+        self._process = subprocess.Popen(["redis-server", *where, *kept], stdout=subprocess.DEVNULL)
+        client = redis.Redis.from_url(self.url)
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                client.ping()
+            except redis.RedisError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            else:
+                break
+        client.close()
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def redis_server(folder: Path, *, keeps: bool = True) -> Iterator[RedisServer]:
+    server = RedisServer(folder, keeps=keeps)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@contextmanager
+def store(kind: str, folder: Path) -> Iterator[str]:
+    """The URL of an empty store of a kind."""
+    if kind == "postgresql":
+        with postgresql() as url:
+            yield url
+    else:
+        with redis_server(folder) as server:
+            yield server.url
