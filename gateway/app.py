@@ -247,6 +247,8 @@ class App:
                 "spendgate_workers": lambda: 1,
                 "spendgate_workers_configured": lambda: 1,
                 "spendgate_workers_replaced_total": lambda: 0,
+                "spendgate_quota_store_healthy": lambda: 1,
+                "spendgate_quota_store_failures_total": lambda: 0,
                 "spendgate_config_reload_timestamp_seconds": lambda: self.reloading.at,
                 "spendgate_config_reload_failures_total": lambda: self.reloading.failures,
                 "spendgate_export_failures_total": lambda: self.exports.failures,

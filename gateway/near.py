@@ -22,7 +22,7 @@ from pricing.money import NANO
 MIN_OUTPUT_TOKENS = 16
 """A clamp below this would only buy an answer that is of no use; OpenAI's responses API takes no less."""
 COUNTED = ("usd", "tokens", "input_tokens")
-IN_FLIGHT_RETRY_MS = 1000
+SOON_RETRY_MS = 1000
 """When to try again where only calls in flight are in the way: they give back what they don't use."""
 
 Done = Callable[["Refusal | None", str], None]
@@ -277,6 +277,14 @@ def _behind(counter: Counter, call: Admitted) -> Shortage:
 def refusal_of(short: Shortage, now_ns: int) -> Refusal:
     """What the caller is told: the quota, its limit, what is spent, and when it resets."""
     bucket = f" ({short.bucket})" if short.bucket else ""
+    if short.unknown:
+        return Refusal(
+            status=503,
+            code="quota_store_unavailable",
+            message=f'What is left of quota "{short.quota}"{bucket} can\'t be known now: gateways share it, and '
+            "their store can't be reached. Try again.",
+            retry_after_ms=SOON_RETRY_MS,
+        )
     parts = [
         f'Quota "{short.quota}"{bucket} has no room for this call: limit {_amount(short.unit, short.limit)}, '
         f"used {_amount(short.unit, short.used)}, held by calls in flight {_amount(short.unit, short.reserved)}, "
@@ -294,7 +302,7 @@ def refusal_of(short: Shortage, now_ns: int) -> Refusal:
     elif short.hopeless:
         parts.append("The call alone is larger than the limit: lower its output limit or send less input.")
     elif short.held_up:
-        retry_ms = IN_FLIGHT_RETRY_MS
+        retry_ms = SOON_RETRY_MS
         parts.append("Try again when some of the calls in flight have ended.")
     elif short.resets_ns is not None:
         retry_ms = until_ms

@@ -36,12 +36,13 @@ def run(options: argparse.Namespace) -> int:
     from gateway.config.problems import ConfigErrors
     from gateway.ledger.faults import LedgerCorrupt
     from gateway.ledger.single import AlreadyRunning
+    from gateway.sharing.store import StoreUnavailable
     from gateway.workers.crew import CannotStart
 
     try:
         loaded = load_all(options.config, os.environ)
         config, ready = loaded.config, partial(_ready, inactive=loaded.inactive)
-        if config.server.workers == 1:
+        if config.server.workers == 1 and config.quota_store is None:
             app.run(options.config, config, ready)
         else:
             from gateway.workers import supervisor
@@ -51,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigurationError(options.config, error.problems) from error
     except (AssemblyError, CatalogueUnusable, LedgerCorrupt, AlreadyRunning, CannotStart) as error:
         raise UserError(str(error)) from error
+    except StoreUnavailable as error:
+        raise UserError(f"can't start: the store of shared quotas can't be used: {error}") from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise UserError(f"can't start: {where}{error.strerror or error}") from error

@@ -21,6 +21,7 @@ Found = tuple[tuple[str | int, ...], str, str]
 RESERVED_NAMES = ("v1", "healthz", "readyz")
 EVENTS = ("threshold", "exhausted", "reopened", "rule_changed", "granted")
 _LEDGERS = ("sqlite:///",)
+_QUOTA_STORES = ("postgresql://", "postgres://", "redis://", "rediss://", "unix://")
 _MEMORY = "sqlite:///:memory:"
 
 
@@ -29,6 +30,7 @@ def check_references(config: Config, providers: frozenset[str] = frozenset()) ->
     names = providers | frozenset(config.providers)
     return [
         *_workers(config),
+        *_quota_store(config),
         *_server(config),
         *_providers(config),
         *_keys(config, names),
@@ -44,17 +46,24 @@ def check_references(config: Config, providers: frozenset[str] = frozenset()) ->
 
 def _workers(config: Config) -> Iterator[Found]:
     """What several processes can't do together yet: better refused than not exact."""
-    if config.server.workers == 1:
+    if config.server.workers == 1 and config.quota_store is None:
         return
+    sharing = "server.workers > 1" if config.quota_store is None else "[quota_store]"
     for place, quota in enumerate(config.quotas):
         if quota.extend:
             yield (
                 ("quotas", place, "extend"),
-                "can't be had with server.workers > 1",
+                f"can't be had with {sharing}",
                 "Leave it out, or use clamp = true.",
             )
         if quota.overflow == "shared":
-            yield ("quotas", place, "overflow"), 'can\'t be "shared" with server.workers > 1', 'Set "refuse".'
+            yield ("quotas", place, "overflow"), f'can\'t be "shared" with {sharing}', 'Set "refuse".'
+
+
+def _quota_store(config: Config) -> Iterator[Found]:
+    if config.quota_store is not None and not config.quota_store.url.startswith(_QUOTA_STORES):
+        message = f"must begin with {', '.join(_QUOTA_STORES[:-1])} or {_QUOTA_STORES[-1]}"
+        yield ("quota_store", "url"), message, 'Like "postgresql://spendgate@db.internal/spendgate".'
 
 
 def _server(config: Config) -> Iterator[Found]:

@@ -104,6 +104,13 @@ class LedgerConfig(Table):
     """Whether records tell, by a keyed hash, that two calls had the same prompt."""
 
 
+class QuotaStoreConfig(Table):
+    """Where several gateways share quotas."""
+
+    url: Sent
+    """``postgresql://…`` or ``redis://…``; ``rediss://`` and ``unix://`` are Redis too."""
+
+
 class AttributionConfig(Table):
     require_key: bool = True
     trusted_headers: bool = True
@@ -244,6 +251,7 @@ class Config(Table):
     providers: dict[Name, ProviderConfig] = {}
     keys: tuple[KeyConfig, ...] = ()
     quotas: tuple[QuotaConfig, ...] = ()
+    quota_store: QuotaStoreConfig | None = None
     max_quota_counters: Positive = 100_000
     """Counters that ``per`` may make in all; past it a rule's ``overflow`` says what happens."""
     prices: tuple[PriceConfig, ...] = ()

@@ -171,6 +171,12 @@ VITALS = (
     ),
     Family("spendgate_config_reload_failures", "counter", "Reloads that changed nothing, because the file was wrong."),
     Family("spendgate_export_failures", "counter", "Runs of [[exports]] that could not write all that was due."),
+    Family(
+        "spendgate_quota_store_healthy",
+        "gauge",
+        "1: the store of shared quotas can be used, or there is none. 0: it can't.",
+    ),
+    Family("spendgate_quota_store_failures", "counter", "What the store of shared quotas did not do or not answer."),
     Family("spendgate_log_lines_dropped", "counter", "Lines of the log that nobody took off standard error in time."),
     Family("spendgate_recovered_requests", "counter", "Calls left open by a crash and settled at start."),
     Family(

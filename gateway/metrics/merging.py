@@ -18,6 +18,7 @@ MOST = ("spendgate_upstream_endpoints_unreachable",)
 """Gauges of which the most counts: a sum would tell one endpoint once for each process that can't reach it."""
 OWN = (
     "spendgate_config_reload_timestamp_seconds",
+    "spendgate_quota_store_healthy",
     "spendgate_quota_limit",
     "spendgate_quota_used",
     "spendgate_quota_reserved",

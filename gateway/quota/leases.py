@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-import msgspec
-
-from gateway.quota.rule import CONCURRENT, Rule
+from gateway.quota.accounts import NOTHING, Account, Claim
+from gateway.quota.fund import Fund, counted
+from gateway.quota.rule import Rule
+from gateway.quota.slices import Answer, Back, Freed, Given, Recall, Stand, Want
+from gateway.sharing.store import Notice
+from gateway.sharing.store import Stand as FundStand
 
 SHARE = 4
 """A slice is, of what is left beside the call, one part in so many for each process."""
@@ -21,163 +24,8 @@ PAST_NS = 600_000_000_000
 
 PATIENCE_NS = 1_000_000_000
 """So long a process has to give slack back."""
-
-
-class Want(msgspec.Struct, array_like=True, frozen=True):
-    """What a process lacks of one unit (``position``) of one counter, in the window that begins at ``start_ns``."""
-
-    rule: str
-    bucket: str
-    position: int
-    start_ns: int
-    amount: int
-
-
-class Given(msgspec.Struct, array_like=True, frozen=True):
-    """The answer to a want: all of it and maybe more, or nothing."""
-
-    amount: int
-    free: int
-    """What is left to lend after it."""
-    used: int
-    """What is settled, as far as the lender was told."""
-    tight: bool
-    """The limit is near: slack is to be given back at once."""
-
-
-class Back(msgspec.Struct, array_like=True, frozen=True):
-    """Slack that is given back. Negative: what was taken beyond a slice: it was used and could not be refused."""
-
-    rule: str
-    bucket: str
-    position: int
-    start_ns: int
-    amount: int
-
-
-class Stand(msgspec.Struct, array_like=True, frozen=True):
-    """What one process has used and holds for calls in flight, in one window of one counter, a number a unit."""
-
-    rule: str
-    bucket: str
-    start_ns: int
-    used: list[int]
-    reserved: list[int]
-
-
-class Answer(msgspec.Struct, frozen=True, tag=True):
-    """To a claim, in the order of its wants."""
-
-    number: int
-    given: list[Given]
-
-
-class Recall(msgspec.Struct, frozen=True, tag=True):
-    """Give back the slack of a counter, and say when that is done."""
-
-    rule: str
-    bucket: str
-
-
-class Freed(msgspec.Struct, frozen=True, tag=True):
-    """Something came back for which a call of this process may stand in line."""
-
-
 Send = Callable[[int, "Answer | Recall | Freed"], None]
 Key = tuple[str, str]
-
-
-class Share:
-    """One window of one counter: what was settled before or by processes that are gone, and each process's part."""
-
-    __slots__ = ("base", "end_ns", "held", "stands")
-
-    def __init__(self, units: int, end_ns: int) -> None:
-        self.end_ns = end_ns
-        self.base = [0] * units
-        self.held: dict[int, list[int]] = {}
-        self.stands: dict[int, Stand] = {}
-
-    def taken(self, position: int) -> int:
-        return self.base[position] + sum(held[position] for held in self.held.values())
-
-    def used(self, position: int) -> int:
-        return self.base[position] + sum(stand.used[position] for stand in self.stands.values())
-
-    def reserved(self, position: int) -> int:
-        return sum(stand.reserved[position] for stand in self.stands.values())
-
-
-class Account:
-    """One counter as the lender sees it."""
-
-    __slots__ = ("bucket", "flying", "hungry", "loose", "name", "recalled", "rule", "shares", "waiting")
-
-    def __init__(self, name: str, rule: Rule, bucket: str) -> None:
-        self.name = name
-        """The rule's identity."""
-        self.rule = rule
-        self.bucket = bucket
-        self.shares: dict[int, Share] = {}
-        self.flying: dict[int, int] = {}
-        """Calls at a time that each process may have: they belong to no window."""
-        self.loose: set[int] = set()
-        """Processes that may have slack."""
-        self.recalled: set[int] = set()
-        """Processes that were asked for their slack and have not answered."""
-        self.waiting: list[tuple[Claim, int, Want]] = []
-        self.hungry: set[int] = set()
-        """Processes that got nothing and may have calls in line."""
-
-    def share(self, start_ns: int) -> Share:
-        found = self.shares.get(start_ns)
-        if found is None:
-            found = self.shares[start_ns] = Share(len(self.rule.units), self.rule.window(start_ns)[1])
-        return found
-
-    def counting(self, start_ns: int) -> Iterable[Share]:
-        """The windows that count for a call reserved in the one that begins at ``start_ns``. Of a rolling window also
-        the parts behind it: a process may be late, and what it wants counts together with what is used in those."""
-        rolling = self.rule.rolling_ns
-        own = self.share(start_ns)
-        if not rolling:
-            return (own,)
-        until = own.end_ns + rolling
-        return [share for start, share in self.shares.items() if start < until and start_ns < share.end_ns + rolling]
-
-    def free(self, position: int, start_ns: int, now_ns: int) -> int:
-        limit = self.rule.limit(position, now_ns)
-        if self.rule.units[position] == CONCURRENT:
-            return limit - sum(self.flying.values())
-        return limit - sum(share.taken(position) for share in self.counting(start_ns))
-
-    def used(self, position: int, start_ns: int) -> int:
-        if self.rule.units[position] == CONCURRENT:
-            return 0
-        return sum(share.used(position) for share in self.counting(start_ns))
-
-    def hold(self, process: int, position: int, start_ns: int, amount: int) -> None:
-        """Lend ``amount`` more, or less."""
-        if self.rule.units[position] == CONCURRENT:
-            self.flying[process] = self.flying.get(process, 0) + amount
-        else:
-            held = self.share(start_ns).held.setdefault(process, [0] * len(self.rule.units))
-            held[position] += amount
-
-
-class Claim:
-    """The wants of one call, until all of them are answered."""
-
-    __slots__ = ("given", "left", "number", "process")
-
-    def __init__(self, process: int, number: int, wants: int) -> None:
-        self.process = process
-        self.number = number
-        self.left = wants
-        self.given: list[Given] = [NOTHING] * wants
-
-
-NOTHING = Given(0, 0, 0, True)
 
 
 class Lender:
@@ -192,6 +40,8 @@ class Lender:
         self._closed: set[str] = set()
         """Rules of which it is not known yet what was used: who wants of them waits."""
         self.accounts: dict[Key, Account] = {}
+        self.fund: Fund | None = None
+        """Where several gateways share the limits."""
         self._calling: dict[Account, int] = {}
         """Accounts whose slack is called back -> since when."""
         self.touched: set[Account] = set()
@@ -200,6 +50,15 @@ class Lender:
     def bound(self, max_accounts: int) -> None:
         """So many accounts at most."""
         self._max = max_accounts
+
+    @property
+    def settling(self) -> bool:
+        """Of some rule it is not known yet what was used."""
+        return bool(self._closed)
+
+    def is_closed(self, name: str) -> bool:
+        """It is not known yet what was used of this rule."""
+        return name in self._closed
 
     def use(self, rules: dict[str, Rule]) -> None:
         """These rules hold. The new ones lend nothing before ``open``."""
@@ -211,6 +70,8 @@ class Lender:
             self.touched.discard(account)
             for claim, place, _ in account.waiting:
                 self._told(claim, place, NOTHING)
+            if self.fund is not None:
+                self.fund.dropped(account)
         for key, account in self.accounts.items():
             account.rule = rules[key[0]]
 
@@ -218,6 +79,8 @@ class Lender:
         """What was used is known of all rules."""
         closed, self._closed = self._closed, set()
         for (rule, _), account in list(self.accounts.items()):
+            if self.fund is not None:
+                self.fund.moved(account)
             if rule in closed and not account.recalled:
                 self._answer_waiting(account)
 
@@ -272,7 +135,7 @@ class Lender:
                 account.waiting.append((claim, place, want))
                 self._call_back(account, process)
             else:
-                self._told(claim, place, given)
+                self._answer(account, claim, place, given, want)
 
     def back(self, process: int, backs: Iterable[Back]) -> None:
         """Slack came back, or was taken beyond a slice."""
@@ -280,6 +143,8 @@ class Lender:
             if one.rule in self.rules:
                 account = self._account(one.rule, one.bucket)
                 account.hold(process, one.position, one.start_ns, -one.amount)
+                if self.fund is not None:
+                    self.fund.moved(account)
                 if one.amount > 0:
                     self._fed(account)
 
@@ -297,6 +162,8 @@ class Lender:
                 account = self._account(one.rule, one.bucket)
                 account.share(one.start_ns).stands[process] = one
                 self.touched.add(account)
+                if self.fund is not None:
+                    self.fund.stood(account, one.start_ns)
 
     def overdue(self, now_ns: int) -> None:
         """Called some times a second: who waits for a process that does not answer is told that there is no room."""
@@ -313,6 +180,10 @@ class Lender:
             if not (account.shares or any(account.flying.values()) or account.waiting or account.recalled):
                 del self.accounts[key]
                 self.touched.discard(account)
+                if self.fund is not None:
+                    self.fund.forgotten(account)
+        if self.fund is not None:
+            self.fund.tidy()
 
     def _account(self, rule: str, bucket: str) -> Account:
         account = self.accounts.get((rule, bucket))
@@ -326,16 +197,19 @@ class Lender:
 
     def _given(self, account: Account, process: int, want: Want, *, last: bool = False) -> Given | None:
         """What is lent for a want; None: the others must first give their slack back."""
-        free = account.free(want.position, want.start_ns, self._now_ns())
+        free, beside = self._free(account, want)
         used = account.used(want.position, want.start_ns)
         if free < want.amount:
             if not last and account.loose - {process}:
                 return None
             if account.rule.queue_seconds:
                 account.hungry.add(process)
-            return Given(0, free, used, True)
-        # a raise ends: what is lent of it is lent by the call, and only when nobody has slack of what goes on to hold
-        lasting = free - account.rule.limit(want.position, self._now_ns()) + account.rule.limits[want.position]
+            return Given(0, free + beside, used, True, self.fund is not None and self.fund.unreachable)
+        lasting = free
+        if self.fund is None:
+            # a raise ends: what is lent of it is lent by the call, and only when nobody has slack of what goes on to
+            # hold
+            lasting += account.rule.limits[want.position] - account.rule.limit(want.position, self._now_ns())
         if lasting < want.amount and not last and account.loose - {process}:
             return None
         more = (lasting - want.amount) // (SHARE * max(1, len(self._processes)))
@@ -344,9 +218,74 @@ class Lender:
         if not tight:
             account.loose.add(process)
         account.hold(process, want.position, want.start_ns, amount)
-        return Given(amount, free - amount, used, tight)
+        return Given(amount, free - amount + beside, used, tight)
 
-    def _call_back(self, account: Account, asker: int) -> None:
+    def _free(self, account: Account, want: Want) -> tuple[int, int]:
+        """What can be lent here, and what may be had of the store that gateways share."""
+        fund = self.fund
+        if fund is None:
+            return account.free(want.position, want.start_ns, self._now_ns()), 0
+        return fund.free(account, want.position, want.start_ns), fund.left(account, want.position, want.start_ns)
+
+    def _answer(self, account: Account, claim: Claim, place: int, given: Given, want: Want) -> None:
+        """Tell what is given; where that is nothing and gateways share, first ask the store for what lacks."""
+        fund = self.fund
+        if given.amount or fund is None:
+            self._told(claim, place, given)
+            return
+
+        def asked(lent: bool) -> None:
+            if self.accounts.get((account.name, account.bucket)) is not account:
+                # a reload has put another in its place
+                self._told(claim, place, NOTHING)
+                return
+            found = self._given(account, claim.process, want, last=True)
+            assert found is not None
+            if lent:
+                self._answer(account, claim, place, found, want)
+            else:
+                self._told(claim, place, found)
+
+        fund.lack(account, want.position, want.start_ns, want.amount, asked)
+
+    # other gateways
+
+    def noticed(self, notice: Notice) -> None:
+        """Another gateway is short of a counter, or gave something of it back."""
+        assert self.fund is not None
+        for found in self.fund.heard(notice):
+            account = self.accounts[found.name, found.bucket]
+            if not notice.recall:
+                self._fed(account)
+            elif account.loose and not account.recalled:
+                self._call_back(account, None)
+            elif not account.recalled:
+                self.fund.loosened(account)
+
+    def end(self) -> None:
+        """Another gateway has what this one had: nothing more is lent, and slack is called back."""
+        assert self.fund is not None
+        self.fund.end()
+        for account in self.accounts.values():
+            if account.loose and not account.recalled:
+                self._call_back(account, None)
+
+    def elsewhere(self, stands: Iterable[FundStand]) -> None:
+        """How other gateways stand."""
+        assert self.fund is not None
+        by_name = {counted(rule): name for name, rule in self.rules.items()}
+
+        def account_of(rule: str, bucket: str) -> Account | None:
+            name = by_name.get(rule)
+            if name is None or (bucket and (name, bucket) not in self.accounts and len(self.accounts) >= self._max):
+                return None
+            account = self._account(name, bucket)
+            self.touched.add(account)
+            return account
+
+        self.fund.others(stands, account_of)
+
+    def _call_back(self, account: Account, asker: int | None) -> None:
         account.recalled = account.loose - {asker}
         self._calling[account] = self._now_ns()
         for process in list(account.recalled):
@@ -363,7 +302,9 @@ class Lender:
         for claim, place, want in waiting:
             given = self._given(account, claim.process, want, last=True)
             assert given is not None
-            self._told(claim, place, given)
+            self._answer(account, claim, place, given, want)
+        if self.fund is not None:
+            self.fund.loosened(account)
 
     def _told(self, claim: Claim, place: int, given: Given) -> None:
         claim.given[place] = given

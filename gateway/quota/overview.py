@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 
+from gateway.quota.accounts import Account
 from gateway.quota.counter import Counter, Span
 from gateway.quota.engine import Quotas
-from gateway.quota.leases import Account, Lender
+from gateway.quota.leases import Lender
 from gateway.quota.rule import CONCURRENT
 
 

@@ -15,11 +15,11 @@ import msgspec
 from gateway.ledger.connections import connect_reader
 from gateway.ledger.view import ConnectionView
 from gateway.quota.engine import Amounts, Quotas
-from gateway.quota.leases import Stand
 from gateway.quota.matcher import Matcher, bucket_of
 from gateway.quota.replay import MANY, Difference, load, spans_of, subject_of
 from gateway.quota.rule import CONCURRENT, UNITS, Rule
 from gateway.quota.shared import identity
+from gateway.quota.slices import Stand
 
 Rows = dict[tuple[str, str, int], list[int]]
 """Rule's identity, bucket and start of the window -> what is used, a number a unit."""

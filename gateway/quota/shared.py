@@ -10,11 +10,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+import msgspec
+
 from gateway.quota.counter import Counter, Span
-from gateway.quota.counters import Counters
+from gateway.quota.counters import Counters, Plan
 from gateway.quota.engine import Quotas
-from gateway.quota.leases import Back, Given, Stand, Want
 from gateway.quota.rule import CONCURRENT, Raise, Rule, Subject
+from gateway.quota.slices import Back, Given, Stand, Want
 from gateway.quota.terms import Amounts, Beside, Reservation, Shortage, Vector
 
 
@@ -43,7 +45,7 @@ class Lending(Protocol):
 class SharedCounter(Counter):
     """``limits`` is what this process was lent in the current window; ``base`` stays 0, the lender knows the rest."""
 
-    __slots__ = ("_rolled", "free", "name", "seen", "tight")
+    __slots__ = ("_rolled", "free", "name", "seen", "tight", "unknown")
 
     def __init__(
         self, rule: Rule, name: str, bucket: str, now_ns: int, rolled: Callable[[SharedCounter, Span, list[int]], None]
@@ -58,6 +60,8 @@ class SharedCounter(Counter):
         self.seen = [0] * units
         """…and what was used then."""
         self.tight = False
+        self.unknown = False
+        """What other gateways have left could not be asked."""
         self._rolled = rolled
 
     @property
@@ -195,7 +199,8 @@ class SharedQuotas(Quotas):
                 self._give(counter, span.start_ns, position, one.amount)
                 continue
             counter.slice[position] += one.amount
-            counter.free[position], counter.seen[position], counter.tight = one.free, one.used, one.tight
+            counter.free[position], counter.seen[position] = one.free, one.used
+            counter.tight, counter.unknown = one.tight, one.unknown
         then(all(one.amount for one in given))
         for counter, _, _ in places:
             if counter.tight:
@@ -309,7 +314,15 @@ class SharedQuotas(Quotas):
     # what others are told
 
     def refused(self, short: Shortage, now_ns: int) -> None:
-        self._lending.refused(short)
+        if not short.unknown:
+            self._lending.refused(short)
+
+    def _shortage(self, plan: Plan, counter: Counter, position: int, vector: Vector, now_ns: int) -> Shortage:
+        short = super()._shortage(plan, counter, position, vector, now_ns)
+        assert isinstance(counter, SharedCounter)
+        if counter.unknown and not short.hopeless:
+            return msgspec.structs.replace(short, unknown=True)
+        return short
 
     def look(self, now_ns: int) -> None:
         return

@@ -74,6 +74,8 @@ class Shortage(msgspec.Struct, frozen=True, kw_only=True):
     rule: Rule
     behind: bool = False
     """There may be room, but others stand in line for it."""
+    unknown: bool = False
+    """There may be room: what other gateways have left of it can't be known now."""
     least: int = 0
     """What a call would do with whose answer may be cut short; 0: it needs all that is wanted."""
 

@@ -11,12 +11,13 @@ from gateway.desk import QuotaDesk
 from gateway.quota.changes import changed_rules
 from gateway.quota.engine import Quotas
 from gateway.quota.grants import raises_of
-from gateway.quota.leases import Lender, Stand
+from gateway.quota.leases import Lender
 from gateway.quota.overview import show
 from gateway.quota.replay import MANY, Difference
 from gateway.quota.rule import Rule
 from gateway.quota.settled import Photo, Rows, Settled, compared, settled
 from gateway.quota.shared import identity
+from gateway.quota.slices import Stand
 from gateway.quota.terms import Observe, Shortage
 from gateway.workers.crew import Crew
 from gateway.workers.hand import Hand

@@ -28,6 +28,7 @@ from gateway.config.load import Loaded
 from gateway.desk import QuotaDesk
 from gateway.doors import Doors
 from gateway.exporting import Exports
+from gateway.ledger.gateway_id import gateway_id
 from gateway.ledger.reader import LedgerReader
 from gateway.ledger.recovery import recover
 from gateway.ledger.schema import migrate
@@ -45,10 +46,12 @@ from gateway.quota.grants import raises_of
 from gateway.reloading import Fresh, Reloading
 from gateway.scrub import secrets_of
 from gateway.server.wheel import Wheel
+from gateway.sharing.stores import store_of
 from gateway.upkeep import Upkeep
 from gateway.webhooks import Webhooks
 from gateway.workers.bank import Bank
 from gateway.workers.crew import Crew
+from gateway.workers.funding import Funding
 from gateway.workers.hand import Hand
 from gateway.workers.words import FromWorker, Health, Raised, Ready, Reply
 from pricing.book import PriceBook
@@ -83,6 +86,7 @@ class Supervisor:
         self.access = Access(config.server, secrets.token_bytes(32), time.time)
         self.draining = False
         self.recovered = 0
+        self.funding: Funding | None = None
         self.reloading = Reloading(time.time)
         self._stop = asyncio.Event()
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="upkeep")
@@ -105,6 +109,10 @@ class Supervisor:
         self.crew = Crew(self.config_path, self._text, self.clock.now_ns, lock.fds, self.log, self._heard, self._ended)
         self.desk = SharedDesk(self.ledger, self.clock, self.log, lambda: self.bank.quotas)
         self.bank = Bank(path, self.crew, self.clock.now_ns, self.desk.note)
+        if config.quota_store is not None:
+            store = store_of(config.quota_store.url)
+            ours = (gateway_id(path), secrets.token_hex(8))
+            self.funding = Funding(store, *ours, self.bank.lender, self.clock.now_ns, self.log)
         self.desk.check = self._compared
         self.desk.settle = lambda: self.bank.settle(set())
         self.webhooks = Webhooks(self.ledger, self.clock, self.log)
@@ -121,6 +129,8 @@ class Supervisor:
         await self.exports.start(config.exports)
         self.doors = Doors(None, loop, assembly.limits_of(config))
         self._measure(loop)
+        if self.funding is not None:
+            await self.funding.start()
         try:
             for name in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(name, self._stop.set)
@@ -140,6 +150,8 @@ class Supervisor:
             await self.crew.drain(self.config.server.drain_seconds)
         finally:
             await self.crew.kill()
+            if self.funding is not None:
+                await self.funding.stop()
             await self.doors.close()
             await self.webhooks.stop()
             await self.exports.stop()
@@ -304,6 +316,10 @@ class Supervisor:
                     "spendgate_tls_handshake_failures_total": lambda: self.doors.failed_handshakes,
                     "spendgate_slow_clients_total": lambda: self.doors.slow_clients,
                     "spendgate_admin_wrong_tokens_total": lambda: self.access.wrong,
+                    "spendgate_quota_store_healthy": lambda: (
+                        0 if self.funding is not None and self.funding.reason else 1
+                    ),
+                    "spendgate_quota_store_failures_total": lambda: self.funding.failures if self.funding else 0,
                     "spendgate_workers": lambda: len(self.crew.ready),
                     "spendgate_workers_configured": lambda: self.crew.wanted,
                     "spendgate_workers_replaced_total": lambda: self.crew.replaced,

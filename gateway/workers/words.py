@@ -10,9 +10,9 @@ from typing import Generic, TypeVar
 import msgspec
 
 from gateway.metrics.merging import Told
-from gateway.quota.leases import Answer, Back, Freed, Recall, Stand, Want
 from gateway.quota.rule import Raise
 from gateway.quota.settled import Photo
+from gateway.quota.slices import Answer, Back, Freed, Recall, Stand, Want
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):

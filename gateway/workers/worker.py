@@ -36,9 +36,9 @@ from gateway.metrics.merging import Told, told
 from gateway.metrics.process import samples
 from gateway.offload import Offloader
 from gateway.ports import ClientPort
-from gateway.quota.leases import Answer, Back, Freed, Given, Recall, Stand, Want
 from gateway.quota.settled import Photo
 from gateway.quota.shared import SharedQuotas
+from gateway.quota.slices import Answer, Back, Freed, Given, Recall, Stand, Want
 from gateway.quota.terms import Shortage
 from gateway.reloading import WRONG, read
 from gateway.scrub import secrets_of

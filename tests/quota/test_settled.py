@@ -14,10 +14,10 @@ from gateway.ledger.rows import held_of
 from gateway.ledger.schema import migrate
 from gateway.ledger.view import ConnectionView
 from gateway.ledger.writer import Writer
-from gateway.quota.leases import Stand
 from gateway.quota.rule import from_config
 from gateway.quota.settled import Photo, settled
 from gateway.quota.shared import identity
+from gateway.quota.slices import Stand
 
 RULES = [
     QuotaConfig(name="all", usd=1, window="total"),  # type: ignore[arg-type]
