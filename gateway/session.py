@@ -18,7 +18,7 @@ from gateway.identity.ring import HIT_SECONDS
 from gateway.ledger.record import CLIENT_DISCONNECTED, COMPLETED, UPSTREAM_ERROR, UPSTREAM_TIMEOUT
 from gateway.near import refusal_of
 from gateway.parts import Parts
-from gateway.ports import ClientPort, CredentialUnavailable, Failure, Header, RequestHead, UpstreamPort
+from gateway.ports import ClientPort, CredentialUnavailable, Failure, Header, RequestHead, Timer, UpstreamPort
 from gateway.quota.engine import Shortage
 from gateway.session_account import SessionAccount
 from gateway.session_opening import handshake, session_call
@@ -58,8 +58,12 @@ class Session(SessionAccount):
         """Room for the next response is being asked for."""
         self._held: list[bytes] = []
         self._held_bytes = 0
+        self._secret = find_key(head.headers, head.target).secret if caller.principal.key_id else None
+        """The client's key; None: nobody's."""
         self._look_at = parts.clock.monotonic() + HIT_SECONDS
-        """When the client's key is asked for again."""
+        """When the client's key is asked for again, before anything of the client's goes on."""
+        self._looking: Timer | None = None
+        """Asks for it of a client that says nothing."""
         self._early: list[bytes] = []
         """What the client sent before the provider agreed."""
         self._why = ""
@@ -142,6 +146,7 @@ class Session(SessionAccount):
         self._status = status
         kept = [header for header in headers if header[0].lower() != b"sec-websocket-extensions"]
         self._client.switch(status, reason, [*kept, self._own()])
+        self._look()
         early, self._early = self._early, []
         for data in early:
             self._said(data)
@@ -280,18 +285,26 @@ class Session(SessionAccount):
                 self._client.abort()
                 self.client_gone()
             return
-        now = self._parts.clock.monotonic()
-        if now >= self._look_at:
-            self._look_at = now + HIT_SECONDS
-            if not self._why and not self._key_holds():
-                self._close(POLICY_VIOLATION, "the key of this session has expired or was revoked")
+        if self._parts.clock.monotonic() >= self._look_at:
+            self._look()
         self._said(data)
 
-    def _key_holds(self) -> bool:
-        if not self._caller.principal.key_id:
-            return True
-        secret = find_key(self._head.headers, self._head.target).secret
-        return secret is not None and self._parts.keys.newest().identify(secret) is not None
+    def _look(self) -> None:
+        """Whether the client's key still holds; a session whose key has ended is closed, also a silent one."""
+        secret = self._secret
+        if self._looking is not None:
+            self._looking.cancel()
+        if self._over or self._why or not secret:
+            self._look_at = float("inf")
+            return
+        now, keys = self._parts.clock.monotonic(), self._parts.keys.newest()
+        principal = keys.identify(secret)
+        if principal is None:
+            self._close(POLICY_VIOLATION, "the key of this session has expired or was revoked")
+            return
+        self._look_at = min(keys.holds_until(principal), now + HIT_SECONDS)
+        wait = self._look_at - now
+        self._looking = self._parts.clock.after(wait if wait > 0 else HIT_SECONDS, self._look)
 
     def _said(self, data: bytes) -> None:
         """Bytes of a client that may go on."""
@@ -327,6 +340,8 @@ class Session(SessionAccount):
         if self._over:
             return
         self._over = True
+        if self._looking is not None:
+            self._looking.cancel()
         ledger = self._parts.ledger
         unfinished = self._talk.unfinished() if self._talk is not None else None
         if unfinished is not None:

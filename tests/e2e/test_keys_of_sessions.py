@@ -36,6 +36,15 @@ def told(session: ClientConnection) -> str:
     return ""
 
 
+def heard(session: ClientConnection) -> str:
+    """Why a session ends whose client only listens."""
+    try:
+        while True:
+            session.recv(timeout=10)
+    except ConnectionClosed as closed:
+        return f"{closed.rcvd.code} {closed.rcvd.reason}" if closed.rcvd is not None else "nothing"
+
+
 @pytest.mark.parametrize("path", ["realtime?model=gpt-realtime", "responses"])
 def test_a_revoked_key_opens_nothing_more_in_a_session_that_stands(tmp_path: Path, path: str) -> None:
     with provider() as server, Gateway(tmp_path, CONFIG.format(port=port_of(server))) as gateway:
@@ -46,6 +55,18 @@ def test_a_revoked_key_opens_nothing_more_in_a_session_that_stands(tmp_path: Pat
             urllib.request.urlopen(revoke, timeout=10).close()
             time.sleep(LONGER_THAN_A_KEY)
             assert told(session) == ENDED
+            assert not told(other)
+
+
+@pytest.mark.parametrize("path", ["realtime?model=gpt-realtime", "responses"])
+def test_a_session_whose_client_is_silent_ends_with_its_key_too(tmp_path: Path, path: str) -> None:
+    with provider() as server, Gateway(tmp_path, CONFIG.format(port=port_of(server))) as gateway:
+        made = gateway.post("/api/keys", {"team": "t", "workflow": "w"})
+        with opened(gateway, path, made["secret"]) as session, opened(gateway, path, KEY) as other:
+            assert not told(session)
+            revoke = urllib.request.Request(f"{gateway.admin}/api/keys/{made['id']}", method="DELETE")
+            urllib.request.urlopen(revoke, timeout=10).close()
+            assert heard(session) == ENDED
             assert not told(other)
 
 
