@@ -10,16 +10,20 @@ import sys
 import time
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.cli.common import UserError, command, configuration, dollars, ledger_file, moment, table, takes_by
 
 if TYPE_CHECKING:
     from gateway.config.schema import Config
+    from gateway.finops.booking import Corrected, Entry
     from gateway.finops.reconcile import Cell
+    from gateway.ledger.releases import Release
     from gateway.statements.charge import Charge
 
 BY = ("day", "model", "project")
+TRIES = 10
+"""So often a booking begins anew where others correct the same days meanwhile."""
 
 
 def add_parser(commands: Any) -> None:
@@ -45,25 +49,42 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from gateway.ledger.connections import connect_reader
-
     by = [name.strip() for name in options.by.split(",") if name.strip()]
     if not by or set(by) - set(BY):
         raise UserError(f"--by {options.by}: use day, model and project")
     config = configuration(options.config)
     scope = _Scope(options, config)
-    connection = connect_reader(ledger_file(options))
+    path = ledger_file(options)
+    found = _found(path, scope, book=options.book)
+    _show(found.cells, by, options.format, scope)
+    if options.book:
+        _book(options, path, scope, found)
+    return 0
+
+
+class _Found(NamedTuple):
+    """A reconciliation, and what it would book."""
+
+    since: Corrected
+    cells: list[Cell]
+    entries: list[Entry]
+    releases: list[Release]
+
+
+def _found(path: Path, scope: _Scope, *, book: bool) -> _Found:
+    from gateway.finops.booking import corrected
+    from gateway.ledger.connections import connect_reader
+
+    connection = connect_reader(path)
     connection.row_factory = None
     try:
+        since = corrected(connection)
         cells = scope.cells(connection)
-        found = scope.entries(connection, cells) if options.book else []
-        given_back = scope.releases(connection, cells) if options.book else []
+        if not book:
+            return _Found(since, cells, [], [])
+        return _Found(since, cells, scope.entries(connection, cells), scope.releases(connection, cells))
     finally:
         connection.close()
-    _show(cells, by, options.format, scope)
-    if options.book:
-        _book(options, found, given_back)
-    return 0
 
 
 class _Scope:
@@ -106,7 +127,7 @@ class _Scope:
             explain(found)
         return found
 
-    def entries(self, connection: Any, cells: list[Cell]) -> Any:
+    def entries(self, connection: Any, cells: list[Cell]) -> list[Entry]:
         """What is to be booked."""
         from gateway.finops.booking import entries
 
@@ -117,7 +138,7 @@ class _Scope:
             models=self.models, projects=self.projects,
         )  # fmt: skip
 
-    def releases(self, connection: Any, cells: list[Cell]) -> Any:
+    def releases(self, connection: Any, cells: list[Cell]) -> list[Release]:
         """What quotas hold less of calls whose cost was not known."""
         from gateway.finops.releasing import releases
 
@@ -185,20 +206,32 @@ def _projects(options: argparse.Namespace, config: Config, providers: list[str])
     return found
 
 
-def _book(options: argparse.Namespace, found: Any, given_back: Any) -> None:
-    from gateway.finops.booking import book
+def _book(options: argparse.Namespace, path: Path, scope: _Scope, found: _Found) -> None:
+    from gateway.finops.booking import Overtaken, book
     from gateway.ledger.connections import connect
 
-    connection = connect(ledger_file(options))
+    connection = connect(path)
     try:
-        new = book(connection, found, time.time_ns(), getpass.getuser(), options.why, given_back)
+        for _ in range(TRIES):
+            try:
+                new = book(
+                    connection, found.entries, time.time_ns(), getpass.getuser(), options.why, found.releases,
+                    found.since,
+                )  # fmt: skip
+                break
+            except Overtaken:
+                found = _found(path, scope, book=True)
+        else:
+            raise UserError(
+                "others correct the same days all the time, nothing is booked: try again when they are done"
+            )
     finally:
         connection.close()
-    total = dollars(sum(one.nanousd for one in found))
+    total = dollars(sum(one.nanousd for one in found.entries))
     out = sys.stderr if options.format != "table" else sys.stdout
-    if given_back:
-        less = dollars(sum(one.nanousd for one in given_back))
-        print(f"quotas hold {less} USD less of {len(given_back):,} calls whose cost was not known", file=out)
+    if found.releases:
+        less = dollars(sum(one.nanousd for one in found.releases))
+        print(f"quotas hold {less} USD less of {len(found.releases):,} calls whose cost was not known", file=out)
     print(f"booked {new:,} adjustments, {total} USD", file=out)
 
 

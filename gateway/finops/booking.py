@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.finops.allocation import split
 from gateway.finops.reconcile import Cell, Side
-from gateway.finops.series import DAY_NS, day_start_ns
+from gateway.finops.series import DAY_NS, day_start_ns, today_of
 from gateway.ledger import releases
 from gateway.ledger.edges import id_bounds
 from gateway.ledger.releases import Release
@@ -38,6 +38,23 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
     mark: str
     """Equal for entries that are the same, so that none is booked twice."""
+
+
+class Corrected(msgspec.Struct, frozen=True):
+    """How far the ledger had been corrected when it was read: numbers of the newest adjustment and release."""
+
+    adjustments: int
+    releases: int
+
+
+class Overtaken(Exception):  # noqa: N818 - a state, not a mistake
+    """Somebody else corrected these days since they were read: what was found does not hold any more."""
+
+
+def corrected(connection: sqlite3.Connection) -> Corrected:
+    """To be asked before the ledger is read."""
+    ((number,),) = connection.execute("SELECT coalesce(max(rowid), 0) FROM adjustments")
+    return Corrected(number, releases.newest(connection))
 
 
 def ledger_side(
@@ -229,9 +246,11 @@ def book(
     now_ns: int,
     who: str,
     why: str,
-    given_back: Sequence[Release] = (),
+    given_back: Sequence[Release],
+    since: Corrected,
 ) -> int:
-    """Write the entries, and what quotas hold less, in one transaction; answers how many entries were new."""
+    """Write the entries, and what quotas hold less, in one transaction; answers how many entries were new. Raises
+    ``Overtaken``, and writes nothing, where their days were corrected ``since``."""
     columns = ", ".join(OWNER_COLUMNS)
     rows = [
         (
@@ -243,6 +262,8 @@ def book(
     ]  # fmt: skip
     connection.execute("BEGIN IMMEDIATE")
     try:
+        days = {one.day for one in found} | {today_of(one.started_ns) for one in given_back}
+        _hold_still(connection, days, {one.request_id for one in given_back}, since)
         before = connection.total_changes
         connection.executemany(
             "INSERT OR IGNORE INTO adjustments (id, request_id, at_ns, hour, kind, reason, who, delta_nanousd, price, "  # noqa: S608
@@ -256,3 +277,11 @@ def book(
         connection.execute("ROLLBACK")
         raise
     return new
+
+
+def _hold_still(connection: sqlite3.Connection, days: set[date], calls: set[str], since: Corrected) -> None:
+    """Raises ``Overtaken``. What a running gateway corrects of other days and calls does not matter."""
+    hours = connection.execute("SELECT DISTINCT hour FROM adjustments WHERE rowid > ?", (since.adjustments,))
+    given = connection.execute("SELECT request_id FROM releases WHERE rowid > ?", (since.releases,))
+    if any(_day(hour // 24) in days for (hour,) in hours) or any(request_id in calls for (request_id,) in given):
+        raise Overtaken

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from support.gateway import Gateway
 
-from gateway.finops.booking import Entry
+from gateway.finops.booking import Entry, corrected
 from gateway.finops.booking import book as adjust
 from gateway.finops.series import today_of
 from gateway.ledger.connections import connect
@@ -48,7 +48,7 @@ def test_pages_of_spend_are_of_one_moment(by: str, until: str, tmp_path: Path) -
                  "model_requested": "gpt-4o-mini", "tags": tags_json({})}  # fmt: skip
         group = tuple(owner[name] for name in OWNER_COLUMNS)
         entry = Entry(day=today_of(book.START_NS), group=group, nanousd=9_000_000, cause="price", mark="x")
-        adjust(connection, [entry], book.START_NS, "tester", "")
+        adjust(connection, [entry], book.START_NS, "tester", "", (), corrected(connection))
         connection.close()
         rows, cursor = first["rows"], first["cursor"]
         while cursor is not None:

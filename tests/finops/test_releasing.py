@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 from billed import CONFIG, Books
 from support.gateway import Gateway
 
+from gateway.ledger.connections import connect
 from gateway.wire.usage import Usage
 from pricing.money import Line
 
@@ -99,6 +103,32 @@ def test_a_booked_statement_releases_what_recovered_calls_did_not_cost(tmp_path:
         assert gateway.post("/api/quotas/verify")["differences"] == []
     finally:
         gateway.stop()
+
+
+def test_two_bookings_at_once_release_and_book_as_one(tmp_path: Path, books: Books) -> None:
+    books.charge(0, MODEL, DOLLAR)
+    gateway = books.gateway(tmp_path)
+    gateway.write(CONFIG + QUOTAS)
+    costs = books.openai_costs(tmp_path / "costs.json")
+    words = ("reconcile", str(costs), "--provider", "openai", "--book", "--config", str(gateway.path))
+    with closing(connect(tmp_path / "data" / "ledger.db")) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        both = [
+            subprocess.Popen([sys.executable, "-m", "gateway.cli.main", *words], stdout=subprocess.PIPE)
+            for _ in range(2)
+        ]
+        # both have read the ledger by then, or the slower one reads it later: that changes nothing
+        time.sleep(3)
+        writer.execute("ROLLBACK")
+        said = b"".join(one.communicate(timeout=60)[0] for one in both).decode()
+        assert [one.returncode for one in both] == [0, 0]
+        released = writer.execute("SELECT count(*), sum(nanousd) FROM releases").fetchone()
+    assert said.count("quotas hold 5.000000 USD less of 2 calls") == 1
+    assert said.count("booked 0 adjustments, 0.000000 USD") == 1
+    assert released == (2, 5 * DOLLAR)
+    with gateway:
+        until_used(gateway, 5 + 5)
+        same_everywhere(gateway)
 
 
 def test_a_revised_statement_holds_again_what_it_charges_more(tmp_path: Path, books: Books) -> None:
