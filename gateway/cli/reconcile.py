@@ -162,15 +162,28 @@ def _providers(config: Config, name: str) -> tuple[list[str], str]:
 
 
 def _charges(files: list[str], kind: str) -> list[Charge]:
+    """All lines. Raises ``UserError``, also where two files hold the same ones."""
     from gateway.statements.charge import StatementError
     from gateway.statements.formats import read
+    from gateway.statements.overlap import by_day, same_day
 
-    found = []
+    found: list[Charge] = []
+    before: list[tuple[str, Any]] = []
     for file in files:
         try:
-            found += read(Path(file), kind)
+            charges = read(Path(file), kind)
         except StatementError as error:
             raise UserError(str(error)) from error
+        days = by_day(charges)
+        for name, known in before:
+            day = same_day(known, days)
+            if day is not None:
+                raise UserError(
+                    f"{name} and {file} hold the same lines for {day}, which would count twice: give each day once. "
+                    "If both were charged, put them into one file"
+                )
+        before.append((file, days))
+        found += charges
     return found
 
 

@@ -128,6 +128,22 @@ def test_what_is_booked_makes_the_ledger_the_statement_once(month: Books, tmp_pa
     assert {"bypassed: invoice 0042", "unpriced: invoice 0042", "estimated: invoice 0042"} <= reasons
 
 
+def test_a_statement_that_is_given_twice_is_refused(month: Books, tmp_path: Path) -> None:
+    gateway, file = month.gateway(tmp_path), month.openai_costs(tmp_path / "costs.json")
+    usage = month.openai_usage(tmp_path / "usage.csv")
+    copy, later = tmp_path / "copy.json", tmp_path / "later.json"
+    copy.write_bytes(file.read_bytes())
+    # the second half of the month alone, as who exports each week has it
+    later.write_text(json.dumps(json.loads(file.read_text())[1:]))
+    for twice, day in ((file, "2026-09-01"), (copy, "2026-09-01"), (later, "2026-09-04")):
+        words = ("reconcile", str(file), str(usage), str(twice), "--provider", "openai", "--book")
+        said = gateway.cli(*words, check=False)
+        assert said.returncode == 1
+        assert said.stderr.startswith(f"spendgate: {file} and {twice} hold the same lines for {day}, ")
+        assert said.stderr.count("\n") == 1
+    assert "booked" in gateway.cli("reconcile", str(file), str(usage), "--provider", "openai", "--book").stdout
+
+
 def test_a_statement_that_is_revised_to_and_fro_is_booked_each_time(tmp_path: Path) -> None:
     books = Books()
     books.call(0, "gpt-4o", 10**9)
