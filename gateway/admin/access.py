@@ -28,6 +28,9 @@ OIDC = "oidc:"
 SESSION_SECONDS = 12 * 3600
 WRONG_PER_MINUTE = 60
 """So many wrong tokens a minute one address may send."""
+BROWSERS = ("Accept-Language", "Origin", "Sec-Fetch-Mode")
+"""Fields that browsers send, and programs seldom do."""
+MISNAMED = "The admin port is called by a name that is not this machine's."
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 TEAM_PATHS = frozenset(
     ("/api/me", "/api/openapi.json", "/api/requests", "/api/spend", "/api/quotas", "/api/keys", "/api/models")
@@ -157,8 +160,8 @@ def foreign(request: web.Request, access: Access) -> str:
     is needed, the name by which the port is called must be this machine's: a foreign name may have been pointed here.
     """
     host = request.headers.get("Host", "")
-    if access.open and not is_loopback(_split(f"//{host}").hostname or ""):
-        return "The admin port is called by a name that is not this machine's."
+    if _misnamed(host, access):
+        return MISNAMED
     if request.method in SAFE:
         return ""
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
@@ -167,6 +170,22 @@ def foreign(request: web.Request, access: Access) -> str:
     if origin is not None and _split(origin).netloc != host:
         return "Another site's page can't change anything here."
     return ""
+
+
+def lured(request: web.Request, access: Access) -> str:
+    """Why a browser may not read what needs no token, as metrics; empty where it may, and for programs: a scraper may
+    call by any name, as behind a proxy.
+
+    A page whose own name was pointed at this machine reads all that is answered here. Over plain HTTP its browser tells
+    nothing of the page, but what languages its user reads: no page can take that away.
+    """
+    headers = request.headers
+    browses = "Mozilla/" in headers.get("User-Agent", "") or any(name in headers for name in BROWSERS)
+    return MISNAMED if browses and _misnamed(headers.get("Host", ""), access) else ""
+
+
+def _misnamed(host: str, access: Access) -> bool:
+    return access.open and not is_loopback(_split(f"//{host}").hostname or "")
 
 
 def _split(address: str) -> SplitResult:

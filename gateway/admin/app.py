@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.admin import desk, keys, metrics, models, openapi, query, reload, requests, signin, spend, ui
-from gateway.admin.access import SAFE, VIEWER, foreign, may
+from gateway.admin.access import SAFE, VIEWER, foreign, lured, may
 from gateway.admin.problem import problem, too_many
 from gateway.admin.query import BadQueryError, answer
 from gateway.admin.services import SERVICES, Services
@@ -48,12 +48,13 @@ def make_app(services: Services) -> web.Application:
 
 @web.middleware
 async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if not request.path.startswith(GUARDED):
-        return await handler(request)
     access = request.app[SERVICES].access
-    reason = foreign(request, access)
+    guarded = request.path.startswith(GUARDED)
+    reason = foreign(request, access) if guarded else lured(request, access)
     if reason:
         return problem(403, "Not from here", reason)
+    if not guarded:
+        return await handler(request)
     viewer = access.viewer(request)
     if "Authorization" in request.headers:
         waits = access.held_off(request.remote or "", viewer)

@@ -132,6 +132,26 @@ def test_a_name_that_was_pointed_at_this_machine_opens_nothing(open_caller: Call
     assert open_caller("GET", "/api/spend", Host=f"localhost:{open_caller.gateway.admin_port}").status == 200
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/readyz"])
+def test_a_page_whose_name_was_pointed_at_this_machine_reads_nothing_and_a_scraper_does(
+    open_caller: Caller, guarded: Caller, path: str
+) -> None:
+    evil = f"evil.example:{open_caller.gateway.admin_port}"
+    for browser in (
+        {"User_Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
+        # a page may give its requests another name, and leave out where it comes from
+        {"User_Agent": "Prometheus/3.5.0", "Accept_Language": "en-US,en;q=0.5"},
+        {"User_Agent": "Prometheus/3.5.0", "Sec_Fetch_Mode": "cors"},
+    ):
+        assert open_caller("GET", path, Host=evil, **browser).status == 403, browser
+        here = f"localhost:{open_caller.gateway.admin_port}"
+        assert open_caller("GET", path, Host=here, **browser).status == 200, browser
+        # where a token is needed, browsers may come by any name: an operator's proxy has one
+        assert guarded("GET", path, Host=evil, **browser).status == 200, browser
+    scraper = {"User_Agent": "Prometheus/3.5.0", "Accept_Encoding": "gzip"}
+    assert open_caller("GET", path, Host="spendgate:8081", **scraper).status == 200
+
+
 @pytest.mark.parametrize("path", ["/ui/", "/ui/login", "/api/me", "/api/nothing", "/healthz"])
 def test_no_page_may_frame_or_extend_what_is_answered(open_caller: Caller, path: str) -> None:
     headers = open_caller("GET", path).headers
