@@ -16,7 +16,7 @@ from gateway.admin import desk, keys, metrics, models, openapi, query, reload, r
 from gateway.admin.access import SAFE, VIEWER, foreign, lured, may
 from gateway.admin.problem import problem, too_many
 from gateway.admin.query import BadQueryError, answer
-from gateway.admin.services import SERVICES, Services
+from gateway.admin.services import MADE, SERVICES, Services
 from gateway.config.values import is_loopback as is_loopback
 from gateway.ledger.faults import is_trouble
 from gateway.ledger.store import LedgerUnavailable
@@ -77,6 +77,8 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     response = await handler(request)
     if request.method not in SAFE and not request.path.startswith(NO_CHANGE):
         said = {"method": request.method, "path": request.path, "status": response.status}
+        if MADE in request:
+            said["made"] = request[MADE]
         request.app[SERVICES].audit(viewer.name, "changed through the API", **said)
     return response
 

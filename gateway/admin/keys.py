@@ -14,7 +14,7 @@ from gateway.admin import query
 from gateway.admin.access import team_of
 from gateway.admin.problem import problem
 from gateway.admin.query import BadQueryError, answer, when
-from gateway.admin.services import SERVICES
+from gateway.admin.services import MADE, SERVICES
 from gateway.config.schema import Config
 from gateway.config.values import glob, label, moment_ns, tag_name
 from gateway.identity.principal import Principal
@@ -75,6 +75,7 @@ async def rotate(request: web.Request) -> web.Response:
     new = Replacement(_new_id(), digest(secret), ends["expires"])
     if not await services.write(lambda connection: rotate_key(connection, key_id, new, now_ns, ends["old_expires"])):
         return problem(409, "The key has expired", "Make a new key instead.")
+    request[MADE] = new.key_id
     return answer({"id": new.key_id, "secret": secret, "replaces": key_id}, status=201)
 
 
@@ -94,6 +95,7 @@ async def _insert(request: web.Request, principal: Principal, name: str, now_ns:
         insert_key(connection, principal, digest(secret), name, now_ns)
 
     await request.app[SERVICES].write(insert)
+    request[MADE] = principal.key_id
     return {"id": principal.key_id, "secret": secret}
 
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway.admin.access import team_of
 from gateway.admin.problem import problem
 from gateway.admin.query import NO_JSON, within
-from gateway.admin.services import SERVICES
+from gateway.admin.services import MADE, SERVICES
 from gateway.desk import QuotaDesk
 from gateway.quota import journal
 from gateway.quota.asking import asked, grant_of, granted
@@ -99,7 +99,9 @@ class QuotaRoutes:
             return problem(400, "Bad grant", str(error))
         if UNITS.index(grant.unit) not in rules[quota].units:
             return problem(400, "Bad grant", f'Quota "{quota}" has no limit on {grant.unit}.')
-        return _json(granted(await self._desk.grant(grant)), status=201)
+        made = granted(await self._desk.grant(grant))
+        request[MADE] = str(made["id"])
+        return _json(made, status=201)
 
     async def end(self, request: web.Request) -> web.Response:
         number = request.match_info["id"]

@@ -45,3 +45,5 @@ class Services(msgspec.Struct, kw_only=True):
 
 
 SERVICES = web.AppKey("services", Services)
+MADE = web.RequestKey("made", str)
+"""The id of what a request made: the audit names it."""

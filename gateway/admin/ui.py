@@ -85,8 +85,10 @@ async def _login(request: web.Request) -> web.Response:
         return too_many(waits)
     if found is None:
         raise web.HTTPSeeOther("/ui/login?wrong")
+    name, viewer = found
+    request.app[SERVICES].audit(viewer.name, "signed in", role=viewer.role, team=viewer.team or "")
     response = web.Response(status=303, headers={"Location": "/ui/"})
-    remember(request, response, access.session(found[0]))
+    remember(request, response, access.session(name))
     return response
 
 

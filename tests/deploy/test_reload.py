@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from support.admin import Caller
 from support.gateway import Gateway
 
 KEY, SECOND = "sk-reload-first-key", "sk-reload-second-key"
@@ -197,10 +198,25 @@ def test_many_reloads_leave_no_descriptor_and_no_memory_behind(gateway: Operated
 def test_changes_through_the_api_are_audited_by_name(gateway: Operated) -> None:
     status, made = gateway.ask("/api/keys", body=json.dumps({"team": "search", "workflow": "x"}).encode())
     assert status == 201
+    status, next_one = gateway.ask(f"/api/keys/{made['id']}/rotate", body=b"{}")
+    assert status == 201
+    assert gateway.ask("/api/keys", body=b"{}")[0] == 400
     assert gateway.stop() == 0
-    (line,) = gateway.audited()
-    assert (line["by"], line["method"], line["path"], line["status"]) == ("admin", "POST", "/api/keys", 201)
+    assert [(line["by"], line["path"], line["status"], line.get("made")) for line in gateway.audited()] == [
+        ("admin", "/api/keys", 201, made["id"]),
+        ("admin", f"/api/keys/{made['id']}/rotate", 201, next_one["id"]),
+    ]
     assert made["secret"] not in gateway.log()
+
+
+def test_who_logs_in_to_the_page_is_audited(gateway: Operated) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert Caller(gateway)("POST", "/ui/login", f"token={OPERATOR}".encode(), **form).status == 303
+    assert gateway.stop() == 0
+    assert [(line["message"], line["by"], line["role"]) for line in gateway.audited()] == [
+        ("signed in", "admin", "operate")
+    ]
+    assert OPERATOR not in gateway.log()
 
 
 @pytest.mark.prove
