@@ -199,9 +199,9 @@ class Exchange(Following):
 
     # the provider's answer
 
-    def upstream_interim(self, status: int, headers: list[Header]) -> None:
+    def upstream_interim(self, status: int, reason: bytes, headers: list[Header]) -> None:
         if not self._gone:
-            self._client.interim(status, headers)
+            self._client.interim(status, reason, headers)
 
     def upstream_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
         call = self._call

@@ -81,7 +81,7 @@ class ClientPort(Protocol):
     """What an exchange may do to its client. Each request gets exactly one of: ``reply``; ``start`` … ``finish``;
     ``abort``; nothing (it is gone)."""
 
-    def interim(self, status: int, headers: Sequence[Header]) -> None:
+    def interim(self, status: int, reason: bytes, headers: Sequence[Header]) -> None:
         """Pass on a 1xx answer (103 Early Hints…) before the final one."""
         ...
 
@@ -191,7 +191,7 @@ class Exchange(Protocol):
         of it in the protocol that was switched to may be said now."""
         ...
 
-    def upstream_interim(self, status: int, headers: list[Header]) -> None: ...
+    def upstream_interim(self, status: int, reason: bytes, headers: list[Header]) -> None: ...
 
     def upstream_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
         """Final status. Headers in order and case, hop-by-hop headers included."""

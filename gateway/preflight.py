@@ -103,7 +103,7 @@ class Preflight:
 
     # the provider
 
-    def upstream_interim(self, status: int, headers: list[Header]) -> None:
+    def upstream_interim(self, status: int, reason: bytes, headers: list[Header]) -> None:
         return
 
     def upstream_head(self, status: int, reason: bytes, headers: list[Header]) -> None:

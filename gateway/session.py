@@ -138,7 +138,7 @@ class Session(SessionAccount):
 
     # the provider
 
-    def upstream_interim(self, status: int, headers: list[Header]) -> None:
+    def upstream_interim(self, status: int, reason: bytes, headers: list[Header]) -> None:
         return
 
     def upstream_switched(self, status: int, reason: bytes, headers: list[Header]) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from gateway.ports import Exchange, Header
 from gateway.server.client_ends import Ends
 from gateway.server.incoming import Incoming, answer_head, fields
-from gateway.wire.http_heads import REASONS
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 JOIN_BYTES = 65_536
@@ -100,11 +99,11 @@ class Answers(Ends):
 
     # gateway.ports.ClientPort
 
-    def interim(self, status: int, headers: Sequence[Header]) -> None:
+    def interim(self, status: int, reason: bytes, headers: Sequence[Header]) -> None:
         current = self._current
         if current is None or current.head.version == b"1.0" or self._transport is None or current.began:
             return
-        self._transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, REASONS.get(status, b""), fields(headers)))
+        self._transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, fields(headers)))
 
     def reply(self, status: int, reason: bytes, headers: Sequence[Header], body: bytes) -> None:
         incoming, transport = self._current, self._transport

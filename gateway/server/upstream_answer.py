@@ -40,7 +40,7 @@ class UpstreamAnswer:
         self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
         self.idle_seconds = inf
         """How long the provider keeps an idle connection, where it says so."""
-        self._interims: list[tuple[int, list[Header]]] = []
+        self._interims: list[tuple[int, bytes, list[Header]]] = []
         self._parts: list[bytes] = []
         self._trailers: list[Header] = []
         self._status = 0
@@ -160,7 +160,7 @@ class UpstreamAnswer:
         if self._interim_count > MAX_INTERIMS:
             raise ValueError("it sends 1xx answers without end")
         if self._status != 100:
-            self._interims.append((self._status, Fields(self._headers).onward))
+            self._interims.append((self._status, self._reason, Fields(self._headers).onward))
         self._headers = self._fields = []
         self._reason = b""
 

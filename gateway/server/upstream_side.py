@@ -223,8 +223,8 @@ class UpstreamConnection(UpstreamAnswer):
         if to is None:
             return
         if self._interims:
-            for status, headers in self._interims:
-                to.upstream_interim(status, headers)
+            for status, reason, headers in self._interims:
+                to.upstream_interim(status, reason, headers)
             self._interims.clear()
         if self._fresh_head:
             self._fresh_head = False

@@ -122,8 +122,8 @@ class PassThrough:
             upstream.abort()
         self.over.set()
 
-    def upstream_interim(self, status: int, headers: list[Header]) -> None:
-        self.client.interim(status, headers)
+    def upstream_interim(self, status: int, reason: bytes, headers: list[Header]) -> None:
+        self.client.interim(status, reason, headers)
 
     def upstream_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
         self.note("upstream_head")
