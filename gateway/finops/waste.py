@@ -24,6 +24,8 @@ MIN_CALLS = 20
 ANY_NUMBER = ("unreceived", "failed", RETRIES)
 """Kinds that tell of single calls; a habit takes ``MIN_CALLS`` of them."""
 KINDS = tuple(TESTS)
+FEE = "request"
+"""A bill's line for the call itself."""
 _COST_DIGITS = 20
 
 
@@ -60,18 +62,23 @@ class _Prices:
         self._models = models
         self._at_ns = at_ns
 
-    def cost(self, provider: str, model: str, usage: Usage) -> int | None:
-        """Of many calls together, in nanousd, at the rates of small ones; None where no price is known."""
+    def cost(self, provider: str, model: str, usage: Usage, calls: int = 0) -> int | None:
+        """Of many calls together, in nanousd, at the rates of small ones; None where no price is known. ``calls``: of
+        how many the fee for each call is counted too."""
         price = self._book.find(self._list(provider), model, self._at_ns)
-        return price.bill(usage, at_ns=self._at_ns, summed=True).nanousd if price is not None else None
+        if price is None:
+            return None
+        bill = price.bill(usage, at_ns=self._at_ns, summed=True)
+        fee = sum(line.nanousd for line in bill.lines if line.item == FEE)
+        return bill.nanousd + (calls - 1) * fee
 
-    def cheapest(self, provider: str, model: str, usage: Usage, below: int) -> tuple[int, str]:
+    def cheapest(self, provider: str, model: str, usage: Usage, calls: int, below: int) -> tuple[int, str]:
         """What the cheapest other model of the provider would charge, and its name; ``below`` and none where no other
         is cheaper."""
         best, name = below, ""
         for other_provider, other in sorted(self._models):
             if other_provider == provider and other != model:
-                cost = self.cost(provider, other, usage)
+                cost = self.cost(provider, other, usage, calls)
                 if cost is not None and 0 < cost < best:
                     best, name = cost, other
         return best, name
@@ -125,7 +132,7 @@ def _judge(key: Key, sums: Sums, prices: _Prices) -> tuple[int, bool, str] | Non
     usage = Usage(input_tokens_total=sums.input_tokens, output_tokens_total=sums.output_tokens)
     if prices.cost(provider, model, usage) is None:
         return None
-    best, name = prices.cheapest(provider, model, usage, sums.nanousd)
+    best, name = prices.cheapest(provider, model, usage, sums.calls, sums.nanousd)
     return sums.nanousd - best, True, f"{name} does tasks of this size for less."
 
 

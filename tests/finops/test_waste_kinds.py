@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from gateway.ledger.writer import Writer
 from gateway.wire.usage import Usage
 from pricing.book import PriceBook
 from pricing.catalogue import load
+from pricing.entry import PriceEntry
 
 WEEK_NS = 7 * 24 * book.HOUR_NS
 
 
-def found(tmp_path: Path, *kinds: dict[str, Any]) -> list[Finding]:
-    """Findings in a week with ``MIN_CALLS`` calls of each kind, priced by the catalogue."""
-    prices = PriceBook((), load())
+def found(tmp_path: Path, *kinds: dict[str, Any], entries: tuple[PriceEntry, ...] = ()) -> list[Finding]:
+    """Findings in a week with ``MIN_CALLS`` calls of each kind, priced by ``entries`` and the catalogue."""
+    prices = PriceBook(entries, load())
     records = []
     for kind in kinds:
         for _ in range(MIN_CALLS):
@@ -77,6 +79,25 @@ def test_a_small_task_is_set_against_the_cheapest_model_in_use(tmp_path: Path) -
     dear, cheap = 400 * 2500 + 50 * 10_000, 400 * 150 + 50 * 600
     assert (one.kind, one.model, one.nanousd) == ("small_tasks", "gpt-4o", MIN_CALLS * (dear - cheap))
     assert "gpt-4o-mini" in one.because
+
+
+def fee(model: str, dollars: str) -> PriceEntry:
+    """A price for each call, on top of nothing."""
+    return PriceEntry(provider="openai", model=model, input_per_mtok=Decimal(1), output_per_mtok=Decimal(1),
+                      per_request=Decimal(dollars))  # fmt: skip
+
+
+def test_a_fee_for_each_call_is_counted_for_each_where_models_are_compared(tmp_path: Path) -> None:
+    small = usage(400, 50)
+    calls = {"model": "dear", "usage": small}, {"model": "cheap", "usage": small}
+    (one,) = found(tmp_path, *calls, entries=(fee("dear", "0.05"), fee("cheap", "0.01")))
+    assert (one.kind, one.model, one.nanousd) == ("small_tasks", "dear", MIN_CALLS * 40_000_000)
+
+
+def test_less_reasoning_saves_no_fee(tmp_path: Path) -> None:
+    thinks = {"model": "thinks", "usage": usage(400, 1000, reasoning_tokens=600)}
+    (one,) = found(tmp_path, thinks, entries=(fee("thinks", "0.05"),))
+    assert (one.kind, one.nanousd) == ("reasoning", MIN_CALLS * 600 * 1000)
 
 
 def test_a_limit_far_above_use_shows_what_quotas_held_for_it(tmp_path: Path) -> None:
