@@ -1,4 +1,11 @@
-"""Forms (RFC 7578): whether a body is one, and one field of it, found without taking the form apart."""
+"""Forms (RFC 7578): whether a body is one, and one field of it, found without taking the form apart.
+
+Lines end with CR and LF; Go's reader and Werkzeug's also take LF alone, so that any line that begins with the boundary
+begins a part here, however the one before it ended. Who reads more strictly sees some of these parts, and no others.
+
+Sources: Go, ``mime/multipart`` (``isBoundaryDelimiterLine``: a form whose first line ends with LF alone); Ollama and
+LocalAI are written in it. Kludex/python-multipart issue 31 for who else does.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +14,8 @@ from collections.abc import Iterator
 
 MAX_FIELD_BYTES = 1024
 _is_object = re.compile(rb"[ \t\r\n]*\{").match
+_MAX_HEAD_BYTES = 4096
+_head_end = re.compile(rb"\r?\n\r?\n").search
 _BOUNDARY = re.compile(rb'boundary="?([^";,]{1,200})"?', re.IGNORECASE)
 
 
@@ -32,14 +41,14 @@ def form_values(content_type: bytes, body: bytes, name: bytes) -> Iterator[bytes
     start = body.find(delimiter)
     while start >= 0:
         head_start = start + len(delimiter)
-        head_end = body.find(b"\r\n\r\n", head_start, head_start + 4096)
-        if head_end < 0:
+        ends = _head_end(body, head_start, head_start + _MAX_HEAD_BYTES)
+        if ends is None:
             return
-        start = body.find(b"\r\n" + delimiter, head_end)
-        head = body[head_start:head_end]
-        if b"filename" not in head and any(wanted.match(line) for line in head.split(b"\r\n")):
-            value_end = start if start >= 0 else len(body)
-            value = body[head_end + 4 : value_end]
+        # the empty line may be the one before the next boundary
+        start = body.find(b"\n" + delimiter, ends.end() - 1)
+        head = body[head_start : ends.start()]
+        if b"filename" not in head and any(wanted.match(line) for line in head.splitlines()):
+            value = body[ends.end() : start].removesuffix(b"\r") if start >= 0 else body[ends.end() :]
             yield value if len(value) <= MAX_FIELD_BYTES else b""
         if start >= 0:
-            start += 2
+            start += 1
