@@ -19,6 +19,7 @@ from gateway.wire.anthropic_tools import NONE, Reach, reach
 from gateway.wire.dialect import Header, Meter, Refusal, Reply
 from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.hollow import hollow
+from gateway.wire.json_names import Inner
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import JsonMeter, SilentMeter, SseMeter, form_of
 from gateway.wire.numbers import count, part, table, text, total
@@ -57,12 +58,14 @@ class MessageBody(msgspec.Struct):
 
 
 _BODY: msgspec.json.Decoder[MessageBody] = msgspec.json.Decoder(MessageBody)
+_INNER = Inner("max_uses", "max_tokens")
+"""Of tools that Anthropic runs."""
 
 
 def read_message(api: str, model: str, body: bytes, *, stream: bool | None = None) -> Facts:
     """Facts of a messages request; ``model`` and ``stream`` where the path says them (Vertex, Bedrock)."""
     shape = hollow(body)
-    fields = read_fields(_BODY, body, shape)
+    fields = read_fields(_BODY, body, shape, _INNER)
     if isinstance(fields, str):
         return Facts(api=api, malformed=fields)
     # text completions have a limit of their own, and messages no other

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from gateway.wire.anthropic_tools import NONE
+from gateway.wire.json_names import Inner
 from gateway.wire.json_read import read_fields
 from gateway.wire.numbers import count, table
 
@@ -43,6 +44,7 @@ class InvokeBody(msgspec.Struct):
 
 
 BODY: msgspec.json.Decoder[InvokeBody] = msgspec.json.Decoder(InvokeBody)
+INNER = Inner("maxTokens", "max_new_tokens", "maxTokenCount", "numberOfImages", "max_uses")
 
 
 def handed_on(fields: InvokeBody) -> InvokeBody | str:

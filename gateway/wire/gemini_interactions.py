@@ -22,6 +22,7 @@ from gateway.wire.framing.json_array import ElementsOrDocument
 from gateway.wire.gemini_shape import OUTSIDE, OVERHEAD_TOKENS
 from gateway.wire.hollow import hollow
 from gateway.wire.json_edit import set_inner, set_value
+from gateway.wire.json_names import Inner
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, form_of
 from gateway.wire.numbers import count, table, text
@@ -60,13 +61,14 @@ class Body(msgspec.Struct):
 
 
 _BODY: msgspec.json.Decoder[Body] = msgspec.json.Decoder(Body)
+_INNER = Inner("max_output_tokens", "maxOutputTokens")
 _ASKED = ("model", "agent", "generation_config", "service_tier", "tools")
 
 
 def read(body: bytes, api: str) -> Facts:
     """Facts of a request that makes an interaction, or a decision."""
     shape = hollow(body)
-    fields = read_fields(_BODY, body, shape)
+    fields = read_fields(_BODY, body, shape, _INNER)
     if isinstance(fields, str):
         return Facts(api=api, malformed=fields)
     if isinstance(fields.interaction, dict):

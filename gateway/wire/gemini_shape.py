@@ -21,6 +21,7 @@ from gateway.wire.framing.json_array import Elements
 from gateway.wire.gemini_predictions import PredictionReader
 from gateway.wire.hollow import hollow
 from gateway.wire.json_edit import set_inner
+from gateway.wire.json_names import Inner
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import FrameMeter, JsonMeter, SilentMeter, SseMeter, form_of, header
 from gateway.wire.numbers import count, table, text, total
@@ -95,6 +96,7 @@ class GenerateBody(msgspec.Struct):
 
 
 _BODY: msgspec.json.Decoder[GenerateBody] = msgspec.json.Decoder(GenerateBody)
+_INNER = Inner(*LIMITS, *CHOICES, "sampleCount")
 _functions = msgspec.json.Decoder(list[Functions]).decode
 
 
@@ -104,7 +106,7 @@ def read_generate(operation: str, model: str, body: bytes) -> Facts:
     if api == "other":
         return Facts(model=model)
     shape = hollow(body)
-    fields = read_fields(_BODY, body, shape)
+    fields = read_fields(_BODY, body, shape, _INNER)
     if isinstance(fields, str):
         return Facts(api=api, malformed=fields)
     configs = (table(fields.generationConfig), table(fields.generation_config))

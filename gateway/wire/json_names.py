@@ -7,9 +7,12 @@ exact matches but also accepting case-insensitive matches"). So what such a requ
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from typing import Any
 
 from gateway.wire.json_edit import members
+from gateway.wire.json_escapes import has_escaped_letters
 from gateway.wire.top_names import odd_names
 
 TWICE = 'The request body names "{}" more than once, or in letters of another case: name it once, as the API spells it.'
@@ -45,3 +48,31 @@ class Names:
                 return meant
             seen.add(key)
         return ""
+
+
+class Inner:
+    """Names of members that matter wherever in a body they stand. Their letters have the case that the API gives them:
+    those who take others as well take them at a body's own members alone."""
+
+    __slots__ = ("_marks", "_names")
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+        self._marks = tuple(b'"%b"' % name.encode() for name in names)
+
+    def doubtful(self, body: bytes) -> str:
+        """One that an object in ``body`` has more than once; empty where there is none. ``body``: JSON that can be
+        read."""
+        if all(body.count(mark) < 2 for mark in self._marks) and not has_escaped_letters(body):
+            return ""
+        found: list[str] = []
+
+        def look(pairs: list[tuple[str, Any]]) -> None:
+            keys = [key for key, _ in pairs]
+            found.extend(name for name in self._names if keys.count(name) > 1)
+
+        try:
+            json.loads(body.decode("utf-8", "replace"), object_pairs_hook=look)
+        except (ValueError, RecursionError):
+            return ""
+        return found[0] if found else ""

@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.wire.hollow import HOLLOW
 from gateway.wire.json_escapes import has_escaped_letters
-from gateway.wire.json_names import TWICE, Names
+from gateway.wire.json_names import TWICE, Inner, Names
 from gateway.wire.marks import Marks
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -40,10 +40,14 @@ def parse_tolerant(data: bytes) -> Any:
         return None
 
 
-def read_fields(decoder: msgspec.json.Decoder[T], body: bytes, shape: bytes = b"") -> T | str:
+def read_fields(
+    decoder: msgspec.json.Decoder[T], body: bytes, shape: bytes = b"", inner: Inner | None = None
+) -> T | str:
     """The members that ``decoder`` wants of a request body, of any type each; a sentence where it is no object, or
-    names one of them in a way that is not the same to all. ``shape``: the body hollowed out, where the caller has
-    it."""
+    names one of them, or of ``inner``, in a way that is not the same to all. ``shape``: the body hollowed out, where
+    the caller has it."""
+    if inner is not None and (doubtful := inner.doubtful(shape or body)):
+        return TWICE.format(doubtful)
     kind = decoder.type
     names = _names_of(kind)
     try:

@@ -101,6 +101,48 @@ def test_every_dialect_that_reads_a_member_reads_it_once(kind: str, path: str, b
     assert "more than once" in dialects.get(kind).read(b"POST", path.encode(), b"application/json", text).malformed
 
 
+INVOKE = "/model/anthropic.claude-opus-4-6-v1/converse"
+GENERATE = "/v1beta/models/gemini-2.0-flash:generateContent"
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "body"),
+    [
+        ("ollama", "/api/chat", '{"model":"a","options":{"num_predict":5000,"num_predict":5},%s}'),
+        ("gemini", GENERATE, '{"generationConfig":{"maxOutputTokens":5000,"maxOutputTokens":5}}'),
+        (
+            "gemini",
+            GENERATE,
+            '{"generationConfig":{"candidateCount":8,"x":"' + "x" * 3000 + '","candidateCount":null}}',
+        ),
+        ("gemini", GENERATE, '{"generation_config":{"candidate\\u005fcount":8,"candidate_count":1}}'),
+        ("gemini", GENERATE, '{"generationConfig":{"candidateCount":8,"a":"\\ud800","candidateCount":1}}'),
+        ("gemini", "/v1beta/models/imagen:predict", '{"parameters":{"sampleCount":8,"sampleCount":1}}'),
+        ("gemini", "/v1beta/interactions", '{"generation_config":{"max_output_tokens":9,"max_output_tokens":5}}'),
+        ("bedrock", INVOKE, '{"inferenceConfig":{"maxTokens":5000,"maxTokens":5}}'),
+        ("anthropic", "/v1/messages", '{"model":"a","max_tokens":5,"tools":[{"max_uses":9,"max_uses":1}],%s}'),
+    ],
+)
+def test_a_limit_that_is_named_twice_within_the_body_is_refused(kind: str, path: str, body: str) -> None:
+    assert "more than once" in facts_of(kind, path, body).malformed
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "body"),
+    [
+        (
+            "gemini",
+            GENERATE,
+            '{"generationConfig":{"maxOutputTokens":5},"x":[{"maxOutputTokens":1},{"maxOutputTokens":2}]}',
+        ),
+        ("anthropic", "/v1/messages", '{"model":"a","max_tokens":5,"tools":[{"max_uses":1},{"max_uses":1}],%s}'),
+        ("bedrock", INVOKE, '{"inferenceConfig":{"maxTokens":5},"a":"\\u0041 \\"maxTokens\\" \\"maxTokens\\""}'),
+    ],
+)
+def test_a_limit_that_several_objects_have_is_not_named_twice(kind: str, path: str, body: str) -> None:
+    assert facts_of(kind, path, body).malformed == ""
+
+
 def test_pictures_under_a_name_in_another_case_are_outside_of_the_text() -> None:
     read = dialects.get("ollama").read
     body = '{"model":"m","messages":[{"role":"user","content":"x","%s":["aGk="]}]}'
@@ -119,9 +161,6 @@ def test_a_name_that_is_written_with_escapes_names_the_same() -> None:
 
 def facts_of(kind: str, path: str, body: str) -> Facts:
     return dialects.get(kind).read(b"POST", path.encode(), b"application/json", body.replace("%s", MESSAGES).encode())
-
-
-GENERATE = "/v1beta/models/gemini-2.0-flash:generateContent"
 
 
 @pytest.mark.parametrize(

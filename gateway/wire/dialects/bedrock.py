@@ -18,7 +18,7 @@ import msgspec
 from gateway.wire import anthropic_shape
 from gateway.wire.anthropic_others import compactor, compacts
 from gateway.wire.anthropic_tools import NONE, Reach, reach
-from gateway.wire.bedrock_request import BODY, STABILITY, choices_of, handed_on, limit_of, pictures
+from gateway.wire.bedrock_request import BODY, INNER, STABILITY, choices_of, handed_on, limit_of, pictures
 from gateway.wire.bedrock_usage import (
     METRICS,
     converse_usage,
@@ -235,7 +235,7 @@ class Bedrock:
         model, operation = _model_id(match[1][:400]), match[2]
         api = _APIS[operation]
         shape = hollow(body)
-        fields = read_fields(BODY, body, shape)
+        fields = read_fields(BODY, body, shape, INNER)
         if isinstance(fields, str):
             return Facts(api=api, model=model, malformed=fields)
         more = handed_on(fields)

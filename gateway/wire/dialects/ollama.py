@@ -17,6 +17,7 @@ from gateway.wire.facts import UNLIMITED, Facts
 from gateway.wire.framing.ndjson import Lines
 from gateway.wire.hollow import hollow
 from gateway.wire.json_edit import set_inner, set_value
+from gateway.wire.json_names import Inner
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import FrameMeter, SilentMeter, form_of
 from gateway.wire.numbers import count, table, text
@@ -44,6 +45,7 @@ class OllamaBody(msgspec.Struct):
 
 _outside = mentions(b'"images"', b'"context"')
 _BODY: msgspec.json.Decoder[OllamaBody] = msgspec.json.Decoder(OllamaBody)
+_INNER = Inner("num_predict")
 
 
 class OllamaOpenAI(OpenAIShape):
@@ -115,7 +117,7 @@ class Ollama:
         if method != b"POST":
             return Facts()
         shape = hollow(body)
-        fields = read_fields(_BODY, body, shape)
+        fields = read_fields(_BODY, body, shape, _INNER)
         if isinstance(fields, str):
             return Facts(api=api, malformed=fields)
         # 0 is no limit, as a negative number is none
