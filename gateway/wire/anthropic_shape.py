@@ -22,7 +22,7 @@ from gateway.wire.hollow import hollow
 from gateway.wire.json_names import Inner
 from gateway.wire.json_read import mentions, parse, read_fields
 from gateway.wire.meter import JsonMeter, SilentMeter, SseMeter, form_of
-from gateway.wire.numbers import count, part, table, text, total
+from gateway.wire.numbers import count, part, table, text, total, yes
 from gateway.wire.sniff import Sniffed, doubtful
 from gateway.wire.usage import WAIVED, Reading, Usage
 
@@ -83,7 +83,7 @@ def read_message(api: str, model: str, body: bytes, *, stream: bool | None = Non
     return Facts(
         api=api,
         model=model,
-        stream=fields.stream is True if stream is None else stream,
+        stream=yes(fields.stream) if stream is None else stream,
         billable=api != "count_tokens",
         input_bytes=len(body),
         input_overhead=OVERHEAD_TOKENS + tools.overhead,

@@ -10,6 +10,7 @@ LARGEST = 1 << 32
 """No call uses so much of anything: some hundred times the largest context. What it would cost still fits a ledger."""
 EXACT = 1 << 53
 """Up to here a JSON number is exact everywhere."""
+_YES = frozenset(("1", "on", "t", "true", "y", "yes"))
 
 
 def count(value: object, largest: int = LARGEST) -> int | None:
@@ -47,6 +48,14 @@ def text(value: object, limit: int = 200) -> str:
         # half a surrogate pair is JSON, and no text
         name = name.encode("utf-8", "replace").decode()
     return name.replace("\0", "?") if "\0" in name else name
+
+
+def yes(value: object) -> bool:
+    """``true``, and what servers take for it that are written with pydantic, as vLLM and SGLang are.
+
+    Source: pydantic, "Conversion table" (bool from 1, 1.0 and ``t``, ``y``, ``on``, ``yes``, ``true``, in any case).
+    """
+    return value == 1 or (isinstance(value, str) and value.lower() in _YES)
 
 
 def table(value: object) -> dict[str, Any]:

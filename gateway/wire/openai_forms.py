@@ -13,7 +13,7 @@ from __future__ import annotations
 from gateway.wire.facts import Facts, Other
 from gateway.wire.multipart import form_field, form_values
 from gateway.wire.named_models import PICTURE_TOKENS
-from gateway.wire.numbers import text
+from gateway.wire.numbers import text, yes
 from gateway.wire.openai_request import MAX_CHOICES
 
 HEARD = frozenset(("transcriptions", "translations"))
@@ -36,7 +36,7 @@ def read_form(api: str, content_type: bytes, body: bytes, billable: bool) -> Fac
     facts = Facts(
         api=api,
         model=text(models.pop().decode("utf-8", "replace")) if models else "",
-        stream=form_field(content_type, body, b"stream") == b"true",
+        stream=yes(form_field(content_type, body, b"stream").decode("latin-1")),
         billable=billable,
         input_bytes=len(body),
         input_open=True,

@@ -21,7 +21,7 @@ from gateway.wire.json_edit import insert_first, set_inner, set_value
 from gateway.wire.meter import JsonMeter, Reader, SilentMeter, SseMeter, StrippingSseMeter, form_of, header
 from gateway.wire.multipart import is_form
 from gateway.wire.named_models import makers
-from gateway.wire.numbers import count, text
+from gateway.wire.numbers import count, text, yes
 from gateway.wire.openai_forms import HEARD, heard, read_form
 from gateway.wire.openai_later import claim_of, fetched
 from gateway.wire.openai_reader import OpenAIReader
@@ -139,10 +139,10 @@ class OpenAIShape:
         if isinstance(fields, str):
             return Facts(api=api, billable=api not in self.free, malformed=fields)
         model = text(fields.model)
-        stream = fields.stream is True
+        stream = fields.stream is True or yes(fields.stream)
         limit = output_limit(fields, self.limits.get(api, LIMITS))
         options = fields.stream_options
-        asked = isinstance(options, dict) and options.get("include_usage") is True
+        asked = isinstance(options, dict) and yes(options.get("include_usage"))
         reach = extent(fields)
         # by position: names cost several times as much
         facts = Facts(

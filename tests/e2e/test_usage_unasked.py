@@ -7,9 +7,11 @@ import json
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pytest
 from support.gateway import Gateway
-from support.upstream import LAST_CHUNK, Seen, Step, Upstream, chunk, chunked_head
+from support.upstream import LAST_CHUNK, Seen, Step, Upstream, answer, chunk, chunked_head
 from usages import SSE, sse
 
 KEY = "sk-test-unasked"
@@ -57,3 +59,49 @@ workflow = "w"
             assert [seen.body == body for seen in upstream.seen] == [True, False]
             read = {"input_tokens_total": 11, "output_tokens_total": 7}
             assert [(one["usage"], one["usage_source"]) for one in gateway.records()] == [(read, "response")] * 2
+
+
+WHOLE = json.dumps({"model": "m", "choices": [{"index": 0, "message": {"content": "so"}}], "usage": USAGE}).encode()
+LAX = """
+[providers.lax]
+kind = "openai-compatible"
+base_url = "{url}/lax"
+api_key = "k"
+[providers.strict]
+kind = "openai-compatible"
+base_url = "{url}/strict"
+api_key = "k"
+[[keys]]
+id = "k"
+secret = "sk-test-unasked"
+team = "t"
+workflow = "w"
+"""
+
+
+def lax(seen: Seen) -> Iterator[Step]:
+    """Takes what pydantic takes for true; ``strict``: takes ``true`` alone, and answers all else at once."""
+    said = json.loads(seen.body)["stream"]
+    if said is True or seen.target.startswith("/lax"):
+        yield from server(seen)
+    else:
+        yield answer(WHOLE)
+
+
+@pytest.mark.parametrize("said", [True, 1, 1.0, "true", "True", "yes", "1"])
+@pytest.mark.parametrize("provider", ["lax", "strict"])
+def test_a_stream_that_is_asked_for_in_other_words_is_metered_whichever_way_it_comes(
+    tmp_path: Path, provider: str, said: Any
+) -> None:
+    with Upstream(lax) as upstream, Gateway(tmp_path, LAX.format(url=upstream.url)) as gateway:
+        body = json.dumps({"model": "m", "messages": [], "stream": said}).encode()
+        request = urllib.request.Request(
+            f"{gateway.url}/{provider}/v1/chat/completions", body,
+            {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"},
+        )  # fmt: skip
+        with urllib.request.urlopen(request, timeout=20) as reply:
+            assert reply.read() == (PLAIN if provider == "lax" or said is True else WHOLE)
+        (one,) = gateway.records()
+        assert (one["usage"], one["usage_source"], one["outcome"]) == (
+            {"input_tokens_total": 11, "output_tokens_total": 7}, "response", "completed",
+        )  # fmt: skip
