@@ -170,7 +170,7 @@ class Session(SessionAccount):
             return
         assert self._talk is not None
         ended = self._talk.feed(data, self._parts.clock.now_ns())
-        self._forward(data, bool(ended))
+        self._forward(data, any(not one.refused for one in ended))
         for one in ended:
             self._response(one)
         if self._why and not self._holding:

@@ -2,10 +2,13 @@
 
 For the conversation's next response the session holds room, see ``gateway.session``. Each message that asks for one
 aside (``response.create`` out of band) goes to the provider when there is room for that one too, and what the session
-holds in all is durable: so many of them can be made at once.
+holds in all is durable: so many of them can be made at once. Where the provider refuses such a message, nothing is held
+for it any more, if the client gave it an ``event_id``: nothing else tells which message was refused.
 """
 
 from __future__ import annotations
+
+from collections import deque
 
 from msgspec.structs import replace
 
@@ -18,9 +21,12 @@ from gateway.ports import ClientPort, RequestHead
 from gateway.quota.engine import Shortage
 from gateway.session import POLICY_VIOLATION, TRY_AGAIN_LATER
 from gateway.session_read import ReadSession
-from gateway.wire.openai_asks import asks_aside
+from gateway.wire.openai_asks import asks_aside, id_of
 from gateway.wire.talks import Ended
 from gateway.wire.usage import Reading
+
+MAX_IDS = 256
+"""Of so many messages, the last ones, it is known what the client called them."""
 
 
 class RealtimeSession(ReadSession):
@@ -33,6 +39,8 @@ class RealtimeSession(ReadSession):
         super().__init__(parts, caller, client, head, api)
         self._aside: list[Admitted] = []
         """What the provider was asked for aside and has not done."""
+        self._ids: deque[str] = deque(maxlen=MAX_IDS)
+        """What the client called its messages that asked for it."""
 
     # the client
 
@@ -45,6 +53,7 @@ class RealtimeSession(ReadSession):
         parts = self._parts
         entry = replace(session.entry, request_id=parts.new_id(), started_ns=parts.clock.now_ns())
         call = replace(session, entry=entry, reservation=None)
+        self._ids.append(id_of(wanted))
         self._hold(call, lambda short: self._granted(call, short))
 
     def _granted(self, call: Admitted, short: Shortage | None) -> None:
@@ -84,12 +93,23 @@ class RealtimeSession(ReadSession):
     # the provider
 
     def _response(self, ended: Ended) -> None:
+        if ended.refused:
+            self._refused(ended)
+            return
         if not (ended.aside and self._aside):
             super()._response(ended)
             return
         self._holding += 1
         record = self._booked(ended, COMPLETED, self._aside.pop())
         self._parts.ledger.settle(record, self._done_aside)
+
+    def _refused(self, ended: Ended) -> None:
+        """The provider refused a message: where it asked for a response aside, nothing is held for that any more."""
+        if self._over or ended.refused not in self._ids or ended.running >= len(self._aside):
+            return
+        self._ids.remove(ended.refused)
+        self._give_back(self._aside.pop())
+        self._parts.ledger.checkpoint(self._holds(len(self._aside) + 1))
 
     def _done_aside(self, error: Exception | None) -> None:
         """Its record is durable: no more is held for it."""

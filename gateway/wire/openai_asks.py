@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from gateway.wire.json_read import parse
-from gateway.wire.numbers import table
+from gateway.wire.numbers import table, text
 
 CREATE = "response.create"
 
@@ -23,6 +23,11 @@ def asks_aside(message: bytes) -> bytes | None:
     if event.get("type") != CREATE:
         return None
     return None if table(event.get("response")).get("conversation") in (None, "auto") else message
+
+
+def id_of(message: bytes) -> str:
+    """The id that the client gave its message; empty where it gave none."""
+    return text(table(parse(message)).get("event_id"))
 
 
 def asks(message: bytes) -> bytes | None:

@@ -1,7 +1,8 @@
 """WebSockets that are metered: OpenAI's realtime API, its responses over WebSocket, and Gemini's Live API.
 
 Sources: OpenAI API reference (Realtime: WebSocket; server events session.created, response.created,
-response.done, conversation.item.input_audio_transcription.completed), guide "WebSocket
+response.done, conversation.item.input_audio_transcription.completed, error: ``error.event_id``, "the event_id of the
+client event that caused the error"), guide "WebSocket
 mode" of the Responses API.
 """
 
@@ -85,6 +86,8 @@ class Talk:
         self._began_ns = 0
         self._aside = False
         """Whether it is of no conversation: one of the conversation's own goes before it."""
+        self._running = 0
+        """Responses in progress that are of no conversation."""
         self._model = self._heard_by = ""
         """Models that the session's own events name."""
 
@@ -107,12 +110,14 @@ class Talk:
         kind = text(event.get("type"))
         if kind == START:
             aside = _is_aside(event)
+            self._running += aside
             if not aside or self._sample is None:
                 self._sample, self._began_ns, self._aside = [], now_ns, aside
         elif kind in ENDS:
             reading = self._read(message)
             reading.model = reading.model or self._model
             aside, began_ns = _is_aside(event), 0
+            self._running = max(0, self._running - aside)
             sample = None
             if self._aside or not aside:
                 sample, self._sample, began_ns = self._sample, None, self._began_ns
@@ -131,6 +136,12 @@ class Talk:
             # in place of the response that was asked for
             reading = self._read(message)
             return Ended(reading, now_ns) if reading.failed else None
+        elif (
+            kind == ERROR
+            and self._facts.api == REALTIME
+            and (refused := text(table(event.get("error")).get("event_id")))
+        ):
+            return Ended(Reading(), now_ns, refused=refused, running=self._running)
         elif self._sample is not None and sum(map(len, self._sample)) < SAMPLE_BYTES:
             self._sample.append(message)
         return None

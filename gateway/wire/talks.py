@@ -20,6 +20,10 @@ class Ended(msgspec.Struct, frozen=True):
     """It is of no conversation: others may have been made beside it."""
     untold: bool = False
     """The provider has begun it, or may have, and has not told what it used."""
+    refused: str = ""
+    """Nothing has ended: the client's message of this id was refused, while …"""
+    running: int = 0
+    """… so many responses that are of no conversation were being made."""
 
 
 class Listener(Protocol):

@@ -26,7 +26,10 @@ def converse(connection: ServerConnection) -> None:
     begun: list[dict[str, Any]] = []
     for message in connection:
         event = json.loads(message)
-        if event["type"] == "response.create":
+        if event["type"] == "nonsense" or event.get("response", {}).get("instructions") == "none of this":
+            error = {"type": "invalid_request_error", "message": "no", "event_id": event.get("event_id")}
+            connection.send(json.dumps({"type": "error", "event_id": "the server's own", "error": error}))
+        elif event["type"] == "response.create":
             created.append(event)
             aside = event.get("response", {}).get("conversation") == "none"
             begun.append({"id": f"r{len(begun)}", "conversation_id": None if aside else "conv"})
@@ -113,6 +116,35 @@ def test_what_was_held_for_a_response_aside_is_settled_with_it(gateway: Gateway)
     found = records(gateway, "few", "realtime", 3)
     assert [one["usage_source"] for one in found] == ["response"] * 3
     quota(gateway, "reserved", 0)
+
+
+def refused(connection: ClientConnection, name: str) -> None:
+    asked = {**ASIDE, "event_id": name, "response": {**ASIDE["response"], "instructions": "none of this"}}
+    connection.send(json.dumps(asked))
+    assert json.loads(connection.recv(timeout=10))["type"] == "error"
+
+
+def test_what_was_held_for_a_response_aside_that_the_provider_refuses_is_given_back(gateway: Gateway) -> None:
+    with call(gateway) as connection:
+        for number in range(5):
+            refused(connection, f"mine-{number}")
+            quota(gateway, "reserved", 2000)
+        connection.send(json.dumps({**ASIDE, "event_id": "good"}))
+        begun(connection)
+        quota(gateway, "reserved", 4000)
+        # what the provider makes already it can't have refused, whatever a client calls its messages
+        connection.send(json.dumps({"type": "nonsense", "event_id": "good"}))
+        assert json.loads(connection.recv(timeout=10))["type"] == "error"
+        refused(connection, "another")
+        quota(gateway, "reserved", 4000)
+        connection.send(json.dumps({"type": "finish"}))
+        assert json.loads(connection.recv(timeout=10))["type"] == "response.done"
+        quota(gateway, "reserved", 2000)
+        quota(gateway, "used", 253)
+        gateway.kill()
+    gateway.start()
+    # the session's own room is all that nobody came back to
+    quota(gateway, "used", 2253)
 
 
 def test_after_a_crash_all_that_was_held_aside_counts(gateway: Gateway) -> None:
