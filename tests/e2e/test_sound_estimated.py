@@ -26,6 +26,14 @@ api_key = "real"
 kind = "openai"
 base_url = "{url}"
 api_key = "real"
+[providers.cohere]
+kind = "cohere"
+base_url = "{url}"
+api_key = "real"
+[[prices]]
+provider = "cohere"
+model = "cohere-transcribe-*"
+per_minute = 0.006
 [[keys]]
 id = "k"
 secret = "sk-test-sound"
@@ -38,7 +46,8 @@ window = "total"
 """
 MP3 = b"\xff\xfb\x90\x64" * 80_000
 WAVE = b"RIFF\x00\x00\x00\x00WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16_000, 2, 16) + b"\x00" * 480_000
-HOUR_NANOUSD = {"whisper-large-v3": 111_000_000, "whisper-1": 360_000_000}
+HOUR_NANOUSD = {"whisper-large-v3": 111_000_000, "whisper-1": 360_000_000,
+                "cohere-transcribe-03-2026": 360_000_000}  # fmt: skip
 
 
 def provider(seen: Seen) -> Iterator[Step]:
@@ -79,8 +88,9 @@ def form(model: str, recording: bytes, **fields: str) -> bytes:
         ("/groq/openai/v1/audio/translations", "whisper-large-v3", WAVE, {}, 30),
         ("/groq/openai/v1/audio/transcriptions", "whisper-large-v3", b"OggS" * 3000, {}, 12),
         ("/openai/v1/audio/transcriptions", "whisper-1", MP3, {"response_format": "srt"}, 20),
+        ("/cohere/v2/audio/transcriptions", "cohere-transcribe-03-2026", WAVE, {"language": "en"}, 30),
     ],
-    ids=["by its bytes", "a wave file", "by what is said", "subtitles"],
+    ids=["by its bytes", "a wave file", "by what is said", "subtitles", "of cohere"],
 )
 def test_a_recording_whose_length_no_answer_tells_is_as_long_as_it_looks(
     gateway: Gateway, path: str, model: str, recording: bytes, fields: dict[str, str], seconds: int

@@ -1,7 +1,7 @@
 """Cohere, v1 and v2. What counts are its billed units, not the raw tokens beside them.
 
-Sources: Cohere API reference (chat v1 and v2, generate, embed, rerank, classify, summarize), "How does Cohere pricing
-work".
+Sources: Cohere API reference (chat v1 and v2, generate, embed, rerank, classify, summarize, "Create a transcription"),
+"How does Cohere pricing work".
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ OPERATIONS = {
     "/v1/classify": "cohere_classify",
     "/v1/summarize": "cohere_summarize",
 }
+TRANSCRIPTIONS = "/v2/audio/transcriptions"
+"""A form as OpenAI's, and an answer that is text alone."""
 OUTPUTLESS = ("cohere_embed", "cohere_rerank", "cohere_classify")
 DOCUMENT_KEYS = ("usage", "meta", "model", "type", "event_type", "is_finished", "response/meta", "delta/usage")
 NEEDLES = (b'"billed_units"', b'"message-end"', b'"stream-end"', b'"is_finished":true', b"[DONE]")
@@ -56,7 +58,7 @@ _BODY: msgspec.json.Decoder[CohereBody] = msgspec.json.Decoder(CohereBody)
 
 
 class CohereOpenAI(OpenAIShape):
-    """The compatibility API below ``/compatibility/v1``."""
+    """The compatibility API below ``/compatibility/v1``, and transcription."""
 
     __slots__ = ()
 
@@ -130,7 +132,7 @@ class Cohere:
 
     def read(self, method: bytes, target: bytes, content_type: bytes, body: bytes) -> Facts:
         path = plain_path(target)
-        if "/compatibility/" in path:
+        if "/compatibility/" in path or path.endswith(TRANSCRIPTIONS):
             return OPENAI.read(method, target, content_type, body)
         api = OPERATIONS.get(path[max(0, path.rfind("/", 0, path.rfind("/"))) :], "other")
         if method != b"POST" or api == "other":
