@@ -1,12 +1,18 @@
 """Writes ``models.json`` from a litellm wheel: ``python -m pricing.data.build_models litellm-….whl``.
 
-Facts only: how much a model takes and gives, and what it is for. litellm is MIT-licensed, see NOTICE.
+Facts only: how much a model takes and gives, and what it is for. litellm is MIT-licensed, see NOTICE. Where it says
+less than the provider does, the provider's figure stands here.
+
+Sources: Amazon Bedrock user guide, "Anthropic Claude 3.7 Sonnet" ("up to 128K output tokens per request (up to 64K
+output tokens is considered generally available, but outputs between 64K and 128K are in beta)"); Anthropic, "Models
+overview" (Sonnet 4.6: 128k).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import zipfile
 from datetime import UTC, datetime
@@ -40,6 +46,13 @@ GROUPS: dict[str, tuple[str, ...]] = {
 """Our kinds and the provider names under which litellm lists their models."""
 
 
+CORRECTIONS = {
+    "bedrock": {"anthropic.claude-3-7-sonnet": {"out": 128_000}, "anthropic.claude-sonnet-4-6": {"out": 128_000}},
+}
+"""By kind: a part of the name of models that give or take more than litellm says."""
+_SCOPE = re.compile(r"^(?:us|eu|apac|global|jp|au|ca|us-gov|in)\.")
+
+
 def main() -> int:
     """Builds the file; prints what it holds."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -49,7 +62,7 @@ def main() -> int:
     version = arguments.wheel.name.split("-")[1]
     with zipfile.ZipFile(arguments.wheel) as wheel:
         rows: dict[str, Any] = json.loads(wheel.read(MEMBER))
-    kinds = {kind: models_of(rows, groups) for kind, groups in GROUPS.items()}
+    kinds = {kind: corrected(kind, models_of(rows, groups)) for kind, groups in GROUPS.items()}
     source = {
         "name": "litellm",
         "version": version,
@@ -74,6 +87,17 @@ def models_of(rows: dict[str, Any], groups: tuple[str, ...]) -> dict[str, dict[s
             if isinstance(value, int) and value > 0:
                 known[key] = max(value, known.get(key, 0))
     return {name: models[name] for name in sorted(models) if models[name]}
+
+
+def corrected(kind: str, models: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """With what is known better; of the regions in which one model is served the larger limits stay for all."""
+    largest: dict[str, dict[str, int]] = {}
+    for name, facts in models.items():
+        known = largest.setdefault(_SCOPE.sub("", name), {})
+        for better in (facts, *(more for part, more in CORRECTIONS.get(kind, {}).items() if part in name)):
+            for key, value in better.items():
+                known[key] = max(value, known.get(key, 0))
+    return {name: dict(largest[_SCOPE.sub("", name)]) for name in models}
 
 
 def belongs(provider: str, groups: tuple[str, ...]) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from importlib import resources
+
 import pytest
 
 from pricing.catalogue import load
+from pricing.data.build_models import corrected
 from pricing.models import UNKNOWN, ModelEntry, ModelFacts, load_models
 
 CATALOGUE = load()
@@ -19,6 +23,10 @@ TABLE = load_models(catalogue=CATALOGUE)
         ("azure", "gpt-4o-mini", 128_000, 16_384),
         ("anthropic", "claude-sonnet-4-5-20250929", 200_000, 64_000),
         ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", 200_000, 64_000),
+        ("bedrock", "us.anthropic.claude-3-7-sonnet-20250219-v1:0", 200_000, 128_000),
+        ("bedrock", "anthropic.claude-3-7-sonnet-20250219-v1:0", 200_000, 128_000),
+        ("bedrock", "eu.anthropic.claude-sonnet-4-6", 1_000_000, 128_000),
+        ("bedrock", "deepseek.v3.2", 163_840, 163_840),
         ("gemini", "models/gemini-2.5-pro", 1_048_576, 65_536),
         ("google", "gemini-2.5-pro", 1_048_576, 65_536),
         ("openrouter", "openai/gpt-4o", 128_000, 16_384),
@@ -31,6 +39,11 @@ def test_a_known_model_has_its_limits(provider: str, model: str, context_window:
     facts = TABLE.facts(provider, model)
     assert facts.max_output == max_output
     assert facts.context_window >= context_window
+
+
+def test_a_model_has_the_same_limits_in_every_region_and_none_below_what_is_known_better() -> None:
+    built = json.loads(resources.files("pricing.data").joinpath("models.json").read_bytes())["kinds"]
+    assert built == {kind: corrected(kind, models) for kind, models in built.items()}
 
 
 def test_an_unknown_model_is_taken_for_the_largest_of_its_provider() -> None:
