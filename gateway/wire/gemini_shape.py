@@ -255,6 +255,8 @@ class GeminiReader:
         self._facts = facts
         self._raw: dict[str, int] = {}
         self._searches: gemini_searches.Searches | None = None
+        self._finished: set[int] = set()
+        """Candidates that are whole, by their index."""
 
     def frame(self, data: bytes) -> None:
         document = parse(data)
@@ -284,7 +286,9 @@ class GeminiReader:
             tier = meta.get("serviceTier", meta.get("trafficType"))
             if isinstance(tier, str):
                 reading.service_tier = text(tier, 40).lower()
-            if reading.usage is not None and _finished(candidates):
+            if isinstance(candidates, list):
+                self._finished.update(_finished(candidates))
+            if reading.usage is not None and len(self._finished) >= self._facts.choices:
                 reading.complete = True
 
     def _grounded(self, candidates: list[Any]) -> None:
@@ -302,8 +306,8 @@ class GeminiReader:
             reading.complete = True
 
 
-def _finished(candidates: Any) -> bool:
-    return isinstance(candidates, list) and any(isinstance(c, dict) and c.get("finishReason") for c in candidates)
+def _finished(candidates: list[Any]) -> list[int]:
+    return [count(one.get("index")) or 0 for one in candidates if isinstance(one, dict) and one.get("finishReason")]
 
 
 def meter(facts: Facts, headers: Sequence[Header]) -> Meter:

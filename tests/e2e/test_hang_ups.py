@@ -167,6 +167,37 @@ def test_a_cancelled_call_is_closed_upstream_and_estimated(cancelling: Gateway, 
     assert used(record)[0] > 0
 
 
+def candidates(seen: Seen) -> Iterable[Step]:
+    """Two: one ends soon, with a report, the other goes on."""
+    yield chunked_head(SSE)
+    first = {"index": 0, "content": {"parts": [{"text": "so it goes"}]}, "finishReason": "STOP"}
+    yield chunk(sse({"candidates": [first], "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 3}}))
+    for _ in range(int(ENDLESS / 0.02)):
+        yield chunk(sse({"candidates": [{"index": 1, "content": {"parts": [{"text": "fine and warm "}]}}]}))
+        yield 0.02
+
+
+def test_what_a_second_candidate_says_after_the_first_has_ended_is_estimated(tmp_path: Path) -> None:
+    config = CONFIG.replace("openai", "gemini")
+    with (
+        Upstream(candidates) as upstream,
+        Gateway(tmp_path, config.format(url=upstream.url, policy='policy = "cancel"')) as gateway,
+    ):
+        body = b'{"contents":[{"parts":[{"text":"hi"}]}],"generationConfig":{"candidateCount":2}}'
+        client = socket.create_connection(("127.0.0.1", gateway.port), 10)
+        client.sendall(
+            b"POST /gemini/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse HTTP/1.1\r\nHost: x\r\n"
+            b"x-goog-api-key: %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+            % (KEY.encode(), len(body), body)
+        )
+        read_until(client, b"fine and warm")
+        client.close()
+        record = last_record(gateway, 0)
+    assert (record["outcome"], record["usage_source"]) == ("client_disconnected", "estimated")
+    assert used(record)[0] == 9
+    assert used(record)[1] > 3
+
+
 def test_a_client_that_leaves_after_the_last_byte_has_a_completed_call(cancelling: Gateway) -> None:
     before = len(cancelling.records())
     client = start(cancelling, "plain")

@@ -63,6 +63,17 @@ def test_each_chunk_of_a_stream_holds_the_usage_so_far(kind: str, base: str, for
     assert reading.complete
 
 
+def test_a_stream_of_several_candidates_is_complete_when_the_last_of_them_is() -> None:
+    facts = ask("gemini", GEMINI + ":streamGenerateContent", {**PROMPT, "generationConfig": {"candidateCount": 2}})
+    chunks = [piece(META), piece(META, "STOP"), piece(META), piece(META, "STOP"), piece(META, "STOP")]
+    for chunk in chunks[2:4]:
+        chunk["candidates"][0]["index"] = 1
+    for count in range(1, 4):
+        assert not reading_of("gemini", facts, sse(*chunks[:count]), SSE).complete
+    assert not reading_of("gemini", facts, sse(chunks[1], chunks[4]), SSE).complete
+    assert reading_of("gemini", facts, sse(*chunks[:4]), SSE).complete
+
+
 def test_an_array_that_breaks_off_is_not_complete() -> None:
     facts = ask("gemini", GEMINI + ":streamGenerateContent", PROMPT)
     body = json.dumps([piece({"promptTokenCount": 100, "candidatesTokenCount": 9}), piece(META, "STOP")]).encode()
