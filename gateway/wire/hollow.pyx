@@ -3,26 +3,13 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr
 
+from gateway.wire.json_strings cimport closing
+
 LEAST_BYTES = 2048
 LONG_BYTES = 256
 HOLLOW = "..."
 cdef bytes MARK = HOLLOW.encode()
 cdef Py_ssize_t LEAST = LEAST_BYTES, LONG = LONG_BYTES
-
-
-cdef const char *closing(const char *begin, const char *end) noexcept:
-    """The quote that closes the string whose first one is at ``begin``; NULL where none does before ``end``."""
-    cdef const char *close = begin
-    cdef const char *back
-    while True:
-        close = <const char *>memchr(close + 1, b'"', end - close - 1)
-        if close == NULL:
-            return NULL
-        back = close
-        while back[-1] == b"\\":  # the string's first quote is none
-            back -= 1
-        if (close - back) % 2 == 0:
-            return close
 
 
 def hollow(bytes body not None):

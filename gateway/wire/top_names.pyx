@@ -1,28 +1,14 @@
 """What ``top_names.py`` does, in one pass over the text, however it is set."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.string cimport memchr
+
+from gateway.wire.json_strings cimport closing
 
 cdef enum:
     MOST = 64  # names; of a text with more each is looked at
 
 cdef extern from "<strings.h>" nogil:
     int strncasecmp(const char *one, const char *other, size_t size)
-
-
-cdef const char *closing(const char *begin, const char *end) noexcept:
-    """The quote that closes the string whose first one is at ``begin``; NULL where none does before ``end``."""
-    cdef const char *close = begin
-    cdef const char *back
-    while True:
-        close = <const char *>memchr(close + 1, b'"', end - close - 1)
-        if close == NULL:
-            return NULL
-        back = close
-        while back[-1] == b"\\":  # the string's first quote is none
-            back -= 1
-        if (close - back) % 2 == 0:
-            return close
 
 
 def odd_names(bytes body not None):
