@@ -28,6 +28,7 @@ _ENDED = "UPDATE adjustments SET ended_as = ? WHERE request_id = ? AND ended_as 
 _RESTORED = "INSERT INTO facts (name, value) VALUES ('restored', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
 _GRANT = ("quota", "unit", "amount", "from_ns", "who", "why", "created_ns")
 """What a grant is known by: its number is another one in another ledger, and its end may have been moved."""
+_ALL = (1 << 63) - 1
 Counted = frozenset[int]
 
 
@@ -37,9 +38,11 @@ def restored(connection: sqlite3.Connection) -> int:
     return int(row[0]) if row is not None else 0
 
 
-def forget(connection: sqlite3.Connection, keep_days: int, now_ns: int) -> int:
+def forget(connection: sqlite3.Connection, keep_days: int, now_ns: int, copied: int | None = None) -> int:
     """Delete one slice of the records that are older than ``keep_days``; answers how many. Rollups stay, how corrected
-    calls ended, and estimates whose report is still to come: it takes back what they cost.
+    calls ended, and estimates whose report is still to come: it takes back what they cost. So does the record that was
+    written last: its number is not given again. ``copied``: the last one that was copied; those after it are still to
+    be, and stay. None: nothing is copied.
 
     Runs in the writer's transaction; called again until it answers 0. Sums that do not tell outcomes apart yet need
     their records for that: until it is done nothing is deleted.
@@ -50,8 +53,9 @@ def forget(connection: sqlite3.Connection, keep_days: int, now_ns: int) -> int:
     old = connection.execute(
         "SELECT r.id, r.request_id, k.outcome FROM records r CROSS JOIN kinds k ON k.id = r.kind_id "
         "WHERE request_id < ? AND started_ns < ? AND request_id NOT IN "
-        "(SELECT request_id FROM claims WHERE charged = 0 AND at_ns >= ?) LIMIT ?",
-        (first_id_at(horizon), horizon, now_ns - KEPT_NS, SLICE_ROWS),
+        "(SELECT request_id FROM claims WHERE charged = 0 AND at_ns >= ?) "
+        "AND r.id < (SELECT max(id) FROM records) AND r.id <= ? LIMIT ?",
+        (first_id_at(horizon), horizon, now_ns - KEPT_NS, _ALL if copied is None else copied, SLICE_ROWS),
     ).fetchall()
     if old:
         connection.execute(_KEPT_SINCE, (horizon,))

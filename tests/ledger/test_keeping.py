@@ -188,14 +188,34 @@ def at_hour(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(minute=0, second=0, microsecond=0).timestamp()) * 10**9
 
 
+def test_a_record_gets_a_number_that_none_had_before_also_when_all_others_are_gone(tmp_path: Path) -> None:
+    path = book.ledger(tmp_path / "l.db", RECORDS[:10])
+    connection = connect(path)
+    assert forget(connection, 1, book.START_NS + 70 * DAY_NS) == 9
+    assert forget(connection, 1, book.START_NS + 70 * DAY_NS) == 0
+    Writer().write(connection, records=[book.record(5000)])
+    assert [number for (number,) in connection.execute("SELECT id FROM records ORDER BY id")] == [10, 11]
+    assert forget(connection, 1, book.START_NS + 70 * DAY_NS) == 1
+    connection.close()
+
+
+def test_old_records_that_are_still_to_be_copied_stay(tmp_path: Path) -> None:
+    path = book.ledger(tmp_path / "l.db", RECORDS[:10])
+    connection = connect(path)
+    assert forget(connection, 1, book.START_NS + 70 * DAY_NS, copied=0) == 0
+    assert forget(connection, 1, book.START_NS + 70 * DAY_NS, copied=4) == 4
+    assert [number for (number,) in connection.execute("SELECT id FROM records ORDER BY id")] == [*range(5, 11)]
+    connection.close()
+
+
 def test_an_estimate_stays_until_its_report_came_which_takes_it_back(tmp_path: Path) -> None:
     began = [book.record(number, claim=f"resp_{number}", usage_source="estimated", pending=True) for number in (1, 2)]
-    path = book.ledger(tmp_path / "l.db", [*began, book.record(3)])
+    path = book.ledger(tmp_path / "l.db", [*began, book.record(3), later := book.record(6000)])
     connection = connect(path)
     assert forget(connection, 1, book.START_NS + 3 * DAY_NS) == 1
     report = book.record(5000, claim="resp_1", usage_source="response")
     Writer().write(connection, records=[report])
-    assert total(path) == sum(one.cost_nanousd for one in (began[1], book.record(3), report))
+    assert total(path) == sum(one.cost_nanousd for one in (began[1], book.record(3), later, report))
     assert forget(connection, 1, book.START_NS + 3 * DAY_NS) == 1
     assert forget(connection, 1, book.START_NS + 70 * DAY_NS) == 2
     assert verify(reader(path)) == []
@@ -291,7 +311,7 @@ def test_an_estimate_that_a_report_replaced_counts_under_its_outcome_when_its_re
     path = book.ledger(tmp_path / "l.db", [began])
     connection = connect(path)
     Writer().write(connection, records=[book.record(5000, claim="resp", usage_source="response", outcome="completed")])
-    assert forget(connection, 1, book.START_NS + 70 * DAY_NS) == 2
+    assert forget(connection, 1, book.START_NS + 70 * DAY_NS) == 1
     (row,) = spend(connection, ["team"], 0, FOREVER, [("outcome", began.outcome)])
     assert (row.requests, row.cost_nanousd) == (1, 0)
     connection.close()
