@@ -46,6 +46,7 @@ from gateway.quota.engine import Quotas
 from gateway.quota.rule import UNITS
 from gateway.quota.windows import FOREVER
 from gateway.reloading import Fresh, Reloading
+from gateway.replica.copying import Replica
 from gateway.scrub import secrets_of
 from gateway.server.plane import DataPlane
 from gateway.server.pool import Pool
@@ -115,6 +116,9 @@ class App:
         await self.webhooks.start(config.webhooks)
         self.exports = Exports(self.config_path, self.clock.now_ns, self.log)
         await self.exports.start(config.exports)
+        assembly.check_replica(config.ledger)
+        self.replica = Replica(path, self.log)
+        await self.replica.start(config.ledger.replica)
         plane = self.plane = DataPlane(self._exchange, self.clock, loop, assembly.limits_of(config))
         self.doors = Doors(plane, loop, assembly.limits_of(config))
         try:
@@ -122,8 +126,9 @@ class App:
             await self._listen()
             measure_lag(loop, self.metrics)
             Upkeep(
-                self.ledger, self.reader, self.clock, self.parts.offload, lambda: self.config.ledger.keep_days
-            ).start()
+                self.ledger, self.reader, self.clock, self.parts.offload, lambda: self.config.ledger.keep_days,
+                lambda: self.replica.copied,
+            ).start()  # fmt: skip
             gc.collect()
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLDS)
@@ -137,6 +142,7 @@ class App:
             await self.exports.stop()
             self.pool.close()
             await asyncio.to_thread(self.ledger.close)
+            await self.replica.finish()
             lock.release()
             if self.spans is not None:
                 await asyncio.to_thread(self.spans.close)
@@ -252,6 +258,8 @@ class App:
                 "spendgate_config_reload_timestamp_seconds": lambda: self.reloading.at,
                 "spendgate_config_reload_failures_total": lambda: self.reloading.failures,
                 "spendgate_export_failures_total": lambda: self.exports.failures,
+                "spendgate_replica_lag_records": lambda: self.replica.lag,
+                "spendgate_replica_failures_total": lambda: self.replica.failures,
                 "spendgate_recovered_requests_total": lambda: self.recovered,
                 "spendgate_admin_wrong_tokens_total": lambda: self.access.wrong,
             }

@@ -17,7 +17,7 @@ from gateway.config.catalogue import load_catalogue
 from gateway.config.check_priced import check_priced
 from gateway.config.price_lists import price_lists
 from gateway.config.prices import entry_of
-from gateway.config.schema import Config, ProviderConfig, ServerConfig
+from gateway.config.schema import Config, LedgerConfig, ProviderConfig, ServerConfig
 from gateway.config.values import DIRECT, is_loopback, split_address
 from gateway.credentials.keeper import Keeper
 from gateway.descriptors import shares
@@ -268,3 +268,11 @@ def check_admin(server: ServerConfig) -> None:
         )
     if server.oidc is not None and find_spec("authlib") is None:
         raise AssemblyError("[server.oidc] needs a package that is not installed: pip install 'spendgate[oidc]'")
+
+
+def check_replica(ledger: LedgerConfig) -> None:
+    """Raises ``AssemblyError`` where the package for PostgreSQL is missing."""
+    if ledger.replica is not None and find_spec("asyncpg") is None:
+        raise AssemblyError(
+            "[ledger.replica] needs a package that is not installed: pip install 'spendgate[postgresql]'"
+        )

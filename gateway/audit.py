@@ -23,6 +23,7 @@ AT_ONCE = (
     "server.max_body_bytes",
     "server.drain_seconds",
     "ledger.keep_days",
+    "ledger.replica",
 )
 """What of these a reload takes up."""
 MAX_TOLD = 100

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from gateway.admin.access import Access
-from gateway.assembly import AssemblyError, catalogue_of, limits_of
+from gateway.assembly import AssemblyError, catalogue_of, check_replica, limits_of
 from gateway.audit import Audit, changes, needs_restart
 from gateway.config.catalogue import CatalogueUnusable
 from gateway.config.load import load_all, parse_all
@@ -21,6 +21,7 @@ from gateway.doors import Doors, Renewal
 from gateway.exporting import Exports
 from gateway.ledger.store import LedgerUnavailable
 from gateway.log import Log
+from gateway.replica.copying import Replica
 from gateway.scrub import secrets_of
 from gateway.webhooks import Webhooks
 from pricing.catalogue import Catalogue
@@ -45,6 +46,7 @@ def read(path: Path, doors: Doors, text: str | None = None) -> Fresh:
     files: nothing for the event loop's thread."""
     loaded = load_all(path, os.environ) if text is None else parse_all(text, str(path), os.environ, path.parent)
     config = loaded.config
+    check_replica(config.ledger)
     return Fresh(config, loaded.text, catalogue_of(config, path), doors.prepare(config.server))
 
 
@@ -59,6 +61,7 @@ class Reloadable(Protocol[T]):
     doors: Doors
     webhooks: Webhooks
     exports: Exports
+    replica: Replica
 
     async def prepare(self, fresh: Fresh) -> T:
         """What is to be swapped in. Raises one of ``WRONG``, and then has changed nothing."""
@@ -96,6 +99,7 @@ class Reloading:
             self.at = self._now()
             await one.webhooks.start(config.webhooks)
             await one.exports.start(config.exports)
+            await one.replica.start(config.ledger.replica)
             one.audit(who, "reloaded", changed=changed, needs_restart=needs_restart(changed))
             return [], changed
 

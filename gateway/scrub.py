@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import BaseModel
 
@@ -86,11 +86,13 @@ def secrets_of(value: Any, name: str = "") -> Iterator[str]:
 
 
 def _of_url(url: str) -> Iterator[str]:
-    """The password, and the path of a webhook, which often is the credential."""
+    """The password, also one behind the question mark, and the path of a webhook, which often is the credential."""
     try:
         parts = urlsplit(url)
         if parts.password:
-            yield parts.password
+            yield from (parts.password, unquote(parts.password))
+        for name in ("password", "sslpassword"):
+            yield from parse_qs(parts.query).get(name, ())
     except ValueError:
         return
     if "hooks." in (parts.hostname or "") or "webhook" in parts.path:

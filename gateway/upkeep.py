@@ -20,7 +20,7 @@ WASTE_SECONDS = 300.0
 
 
 class Upkeep:
-    """``keep_days``: how long records are kept; None: for ever."""
+    """``keep_days``: how long records are kept; None: for ever. ``copied``: see ``gateway.ledger.keeping.forget``."""
 
     def __init__(
         self,
@@ -29,12 +29,14 @@ class Upkeep:
         clock: Clock,
         offload: Offload,
         keep_days: Callable[[], int | None],
+        copied: Callable[[], int | None],
     ) -> None:
         self._ledger = ledger
         self._reader = reader
         self._clock = clock
         self._offload = offload
         self._keep_days = keep_days
+        self._copied = copied
 
     def start(self) -> None:
         """Begin; each goes on for as long as the process runs."""
@@ -68,4 +70,4 @@ class Upkeep:
 
     def _forget(self, connection: sqlite3.Connection) -> int:
         days = self._keep_days()
-        return 0 if days is None else forget(connection, days, self._clock.now_ns())
+        return 0 if days is None else forget(connection, days, self._clock.now_ns(), self._copied())

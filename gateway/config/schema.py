@@ -25,9 +25,11 @@ from gateway.config.values import (
     Number,
     Policy,
     Positive,
+    PostgresUrl,
     Proxy,
     Seconds,
     Sent,
+    SqlName,
     Table,
     TagName,
     Unmetered,
@@ -94,6 +96,13 @@ class ServerConfig(Table):
     limits: LimitsConfig = LimitsConfig()
 
 
+class ReplicaConfig(Table):
+    """Where all records are copied to, beside the calls."""
+
+    url: PostgresUrl
+    schema_: SqlName = Field(default="spendgate", alias="schema")
+
+
 class LedgerConfig(Table):
     url: str = "sqlite:///data/ledger.db"
     """Default: ``ledger.db`` in ``server.data_dir``."""
@@ -102,6 +111,7 @@ class LedgerConfig(Table):
     queue_rows: Positive = 20_000
     prompt_hash: bool = True
     """Whether records tell, by a keyed hash, that two calls had the same prompt."""
+    replica: ReplicaConfig | None = None
 
 
 class QuotaStoreConfig(Table):

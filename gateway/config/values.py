@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from ipaddress import ip_address
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 
@@ -22,6 +22,8 @@ DIRECT = "direct"
 _ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^:\s\[\]]+):(\d{1,5})")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_SQL_NAME = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
+_AT_PORT = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(.*))?")
 _NEVER_NS = 1 << 62
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -94,6 +96,29 @@ def _url(value: str) -> str:
         raise ValueError('must begin with http:// or https:// and name a host, like "https://api.example.com"')
     if any(character.isspace() for character in value):
         raise ValueError("must not contain blanks")
+    return value
+
+
+def _postgres(value: str) -> str:
+    example = 'like "postgresql://spendgate@db.example.com:5432/spendgate"'
+    try:
+        parts = urlsplit(value)
+        named = [int(port) for one in parts.netloc.rpartition("@")[2].split(",") if (port := _AT_PORT.sub(r"\1", one))]
+    except ValueError as error:
+        raise ValueError(f"is not a valid address: it must be {example}") from error
+    if parts.scheme not in ("postgresql", "postgres") or not all(0 < port < 65536 for port in named):
+        raise ValueError(f"must begin with postgresql:// and name a host, a port from 1 to 65535 if any, {example}")
+    host = parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host")
+    if not host or len(parts.path) < 2 or parts.fragment:
+        raise ValueError(f"must name a host and a database, {example}")
+    if any(character.isspace() for character in value):
+        raise ValueError("must not contain blanks: write %20")
+    return value
+
+
+def _sql_name(value: str) -> str:
+    if not _SQL_NAME.fullmatch(value):
+        raise ValueError("must be 1 to 63 lower-case letters, digits or underscores, not beginning with a digit or pg_")
     return value
 
 
@@ -233,6 +258,9 @@ Sent = Annotated[str, AfterValidator(_sent)]
 Url = Annotated[str, AfterValidator(_url)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Proxy = Annotated[str, AfterValidator(_proxy)]
+PostgresUrl = Annotated[str, AfterValidator(_postgres)]
+SqlName = Annotated[str, AfterValidator(_sql_name)]
+"""A name that needs no quotes in PostgreSQL."""
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Positive = Annotated[int, Field(gt=0, le=MAX_COUNT)]
 Workers = Annotated[int, Field(gt=0, le=MAX_WORKERS)]

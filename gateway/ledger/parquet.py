@@ -8,13 +8,9 @@ from typing import IO, Any
 
 import msgspec
 
-from gateway.ledger.rows import CONTRACT_NAMES
+from gateway.ledger.rows import CONTRACT
 
 BATCH = 10_000
-_INTEGERS = ("cost_nanousd", "reported_cost_nanousd", "reserved_nanousd", "reserved_input_tokens",
-             "reserved_output_tokens", "status", "request_bytes", "response_bytes")  # fmt: skip
-_FLOATS = ("latency_ms", "ttft_ms", "gateway_ms")
-_FLAGS = ("stream", "priced")
 
 
 def write_parquet(records: Iterable[dict[str, Any]], out: IO[bytes]) -> None:
@@ -22,14 +18,8 @@ def write_parquet(records: Iterable[dict[str, Any]], out: IO[bytes]) -> None:
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
     import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
 
-    def kind(name: str) -> Any:
-        if name in _INTEGERS:
-            return pa.int64()
-        if name in _FLOATS:
-            return pa.float64()
-        return pa.bool_() if name in _FLAGS else pa.string()
-
-    schema = pa.schema([(name, kind(name)) for name in CONTRACT_NAMES])
+    kinds = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    schema = pa.schema([(name, kinds.get(kind, pa.string())) for name, kind in CONTRACT.items()])
     rows = iter(records)
     with pq.ParquetWriter(out, schema, compression="zstd") as writer:
         while batch := [_flat(record) for record in islice(rows, BATCH)]:

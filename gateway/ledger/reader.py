@@ -123,6 +123,16 @@ class LedgerReader:
             rows.reverse()
         return [contract_json(dict(row)) for row in rows], last
 
+    def numbered(self, after: int, limit: int) -> list[tuple[int, dict[str, Any]]]:
+        """Records settled later than the one with the number ``after``, in that order, each with its number."""
+        columns = ", ".join(f"q.{name}" for name in REQUEST_COLUMNS)
+        rows = self.connection().execute(
+            f"SELECT r.id AS number, {columns} FROM records r CROSS JOIN requests q ON q.request_id = r.request_id "  # noqa: S608
+            "WHERE r.id > ? ORDER BY r.id LIMIT ?",
+            (after, limit),
+        )
+        return [(row["number"], contract_json(dict(row))) for row in rows]
+
     def all(self, since: int | None = None, until: int | None = None) -> Iterator[dict[str, Any]]:
         """All records in the order of their ids, in constant memory."""
         where, values = _conditions(since, until)

@@ -251,14 +251,19 @@ def record_of_row(row: dict[str, Any]) -> Record:
     return Record(**values)
 
 
-CONTRACT_NAMES = (
-    "request_id", "started_at", "ended_at", "team", "workflow", "key_id", "tags", "provider", "api", "method", "path",
-    "model_requested", "model", "stream", "status", "outcome", "usage", "usage_source", "cost_nanousd", "cost_lines",
-    "price", "priced", "reported_cost_nanousd", "reserved_nanousd", "reserved_input_tokens", "reserved_output_tokens",
-    "quotas", "refused_by", "latency_ms", "ttft_ms", "gateway_ms", "request_bytes", "response_bytes", "trace_id",
-    "service_tier", "region", "prompt_hash",
-)  # fmt: skip
-"""What ``contract_json`` answers, in its order; an export of no records has these columns too."""
+CONTRACT: dict[str, type] = {
+    "request_id": str, "started_at": datetime, "ended_at": datetime, "team": str, "workflow": str, "key_id": str,
+    "tags": dict, "provider": str, "api": str, "method": str, "path": str, "model_requested": str, "model": str,
+    "stream": bool, "status": int, "outcome": str, "usage": dict, "usage_source": str, "cost_nanousd": int,
+    "cost_lines": list, "price": str, "priced": bool, "reported_cost_nanousd": int, "reserved_nanousd": int,
+    "reserved_input_tokens": int, "reserved_output_tokens": int, "quotas": list, "refused_by": str,
+    "latency_ms": float, "ttft_ms": float, "gateway_ms": float, "request_bytes": int, "response_bytes": int,
+    "trace_id": str, "service_tier": str, "region": str, "prompt_hash": str,
+}  # fmt: skip
+"""What ``contract_json`` answers, in its order, and of what kind each value is that is not None. A time is text of
+RFC 3339 there."""
+CONTRACT_NAMES = tuple(CONTRACT)
+"""An export of no records has these columns too."""
 
 
 def contract_json(row: dict[str, Any]) -> dict[str, Any]:

@@ -177,6 +177,10 @@ VITALS = (
         "1: the store of shared quotas can be used, or there is none. 0: it can't.",
     ),
     Family("spendgate_quota_store_failures", "counter", "What the store of shared quotas did not do or not answer."),
+    Family(
+        "spendgate_replica_lag_records", "gauge", "Records that are not known to be copied to [ledger.replica] yet."
+    ),
+    Family("spendgate_replica_failures", "counter", "Tries to copy records to [ledger.replica] that failed."),
     Family("spendgate_log_lines_dropped", "counter", "Lines of the log that nobody took off standard error in time."),
     Family("spendgate_recovered_requests", "counter", "Calls left open by a crash and settled at start."),
     Family(

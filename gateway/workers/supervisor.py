@@ -44,6 +44,7 @@ from gateway.offload import Offloader
 from gateway.quota.engine import Quotas
 from gateway.quota.grants import raises_of
 from gateway.reloading import Fresh, Reloading
+from gateway.replica.copying import Replica
 from gateway.scrub import secrets_of
 from gateway.server.wheel import Wheel
 from gateway.sharing.stores import store_of
@@ -127,6 +128,9 @@ class Supervisor:
         await self.webhooks.start(config.webhooks)
         self.exports = Exports(self.config_path, self.clock.now_ns, self.log)
         await self.exports.start(config.exports)
+        assembly.check_replica(config.ledger)
+        self.replica = Replica(path, self.log)
+        await self.replica.start(config.ledger.replica)
         self.doors = Doors(None, loop, assembly.limits_of(config))
         self._measure(loop)
         if self.funding is not None:
@@ -139,7 +143,8 @@ class Supervisor:
             await self.doors.open(config.server, self._services(), sockets)
             await self.crew.start(config.server, sockets.get("data", ()))
             offload = Offloader(loop, self._executor, self.log)
-            Upkeep(self.ledger, self.reader, self.clock, offload, lambda: self.config.ledger.keep_days).start()
+            keep_days, copied = lambda: self.config.ledger.keep_days, lambda: self.replica.copied
+            Upkeep(self.ledger, self.reader, self.clock, offload, keep_days, copied).start()
             self._wait_no_longer()
             looking = asyncio.create_task(self._look())
             ready(where(config.server))
@@ -156,6 +161,7 @@ class Supervisor:
             await self.webhooks.stop()
             await self.exports.stop()
             await asyncio.to_thread(self.ledger.close)
+            await self.replica.finish()
             lock.release()
             self._executor.shutdown(wait=False, cancel_futures=True)
 
@@ -310,6 +316,8 @@ class Supervisor:
                     "spendgate_config_reload_timestamp_seconds": lambda: self.reloading.at,
                     "spendgate_config_reload_failures_total": lambda: self.reloading.failures,
                     "spendgate_export_failures_total": lambda: self.exports.failures,
+                    "spendgate_replica_lag_records": lambda: self.replica.lag,
+                    "spendgate_replica_failures_total": lambda: self.replica.failures,
                     "spendgate_log_lines_dropped_total": lambda: self.logs.dropped,
                     "spendgate_recovered_requests_total": lambda: self.recovered,
                     "spendgate_refused_connections_total": lambda: self.doors.refused,

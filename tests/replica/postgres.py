@@ -1,0 +1,90 @@
+"""A database of its own for each test, and a relay before PostgreSQL that can be cut."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import asyncpg
+import pytest
+
+SERVER = os.environ.get("SPENDGATE_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432")
+
+
+def ask(url: str, sql: str, *values: Any) -> list[Any]:
+    async def asked() -> list[Any]:
+        connection = await asyncpg.connect(url, timeout=10)
+        try:
+            await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+            return list(await connection.fetch(sql, *values))
+        finally:
+            await connection.close()
+
+    return asyncio.run(asked())
+
+
+@contextmanager
+def database() -> Iterator[str]:
+    """The address of an empty database."""
+    name = f"spendgate_{secrets.token_hex(6)}"
+    try:
+        ask(f"{SERVER}/postgres", f"CREATE DATABASE {name}")
+    except (OSError, TimeoutError) as error:
+        pytest.skip(f"no PostgreSQL at {SERVER.rpartition('@')[2]}: {error}")
+    try:
+        yield f"{SERVER}/{name}"
+    finally:
+        ask(f"{SERVER}/postgres", f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def wait_until(told: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 90
+    while not told():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.1)
+
+
+class Relay:
+    """``up`` lets connections through to PostgreSQL, ``cut`` breaks all of them and takes no more."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._listener: socket.socket | None = None
+        self._pairs: list[socket.socket] = []
+
+    def up(self) -> None:
+        listener = socket.create_server(("127.0.0.1", self.port))
+        self._listener = listener
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+
+    def cut(self) -> None:
+        assert self._listener is not None
+        for one in (self._listener, *self._pairs):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self._pairs = []
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                host, port = SERVER.rpartition("@")[2].split(":")
+                far = socket.create_connection((host, int(port)))
+                self._pairs += [near, far]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    def _carry(self, one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+            other.shutdown(socket.SHUT_WR)
