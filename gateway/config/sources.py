@@ -24,6 +24,8 @@ SECRETS = frozenset(
     )
 )
 """Keys whose values are never shown, and that commands which call nobody can do without."""
+_REPLICA = ("replica", "url")
+"""It may hold a password."""
 MAX_FILE = 65_536
 
 
@@ -57,7 +59,7 @@ class Sources:
         for path, message, hint in self.problems:
             if path[:1] == ("providers",) and path[1:2] and path[1] in optional:
                 self.inactive.setdefault(str(path[1]), message)
-            elif self.need_secrets or path[-1] not in SECRETS:
+            elif self.need_secrets or not (path[-1] in SECRETS or path[-2:] == _REPLICA):
                 kept.append((path, message, hint))
         self.problems = kept
         return resolved

@@ -1,4 +1,4 @@
-"""What the ledgers of several gateways hold lies in one database: each record once, field by field, whatever is killed."""
+"""What the ledgers of several gateways hold lies in one database, each record once, whatever is killed."""
 
 from __future__ import annotations
 
@@ -224,9 +224,7 @@ def test_text_that_postgresql_cannot_hold_holds_nothing_up(tmp_path: Path, url: 
     assert [(row["model"], row["tags"]) for row in copied(url)][1] == ("a\ufffdb", {"x\ufffd": "\\u0000"})
 
 
-def test_a_column_that_a_later_version_has_is_added_and_a_role_that_may_only_write_is_enough(
-    tmp_path: Path, url: str
-) -> None:
+def test_what_the_tables_lack_of_a_later_version_is_added(tmp_path: Path, url: str) -> None:
     one = gateway(tmp_path / "a", url)
     with one:
         call(one)
@@ -236,6 +234,12 @@ def test_a_column_that_a_later_version_has_is_added_and_a_role_that_may_only_wri
         call(one)
     assert [row[0] for row in ask(url, "SELECT region FROM spendgate.records ORDER BY number")] == [None, ""]
     assert ask(url, "SELECT sum(requests) FROM spendgate.spend")[0][0] == 2
+
+
+def test_a_command_that_copies_nothing_does_without_the_address(tmp_path: Path) -> None:
+    one = gateway(tmp_path, "env:SPENDGATE_TEST_NOT_THERE")
+    assert one.cli("price", "gpt-4o-mini", "--input", "1000", "--output", "1").returncode == 0
+    assert "SPENDGATE_TEST_NOT_THERE" in one.cli("check", check=False).stderr
 
 
 @pytest.mark.parametrize(
