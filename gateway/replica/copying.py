@@ -74,15 +74,13 @@ class Replica:
     async def _copy(self, config: ReplicaConfig) -> None:
         pause = REST_SECONDS
         while True:
-            before = self.copied
             try:
                 await self._run(config)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is told and tried again
+                # it may have worked for days before
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS) if self._failing else REST_SECONDS
                 self._failed(error)
-            if self.copied != before:
-                pause = REST_SECONDS
             await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     async def _run(self, config: ReplicaConfig, *, to_the_end: bool = False) -> None:
         """Copy until something is wrong, or ``to_the_end`` of what there is."""

@@ -89,6 +89,8 @@ class Gateway(Office):
     def reload(self, **limits: object) -> None:
         """Another limit holds; what processes had used is the ledger's then."""
         rule = from_config(quota(**limits))
+        if identity(rule) in self.lender.rules:
+            return
         self.quotas = [quota(**limits)]
         self.lender.use({**self.lender.rules, identity(rule): rule})
         for process in self.processes.values():
@@ -224,7 +226,7 @@ def test_used_and_held_of_all_gateways_never_pass_the_limit(
         assert all(sum(amounts.values()) <= limit for amounts in town.rows.taken.values())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32), gateways=st.integers(2, 4))
 def test_what_fits_is_let_through_wherever_the_slack_lies(seed: int, gateways: int) -> None:
     town = Town(gateways, seed, tokens=100, requests=1000)
