@@ -12,7 +12,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 from support.gateway import Gateway
-from support.shared_store import postgresql, redis_server, store
+from support.postgresql import database
+from support.shared_store import redis_server, store
 from support.upstream import Seen, Step, Upstream, answer
 from test_never_over import BUDGET_NANOUSD, HEADERS, Provider, config, gauge, rush, show
 from test_workers import until, value
@@ -162,7 +163,7 @@ async def test_a_store_that_lost_everything_is_told_anew_before_it_lends(tmp_pat
 
 
 async def test_a_copy_of_a_ledger_does_not_share_beside_its_original(tmp_path: Path) -> None:
-    with Upstream(plain) as upstream, postgresql() as url:
+    with Upstream(plain) as upstream, database() as url:
         one, other = gateways_of(tmp_path, text_of(upstream, url, 1_000_000), 2)
         await started([one])
         assert await one_call(one) == (200, "")

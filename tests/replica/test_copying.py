@@ -16,8 +16,9 @@ from typing import Any
 
 import book
 import pytest
-from postgres import Relay, ask, database, wait_until
+from relay import Relay, wait_until
 from support.gateway import Gateway, free_port
+from support.postgresql import ask, database
 
 from gateway.ledger.connections import connect
 from gateway.ledger.reader import LedgerReader

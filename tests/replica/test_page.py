@@ -8,7 +8,7 @@ from pathlib import Path
 
 import book
 import pytest
-from postgres import ask, database
+from support.postgresql import ask, database
 from test_copying import gateway, ledger
 
 PAGE = (Path(__file__).parents[2] / "docs" / "finops.md").read_text()

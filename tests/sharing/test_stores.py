@@ -11,7 +11,9 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-from support.shared_store import RedisServer, postgresql, redis_server
+from support.postgresql import ask as query
+from support.postgresql import database
+from support.shared_store import RedisServer, redis_server
 
 from gateway.sharing.store import (
     HELLO_SECONDS,
@@ -38,7 +40,7 @@ Make = Callable[[], LeaseStore]
 @pytest.fixture(scope="module", params=["postgresql", "redis"])
 def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if request.param == "postgresql":
-        with postgresql() as found:
+        with database() as found:
             yield found
     else:
         with redis_server(tmp_path_factory.mktemp("redis")) as server:
@@ -428,17 +430,13 @@ async def restarted(server: RedisServer) -> None:
 
 
 async def test_a_database_that_was_emptied_is_made_anew(tmp_path: Path) -> None:
-    import asyncpg
-
-    with postgresql() as url:
+    with database() as url:
         store = store_of(url)
         await store.connect(lambda notice: None)
         assert store.weakness == ""
         await store.begin("a", "p", ())
         assert (await store.ask([ask(60, 100)]))[0].amount == 60
-        admin = await asyncpg.connect(url)
-        await admin.execute("DROP SCHEMA spendgate_quotas CASCADE")
-        await admin.close()
+        await asyncio.to_thread(query, url, "DROP SCHEMA spendgate_quotas CASCADE")
         with pytest.raises(Forgotten):
             await store.ask([ask(1, 100)])
         await store.begin("a", "p", [Taken(HOUR, 60)])
@@ -447,7 +445,7 @@ async def test_a_database_that_was_emptied_is_made_anew(tmp_path: Path) -> None:
 
 
 async def test_several_gateways_may_make_the_schema_at_once() -> None:
-    with postgresql() as url:
+    with database() as url:
         found = [store_of(url) for _ in range(8)]
         await asyncio.gather(*(store.connect(lambda notice: None) for store in found))
         for store in found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import subprocess
 import time
@@ -14,28 +13,7 @@ import pytest
 import redis
 
 from support.gateway import free_port
-
-POSTGRESQL = "postgresql://postgres@127.0.0.1:5432"
-
-
-def _psql(statement: str) -> subprocess.CompletedProcess[str]:
-    command = ["psql", "-XAtq", "-d", f"{POSTGRESQL}/postgres", "-c", statement]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
-@contextmanager
-def postgresql() -> Iterator[str]:
-    """The URL of an empty database. Skips where there is no server."""
-    if shutil.which("psql") is None:
-        pytest.skip("needs psql and a PostgreSQL server on 127.0.0.1:5432")
-    name = f"spendgate_{secrets.token_hex(6)}"
-    made = _psql(f"CREATE DATABASE {name}")
-    if made.returncode:
-        pytest.skip(f"needs a PostgreSQL server on 127.0.0.1:5432 that lets postgres in: {made.stderr.strip()}")
-    try:
-        yield f"{POSTGRESQL}/{name}"
-    finally:
-        _psql(f"DROP DATABASE {name} WITH (FORCE)")
+from support.postgresql import database
 
 
 class RedisServer:
@@ -86,7 +64,7 @@ def redis_server(folder: Path, *, keeps: bool = True) -> Iterator[RedisServer]:
 def store(kind: str, folder: Path) -> Iterator[str]:
     """The URL of an empty store of a kind."""
     if kind == "postgresql":
-        with postgresql() as url:
+        with database() as url:
             yield url
     else:
         with redis_server(folder) as server:

@@ -1,48 +1,14 @@
-"""A database of its own for each test, and a relay before PostgreSQL that can be cut."""
+"""A relay before PostgreSQL that can be cut."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
 
-import asyncpg
-import pytest
-
-SERVER = os.environ.get("SPENDGATE_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432")
-
-
-def ask(url: str, sql: str, *values: Any) -> list[Any]:
-    async def asked() -> list[Any]:
-        connection = await asyncpg.connect(url, timeout=10)
-        try:
-            await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
-            return list(await connection.fetch(sql, *values))
-        finally:
-            await connection.close()
-
-    return asyncio.run(asked())
-
-
-@contextmanager
-def database() -> Iterator[str]:
-    """The address of an empty database."""
-    name = f"spendgate_{secrets.token_hex(6)}"
-    try:
-        ask(f"{SERVER}/postgres", f"CREATE DATABASE {name}")
-    except (OSError, TimeoutError) as error:
-        pytest.skip(f"no PostgreSQL at {SERVER.rpartition('@')[2]}: {error}")
-    try:
-        yield f"{SERVER}/{name}"
-    finally:
-        ask(f"{SERVER}/postgres", f"DROP DATABASE {name} WITH (FORCE)")
+from support.postgresql import SERVER
 
 
 def wait_until(told: Callable[[], bool]) -> None:
