@@ -191,7 +191,7 @@ class Fund:
         """All that the gateway has taken."""
         for purse in self._purses.values():
             self._square(purse, lower=purse.tight)
-        self._told.clear()
+        self.stood_again()
         return [
             Taken(_window(purse.accounts[0], counter[0], *place), amount)
             for counter, purse in self._purses.items()
@@ -287,8 +287,10 @@ class Fund:
         return found
 
     def stood_again(self) -> None:
-        """It is not known whether what ``stands`` said was heard."""
+        """It is not known whether what ``stands`` said was heard: all is said once more."""
         self._told.clear()
+        accounts = [account for purse in self._purses.values() for account in purse.accounts]
+        self._stood = {(account, start) for account in accounts for start in account.starts()}
 
     def others(self, stands: Iterable[Stand], account_of: Callable[[str, str], Account | None]) -> None:
         """How other gateways stand. ``account_of`` answers the account of a counter, if there is or may be one."""

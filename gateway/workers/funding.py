@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from gateway.quota.fund import AGAIN_NS, Drained, Fund
 from gateway.quota.leases import Lender
-from gateway.sharing.store import Forgotten, LeaseStore, Notice, StoreUnavailable, Superseded
+from gateway.sharing.store import Forgotten, LeaseStore, Lent, Notice, StoreUnavailable, Superseded
 
 BEAT_SECONDS = 0.5
 PAUSE_SECONDS = 0.25
@@ -69,22 +69,22 @@ class Funding:
 
     async def _begin(self) -> float:
         self._since = 0
-        return await self._store.begin(self._gateway, self._process, self.fund.everything())
+        try:
+            return await self._store.begin(self._gateway, self._process, self.fund.everything())
+        except Forgotten as error:
+            raise StoreUnavailable("it was emptied, or told by somebody else, at the same time") from error
 
     async def _serve(self) -> None:
         """Say what there is to say, whenever there is something."""
         while True:
             await self._work.wait()
             self._work.clear()
-            drained = self.fund.drained()
             try:
                 async with self._talk:
-                    await self._said(drained)
+                    await self._said(self.fund.drained())
             except StoreUnavailable as error:
                 self._failed(error)
-                self.fund.failed(drained)
             except Forgotten as error:
-                self.fund.failed(drained)
                 await self._again(error)
             else:
                 self._well()
@@ -93,16 +93,23 @@ class Funding:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _said(self, drained: Drained) -> None:
-        """In this order: what goes back is there before it is asked for."""
+        """In this order: what goes back is there before it is asked for. Where something is not done the fund knows,
+        and the error goes on."""
         store = self._store
-        if drained.taken:
-            await store.set(drained.taken)
-        if drained.loosened:
-            await store.loosened(drained.loosened)
-        if drained.asks:
-            self.fund.lent(drained.lacks, await store.ask(drained.asks))
-        for notice in drained.notices:
-            await store.say(notice)
+        answers: list[Lent] = []
+        try:
+            if drained.taken:
+                await store.set(drained.taken)
+            if drained.loosened:
+                await store.loosened(drained.loosened)
+            for notice in drained.notices:
+                await store.say(notice)
+            if drained.asks:
+                answers = await store.ask(drained.asks)
+        except (StoreUnavailable, Forgotten):
+            self.fund.failed(drained)
+            raise
+        self.fund.lent(drained.lacks, answers)
 
     async def _again(self, error: Forgotten) -> None:
         """The store has lost what it knew: say it again. Not where a newer process speaks for this gateway."""

@@ -154,6 +154,10 @@ async def test_a_store_that_lost_everything_is_told_anew_before_it_lends(tmp_pat
         redis.kill()
         redis.start()
         await asyncio.sleep(3)
+        # also who starts now is told what all have used
+        assert await asyncio.to_thread(gateways[1].stop) == 0
+        await started(gateways[1:])
+        await asyncio.to_thread(until, "it is told", lambda: _used(gateways[1]) == 20 * COST, 20)
         for gateway in gateways:
             while (await one_call(gateway))[0] == 200:
                 pass
