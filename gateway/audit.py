@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from gateway.config.schema import Config
 
-NEEDS_RESTART = ("server", "ledger", "metrics", "logging", "tracing")
+NEEDS_RESTART = ("server", "ledger", "quota_store", "metrics", "logging", "tracing")
 AT_ONCE = (
     "server.admin_token",
     "server.admin_tokens",

@@ -127,6 +127,7 @@ def test_an_audit_names_what_changed_and_no_value() -> None:
     assert set(found) == {"providers.p.api_key", "+providers.q", "-keys.k", "+keys.b"}
     assert not needs_restart(found)
     assert needs_restart(["server.listen"])
+    assert needs_restart(["quota_store"])
 
 
 def test_what_a_library_warns_of_is_a_line_like_any_other() -> None:
