@@ -149,10 +149,14 @@ class Counter:
             self.parts.popleft()
         self.recount()
 
-    def recount(self) -> None:
-        """The sum of the earlier parts, in use and held, and of parts to come with which this one will count."""
+    def _beside(self) -> list[Span]:
+        """Of a rolling window, the earlier parts that still count, and those to come with which this one will."""
         until = self.span.end_ns + self.rule.rolling_ns if self.rule.rolling_ns else 0
-        spans = [*self.parts, *(part for start, part in self.ahead.items() if start < until)]
+        return [*self.parts, *(part for start, part in self.ahead.items() if start < until)]
+
+    def recount(self) -> None:
+        """The sum of what is used and held beside the current span."""
+        spans = self._beside()
         for position, unit in enumerate(self.rule.units):
             if unit == CONCURRENT:
                 self.base[position] = 0
@@ -207,12 +211,12 @@ class Counter:
         return self.base[position] + self.span.used[position] + self.span.reserved[position]
 
     def used(self, position: int) -> int:
-        return self.span.used[position] + sum(part.used[position] for part in self.parts)
+        return self.span.used[position] + sum(part.used[position] for part in self._beside())
 
     def reserved(self, position: int) -> int:
         if self.rule.units[position] == CONCURRENT:
             return self.span.reserved[position]
-        return self.span.reserved[position] + sum(part.reserved[position] for part in self.parts)
+        return self.span.reserved[position] + sum(part.reserved[position] for part in self._beside())
 
     def reopens_ns(self, now_ns: int) -> int:
         """When some of what is used no longer counts."""

@@ -112,7 +112,10 @@ def test_what_a_rolling_window_used_by_a_clock_that_was_set_back_counts_before_i
     quotas = Quotas([from_config(QuotaConfig.model_validate({"name": "q", "tokens": 100, "window": "rolling 1h"}))])
     load(quotas, Ahead(), NOON)
     subject = Subject("t", "w", "k", "p", "m")
-    assert isinstance(quotas.reserve("large", subject, Amounts(0, 90, 0), NOON), Shortage)
+    short = quotas.reserve("large", subject, Amounts(0, 90, 0), NOON)
+    assert isinstance(short, Shortage)
+    # and who is refused is told so
+    assert (short.used, short.reserved) == (90, 0)
     assert isinstance(quotas.reserve("small", subject, Amounts(0, 10, 0), NOON), Reservation)
     (counter,) = quotas.counters
     counter.current(NOON + 1801 * SECOND)
