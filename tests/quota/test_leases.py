@@ -7,10 +7,10 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.office import HOUR_NS, START_NS, SUBJECT, Office, quota, taken
 
 from gateway.quota.engine import Amounts
 from gateway.quota.rule import UNITS, Raise
-from tests.support.office import HOUR_NS, START_NS, SUBJECT, Office, quota, taken
 
 
 @settings(max_examples=300, deadline=None)

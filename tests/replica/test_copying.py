@@ -6,9 +6,10 @@ import json
 import shutil
 import sqlite3
 import threading
+import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +17,9 @@ from typing import Any
 
 import book
 import pytest
-from relay import Relay, wait_until
 from support.gateway import Gateway, free_port
-from support.postgresql import ask, database
+from support.postgresql import SERVER, ask, database
+from support.relay import Relay
 
 from gateway.ledger.connections import connect
 from gateway.ledger.reader import LedgerReader
@@ -38,6 +39,13 @@ team = "search"
 workflow = "ranking"
 tags = {{ env = "prod" }}
 """
+
+
+def wait_until(told: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 90
+    while not told():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -158,7 +166,7 @@ def test_a_gateway_that_is_killed_again_and_again_under_load_is_copied_once(tmp_
 
 
 def test_postgresql_that_is_away_stops_no_call_and_hears_all_when_it_is_back(tmp_path: Path, url: str) -> None:
-    relay = Relay(free_port())
+    relay = Relay(free_port(), SERVER.rpartition("@")[2])
     one = gateway(tmp_path / "a", url.replace("5432", str(relay.port)))
     with one:
         for _ in range(3):

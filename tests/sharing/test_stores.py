@@ -11,8 +11,10 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from support.gateway import free_port
 from support.postgresql import ask as query
 from support.postgresql import database
+from support.relay import Relay
 from support.shared_store import RedisServer, redis_server
 
 from gateway.sharing.store import (
@@ -308,13 +310,17 @@ async def test_whoever_asks_at_the_same_time_the_limit_is_never_passed(make: Mak
 
 
 async def test_a_way_that_is_cut_is_an_error_and_then_goes_on(make: Make, url: str) -> None:
-    async with stores(make, "other") as (other,), relay(url) as (place, cut):
+    relay = Relay(free_port(), address(url))
+    relay.up()
+    place = f"127.0.0.1:{relay.port}"
+    async with stores(make, "other") as (other,):
         store = moved(make(), url, place)
         heard: list[Notice] = []
         await store.connect(heard.append)
         await store.begin("a", "p", ())
         assert (await store.ask([ask(10, 100)]))[0].amount >= 10
-        await cut()
+        relay.cut()
+        relay.up()
         for _ in range(3):
             # of each connection that was cut it may be told once
             with suppress(StoreUnavailable):
@@ -330,50 +336,20 @@ async def test_a_way_that_is_cut_is_an_error_and_then_goes_on(make: Make, url: s
                 break
         assert heard[0] == Notice(True, "r", "b")
         await store.close()
+    relay.cut()
+
+
+def address(url: str) -> str:
+    """Host and port."""
+    return (url.partition("@")[2] or url.partition("://")[2]).partition("/")[0]
 
 
 def moved(store: LeaseStore, url: str, place: str) -> LeaseStore:
     """The same store by another way."""
-    where = url.partition("@")[2] or url.partition("://")[2]
-    there = url.replace(where.partition("/")[0], place)
+    there = url.replace(address(url), place)
     if url.startswith("redis"):
         return type(store)(there, store._prefix)  # type: ignore[attr-defined, call-arg]
     return type(store)(there, store._schema)  # type: ignore[attr-defined, call-arg]
-
-
-@asynccontextmanager
-async def relay(url: str) -> AsyncIterator[tuple[str, Callable[[], asyncio.Future[None]]]]:
-    """A way to the server of ``url`` that can be cut."""
-    where = (url.partition("@")[2] or url.partition("://")[2]).partition("/")[0]
-    host, port = where.rsplit(":", 1)
-    open_: set[asyncio.StreamWriter] = set()
-
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
-
-    async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(host, int(port))
-        open_.update((writer, there_writer))
-        await asyncio.gather(carry(reader, there_writer), carry(there_reader, writer))
-
-    async def cut() -> None:
-        for writer in open_:
-            writer.transport.abort()
-        open_.clear()
-        await asyncio.sleep(0.05)
-
-    server = await asyncio.start_server(accepted, "127.0.0.1", 0)
-    try:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", cut  # type: ignore[misc]
-    finally:
-        await cut()
-        server.close()
 
 
 async def test_a_server_that_is_silent_is_not_waited_for_long(url: str) -> None:

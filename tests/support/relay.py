@@ -1,28 +1,18 @@
-"""A relay before PostgreSQL that can be cut."""
+"""A relay before a server that can be cut."""
 
 from __future__ import annotations
 
 import socket
 import threading
-import time
-from collections.abc import Callable
 from contextlib import suppress
-
-from support.postgresql import SERVER
-
-
-def wait_until(told: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 90
-    while not told():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.1)
 
 
 class Relay:
-    """``up`` lets connections through to PostgreSQL, ``cut`` breaks all of them and takes no more."""
+    """``up`` lets connections through to ``server`` (host:port), ``cut`` breaks all of them and takes no more."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, server: str) -> None:
         self.port = port
+        self._server = server
         self._listener: socket.socket | None = None
         self._pairs: list[socket.socket] = []
 
@@ -43,7 +33,7 @@ class Relay:
         with suppress(OSError):
             while True:
                 near, _ = listener.accept()
-                host, port = SERVER.rpartition("@")[2].split(":")
+                host, port = self._server.split(":")
                 far = socket.create_connection((host, int(port)))
                 self._pairs += [near, far]
                 for one, other in ((near, far), (far, near)):
